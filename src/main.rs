@@ -1,0 +1,2 @@
+//! Ferricorn.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Ferricorn.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Ferricorn.
+#![deny(unsafe_code)]

@@ -1,0 +1,2 @@
+//! HTTP/1.1 without I/O.
+#![forbid(unsafe_code)]
