@@ -1,2 +1,6 @@
-//! Ferricorn.
+//! The contract of the Ferricorn application server.
 #![deny(unsafe_code)]
+
+pub mod conf;
+
+pub use conf::Conf;

@@ -1,0 +1,131 @@
+//! What a worker is told: the checked, typed part of the configuration that concerns client bytes.
+//!
+//! The master builds one [`Conf`] per generation and never changes it; a worker reads it. Nothing
+//! here opens a file, looks at a clock or knows where a value came from (that is the master's
+//! settings table). Durations of zero mean "no limit" only where the field says so.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ferricorn_http::Limits;
+
+/// Everything a worker of one generation needs to know. Immutable.
+#[derive(Clone, Debug)]
+pub struct Conf {
+    /// Name of the worker class (`-k`), e.g. `sync`.
+    pub worker_class: String,
+    /// How many workers the generation wants; the upper bound of fairness, not a promise.
+    pub workers: usize,
+    /// Bounds on the request message, in bytes and fields.
+    pub limits: Limits,
+    /// Every wait of a connection.
+    pub deadlines: Deadlines,
+    /// Connections one worker may hold at once; at the bound the longest idle one is closed.
+    pub worker_connections: usize,
+    /// A request body up to this many bytes stays in memory, beyond it an unlinked file holds it.
+    pub body_buffer: usize,
+    /// Directory of those files.
+    pub tmp_dir: PathBuf,
+    /// Threads for streams, upgrades and blocking readers; beyond them a request gets 503.
+    pub stream_threads: usize,
+    /// Retire after this many requests; 0 never.
+    pub max_requests: u64,
+    /// Up to this many requests are added to `max_requests`, drawn per worker.
+    pub max_requests_jitter: u64,
+    /// Value of the `Server` field; `None` sends none.
+    pub server: Option<String>,
+    /// Whether files go out by sendfile(2).
+    pub sendfile: bool,
+    /// How an access-log line looks; `None` when there is no access log.
+    pub access_format: Option<String>,
+    /// The listeners, in the order of the inherited descriptors.
+    pub listeners: Vec<ListenerConf>,
+    /// What is served where. A single application is one mount with the prefix `/`.
+    pub mounts: Vec<MountConf>,
+}
+
+/// The waits of a connection, each with its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// From the first byte of a head (or from accept) to its end; 408 when some of it has come.
+    pub head: Duration,
+    /// A body must bring at least `body_min_rate` bytes per second, counted after this grace; 408.
+    pub body: Duration,
+    /// Bytes per second below which a body is too slow, after the grace; 0 asks for none.
+    pub body_min_rate: u64,
+    /// How long a connection may wait for its next request.
+    pub keep_alive: Duration,
+    /// How long the client may take no byte of a response that waits for it.
+    pub write: Duration,
+    /// How long a lingering close reads on.
+    pub linger: Duration,
+    /// How long a handler may take; the master ends the worker then. Zero: no limit.
+    pub request: Duration,
+    /// How long requests in flight have to finish when the worker retires.
+    pub graceful: Duration,
+}
+
+/// One listener, in the order of its descriptor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerConf {
+    /// The address as it was given: `127.0.0.1:8000`, `unix:/run/app.sock`, `fd://3`.
+    pub bind: String,
+    /// What it is bound to.
+    pub local: LocalAddr,
+}
+
+/// Where a listener is bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocalAddr {
+    /// An IPv4 or IPv6 address and port.
+    Tcp(SocketAddr),
+    /// A unix socket with this path; abstract ones start with `@`.
+    Unix(PathBuf),
+}
+
+/// One application under a path prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountConf {
+    /// `/` or a path without a trailing slash; matches at segment boundaries, the longest wins.
+    pub prefix: String,
+    /// The application's name or `SCHEME:REST`.
+    pub app: String,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Deadlines {
+            head: Duration::from_secs(30),
+            body: Duration::from_secs(30),
+            body_min_rate: 500,
+            keep_alive: Duration::from_secs(65),
+            write: Duration::from_secs(60),
+            linger: Duration::from_secs(5),
+            request: Duration::from_secs(30),
+            graceful: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Conf {
+    fn default() -> Self {
+        Conf {
+            worker_class: "sync".to_owned(),
+            workers: 1,
+            limits: Limits::default(),
+            deadlines: Deadlines::default(),
+            worker_connections: 1000,
+            body_buffer: 64 * 1024,
+            tmp_dir: std::env::temp_dir(),
+            stream_threads: 64,
+            max_requests: 0,
+            max_requests_jitter: 0,
+            server: Some("ferricorn".to_owned()),
+            sendfile: true,
+            access_format: None,
+            listeners: Vec::new(),
+            mounts: Vec::new(),
+        }
+    }
+}
