@@ -1,1 +1,4 @@
 //! Ferricorn.
+
+#[doc(hidden)]
+pub mod config;

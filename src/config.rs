@@ -1,0 +1,311 @@
+//! The configuration: an immutable value, owned by one generation of workers.
+//!
+//! It comes about in two phases. First the raw values are gathered as they were given, each with
+//! its origin (default, file and line, environment variable, option). Then they are checked and
+//! become the typed [`Config`]; only this second phase looks at the system (users, processors,
+//! host names). Nothing is bound, opened for writing or changed here, so that the same call can be
+//! made again on SIGHUP and its outcome thrown away.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ferricorn_base::Conf;
+use log::LevelFilter;
+
+/// How the program was called: captured first thing in `main`, used again at every reload.
+#[derive(Clone, Debug, Default)]
+pub struct Call {
+    /// The arguments with the program's name first.
+    pub arguments: Vec<OsString>,
+    /// The environment at the start, before `env` added to it.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The working directory at the start; relative paths start there (or at `chdir`).
+    pub directory: PathBuf,
+}
+
+/// What the program offers: the names that APP and `--worker-class` may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The registered applications; the first is the default. With only one there is no APP
+    /// argument.
+    pub apps: &'a [&'a str],
+    /// The registered worker classes.
+    pub classes: &'a [&'a str],
+}
+
+/// What a call asks for.
+#[derive(Debug)]
+pub enum Loaded {
+    /// A configuration; its `action` says what to do with it.
+    Config(Box<Config>),
+    /// The text of one generated file for standard output.
+    Generated(String),
+}
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub enum Refusal {
+    /// `--help` or `--version` (exit code 0, text for standard output), or a command line that
+    /// cannot be read (exit code 2). [`clap::Error::exit_code`] and [`clap::Error::print`] know.
+    Usage(clap::Error),
+    /// Everything that is wrong with the values, in order; exit code 1.
+    Errors(Vec<ConfigError>),
+}
+
+/// What to do with a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Serve.
+    Serve,
+    /// `--check-config`: check everything, say one line, exit.
+    Check,
+    /// `--print-config`: print every setting with its origin, exit.
+    Print,
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// Built in.
+    Default,
+    /// A file, as it was named, and the line in it.
+    File(PathBuf, usize),
+    /// An environment variable.
+    Environment(String),
+    /// An option or argument, e.g. `--bind` or `APP`.
+    CommandLine(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Origin::Environment(name) | Origin::CommandLine(name) => f.write_str(name),
+        }
+    }
+}
+
+/// One thing that is wrong with the configuration, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Where the value came from.
+    pub origin: Origin,
+    /// What is wrong and what was expected, without a final stop.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.origin, self.message)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Everything the master needs to know. Immutable once loaded; the next one replaces it.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What to do with it.
+    pub action: Action,
+    /// The file that was read, absolute; `None` when there was none.
+    pub file: Option<PathBuf>,
+    /// What the user should know but what stops nothing.
+    pub warnings: Vec<ConfigError>,
+    /// The listeners: one socket each.
+    pub binds: Vec<Bind>,
+    /// How many workers the generation wants; at least one. `auto` is resolved.
+    pub workers: usize,
+    /// How many workers may be extra while a generation replaces another; see [`Config::surge`].
+    pub max_surge: Share,
+    /// How many may be missing meanwhile; see [`Config::unavailable`].
+    pub max_unavailable: Share,
+    /// How long a worker may take until it says READY.
+    pub boot_timeout: Duration,
+    /// How long a worker's loop may be silent outside a handler.
+    pub heartbeat_timeout: Duration,
+    /// How long requests in flight have on a graceful stop and when a worker retires.
+    pub graceful_timeout: Duration,
+    /// The working directory, absolute: `chdir`, else that of the call.
+    pub directory: PathBuf,
+    /// Whether to go into the background.
+    pub daemon: bool,
+    /// Variables for the environment of the workers.
+    pub env: Vec<(OsString, OsString)>,
+    /// The pid file, absolute.
+    pub pidfile: Option<PathBuf>,
+    /// Whom the workers run as; `None`: as the master.
+    pub user: Option<User>,
+    /// The workers' group; `None`: see [`Config::gid`].
+    pub group: Option<Group>,
+    /// Whether the workers take the supplementary groups of `user`.
+    pub initgroups: bool,
+    /// The file mode creation mask.
+    pub umask: u32,
+    /// The process title; `None`: the program's name.
+    pub proc_name: Option<String>,
+    /// Where access-log lines go; `None`: nowhere.
+    pub access_log: Option<Destination>,
+    /// Where the error log goes.
+    pub error_log: Destination,
+    /// The least severe level that is logged; `critical` is `Error`.
+    pub log_level: LevelFilter,
+    /// What a worker is told. `listeners` has one entry per bind, in order, whose `local` is a
+    /// guess until the master has bound the socket.
+    pub conf: Conf,
+}
+
+/// One listener: one socket to bind or to take over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// The address as it was given.
+    pub text: String,
+    /// What it means.
+    pub address: Address,
+    /// Length of the queue of connections not yet accepted, listen(2).
+    pub backlog: u32,
+    /// Permissions of a unix socket's file, e.g. 0o660.
+    pub socket_mode: u32,
+    /// Owner of a unix socket's file.
+    pub socket_owner: Option<User>,
+    /// Group of a unix socket's file.
+    pub socket_group: Option<Group>,
+    /// Where the address was given, for the message when it cannot be bound.
+    pub origin: Origin,
+}
+
+/// What a listener is bound to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// An IPv4 or IPv6 address; port 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// A unix socket's path, absolute.
+    Unix(PathBuf),
+    /// An abstract unix socket's name, without the leading NUL (or `@`).
+    Abstract(String),
+    /// An inherited descriptor that is already bound.
+    Fd(i32),
+}
+
+/// An account, looked up in the system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// As given: a name or a number.
+    pub text: String,
+    /// Its number.
+    pub uid: u32,
+    /// Its primary group; `None` for a number that the system does not know.
+    pub gid: Option<u32>,
+    /// Its login name, for initgroups(3); `None` for a number that the system does not know.
+    pub name: Option<String>,
+}
+
+/// A group, looked up in the system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// As given: a name or a number.
+    pub text: String,
+    /// Its number.
+    pub gid: u32,
+}
+
+/// Where a log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// `-`: standard output for the access log, standard error for the error log.
+    Standard,
+    /// A file, absolute.
+    File(PathBuf),
+}
+
+/// A number of workers, or a percentage of those wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// So many.
+    Number(usize),
+    /// So many of a hundred.
+    Percent(usize),
+}
+
+impl Config {
+    /// How many workers may be extra during a roll: a percentage is rounded up, and at least one
+    /// when otherwise none could be missing either, since a roll could not move then.
+    pub fn surge(&self) -> usize {
+        let surge = match self.max_surge {
+            Share::Number(number) => number,
+            Share::Percent(percent) => (self.workers * percent).div_ceil(100),
+        };
+        if self.unavailable() == 0 {
+            surge.max(1)
+        } else {
+            surge
+        }
+    }
+
+    /// How many workers may be missing during a roll: a percentage is rounded down.
+    pub fn unavailable(&self) -> usize {
+        let missing = match self.max_unavailable {
+            Share::Number(number) => number,
+            Share::Percent(percent) => self.workers * percent / 100,
+        };
+        missing.min(self.workers)
+    }
+
+    /// How long a handler may take for one request; zero means no limit.
+    pub fn timeout(&self) -> Duration {
+        self.conf.deadlines.request
+    }
+
+    /// The group that the workers take: `group`, else the primary group of `user`, else none.
+    pub fn gid(&self) -> Option<u32> {
+        let primary = self.user.as_ref().and_then(|user| user.gid);
+        self.group.as_ref().map(|group| group.gid).or(primary)
+    }
+
+    /// Reads the configuration of `call`. Callable again and again with the same `call`: the file
+    /// and the system are looked at anew each time.
+    ///
+    /// # Errors
+    /// A command line that cannot be read, or everything that is wrong with the values.
+    pub fn load(_call: &Call, _known: &Known<'_>) -> Result<Loaded, Refusal> {
+        Ok(Loaded::Config(Box::default()))
+    }
+
+    /// Every setting with its effective value and its origin, as a configuration file.
+    pub fn print(&self) -> String {
+        String::new()
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            action: Action::Serve,
+            file: None,
+            warnings: Vec::new(),
+            binds: Vec::new(),
+            workers: 1,
+            max_surge: Share::Percent(25),
+            max_unavailable: Share::Number(0),
+            boot_timeout: Duration::from_secs(60),
+            heartbeat_timeout: Duration::from_secs(30),
+            graceful_timeout: Duration::from_secs(30),
+            directory: Path::new("/").to_owned(),
+            daemon: false,
+            env: Vec::new(),
+            pidfile: None,
+            user: None,
+            group: None,
+            initgroups: false,
+            umask: 0o022,
+            proc_name: None,
+            access_log: None,
+            error_log: Destination::Standard,
+            log_level: LevelFilter::Info,
+            conf: Conf::default(),
+        }
+    }
+}
