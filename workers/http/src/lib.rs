@@ -1,6 +1,30 @@
-//! HTTP/1.1 without I/O.
+//! HTTP/1.1 without I/O: bytes in, events out, and back (RFC 9112, RFC 9110).
+//!
+//! May call: `http`, `httparse`, `memchr`, `itoa`, `httpdate`. Never: a socket, a file, a clock, a
+//! log, `unsafe`. Whatever two parsers could read in two ways is refused here, so that nothing
+//! behind this crate ever sees it.
+//!
+//! ```text
+//! Reader::next(input, limits, &mut head) -> Head | Data | End | NeedMore, or Reject
+//! encode_head(out, facts, status, fields, length, defaults) -> BodyEncoder -> encode … finish
+//! ```
 #![forbid(unsafe_code)]
+#![allow(dead_code)]
 
+mod body_encoder;
+mod date;
+mod encode;
+mod head;
 mod limits;
+mod reader;
+mod reject;
 
+pub use body_encoder::BodyEncoder;
+pub use date::Date;
+pub use encode::{
+    Defaults, EncodeError, Facts, Length, encode_head, encode_interim, encode_reject,
+};
+pub use head::{BodyLength, Fields, Head, TargetForm, Version};
 pub use limits::Limits;
+pub use reader::{Event, Reader};
+pub use reject::Reject;

@@ -1,29 +1,38 @@
-//! Bounds on what a request may bring, in bytes and fields.
+//! How large the parts of a request may be. Plain numbers: nothing here parses, and nothing here
+//! knows the settings these numbers come from.
 
-/// Bounds on one request message. See each field for its unit and the status beyond it.
+/// Upper bounds of one request. Sizes are bytes.
+///
+/// Names and defaults are Gunicorn's where it has such a setting. `0` means *unlimited* for
+/// [`request_line`](Self::request_line), [`field_size`](Self::field_size) and
+/// [`body`](Self::body), and *the most there can be* (32 768) for [`fields`](Self::fields), as in
+/// Gunicorn; whatever those say, [`head`](Self::head) still bounds the whole head. The other
+/// limits are ours, and `0` there means zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of the request line without its CRLF; beyond it 414. 0: no limit of its own.
+    /// Length of the request line without its CRLF. Beyond it: 414. Default 4094.
     pub request_line: usize,
-    /// Number of header fields; beyond it 431.
+    /// Number of field lines of a head, and of a trailer section. Beyond it: 431. Default 100.
     pub fields: usize,
-    /// Bytes of one field line without its CRLF; beyond it 431.
+    /// Length of one field line with its CRLF. Beyond it: 431. Default 8190.
     pub field_size: usize,
-    /// Bytes of the whole head; beyond it 431.
+    /// Length of the whole head with its final empty line. Beyond it: 431 (414 when the request
+    /// line alone is that long). Default 64 KiB.
     pub head: usize,
-    /// Bytes of the extensions of one chunk; beyond it 400.
+    /// Length of the extensions of one chunk, from the first byte after the size to the CRLF.
+    /// Beyond it: 400. Default 256.
     pub chunk_extension: usize,
-    /// Bytes of all chunk extensions of one body; beyond it 400.
+    /// Length of the chunk extensions of one body. Beyond it: 400. Default 16 KiB.
     pub chunk_extensions_total: usize,
-    /// Bytes of the trailer section; beyond it 431.
+    /// Length of the trailer section, without its final empty line. Beyond it: 431. Default 16 KiB.
     pub trailers: usize,
-    /// Bytes of a body after decoding; beyond it 413. 0: no limit.
+    /// Length of the content, declared or received. Beyond it: 413. Default 1 GiB.
     pub body: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
+        Self {
             request_line: 4094,
             fields: 100,
             field_size: 8190,
@@ -33,5 +42,41 @@ impl Default for Limits {
             trailers: 16 * 1024,
             body: 1 << 30,
         }
+    }
+}
+
+/// Gunicorn's `MAX_HEADERS`, and the capacity of an `http::HeaderMap`.
+const MOST_FIELDS: usize = 32_768;
+
+impl Limits {
+    /// The limit of field lines that holds: `0` and anything above 32 768 mean 32 768.
+    pub(crate) fn most_fields(&self) -> usize {
+        match self.fields {
+            0 => MOST_FIELDS,
+            some => some.min(MOST_FIELDS),
+        }
+    }
+
+    /// The limit of the request line that holds.
+    pub(crate) fn longest_request_line(&self) -> usize {
+        if self.request_line == 0 {
+            self.head
+        } else {
+            self.request_line.min(self.head)
+        }
+    }
+
+    /// The limit of one field line that holds.
+    pub(crate) fn longest_field(&self) -> usize {
+        if self.field_size == 0 {
+            self.head
+        } else {
+            self.field_size.min(self.head)
+        }
+    }
+
+    /// The limit of the content that holds.
+    pub(crate) fn largest_body(&self) -> u64 {
+        if self.body == 0 { u64::MAX } else { self.body }
     }
 }
