@@ -1,0 +1,291 @@
+//! The life-line: one SOCK_SEQPACKET pair between the master and each worker.
+//!
+//! Reports come up, commands and descriptors go down, and end-of-file means that the other side is
+//! gone. Both ends are non-blocking and close-on-exec; a message is one datagram of at most
+//! [`MESSAGE_MAX`] bytes, so nothing is ever half read. The master believes only the form of what
+//! comes up: a tag and bounded text.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
+    sendmsg, socketpair,
+};
+
+/// The longest message in bytes; longer text is cut.
+pub const MESSAGE_MAX: usize = 2048;
+
+/// Why a worker asks to be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retirement {
+    /// It served as many requests as it should.
+    MaxRequests,
+    /// A handler panicked in it.
+    Panic,
+    /// Somebody sent it SIGTERM.
+    Asked,
+}
+
+/// How far a worker came that could not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// `App::load` failed: exit code 4.
+    Load,
+    /// `App::boot` or what comes around it failed: exit code 3.
+    Boot,
+}
+
+/// What a worker reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Up {
+    /// It accepts connections from now on.
+    Ready,
+    /// It wants a successor and serves until it is told to drain.
+    Retiring(Retirement),
+    /// It cannot start and will exit.
+    Failed {
+        /// How far it came.
+        stage: Stage,
+        /// The reason, for the log; at most [`MESSAGE_MAX`] bytes.
+        reason: String,
+    },
+    /// It was asked to reopen its logs, which only the master may open.
+    ReopenLogs,
+}
+
+/// What the master commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Down {
+    /// Stop accepting, finish what is under way, exit. With `stop` nobody else accepts either: take
+    /// what waits in the backlog first and keep idle connections only for a moment.
+    Drain {
+        /// The whole server stops.
+        stop: bool,
+    },
+    /// Exit at once.
+    Quit,
+    /// New log files. Descriptors: the error log, then the access log, where the flags say so.
+    Logs {
+        /// A descriptor of the error log comes along.
+        error: bool,
+        /// A descriptor of the access log comes along.
+        access: bool,
+    },
+    /// The eventfd that wakes the worker on `seat` comes along.
+    Door {
+        /// Its page set on the scoreboard.
+        seat: usize,
+    },
+}
+
+/// The master's end of one worker's life-line.
+#[derive(Debug)]
+pub struct MasterEnd(OwnedFd);
+
+/// The worker's end of its life-line.
+#[derive(Debug)]
+pub struct WorkerEnd(OwnedFd);
+
+/// Makes a life-line, before the fork.
+///
+/// # Errors
+/// What socketpair(2) answers.
+pub fn pair() -> io::Result<(MasterEnd, WorkerEnd)> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let (master, worker) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+    Ok((MasterEnd(master), WorkerEnd(worker)))
+}
+
+impl MasterEnd {
+    /// Sends a command with its descriptors; never blocks.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the worker reads nothing, `BrokenPipe` when it is gone.
+    pub fn send(&self, command: Down, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut message = vec![];
+        match command {
+            Down::Drain { stop } => message.extend([b'D', u8::from(stop)]),
+            Down::Quit => message.push(b'Q'),
+            Down::Logs { error, access } => {
+                message.extend([b'L', u8::from(error), u8::from(access)]);
+            }
+            Down::Door { seat } => {
+                message.push(b'E');
+                message.extend((seat as u64).to_le_bytes());
+            }
+        }
+        send(self.0.as_fd(), &message, fds)
+    }
+
+    /// Takes the next report, `None` when there is none now.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the worker is gone, `InvalidData` for a message of unknown form.
+    pub fn receive(&self) -> io::Result<Option<Up>> {
+        let Some((message, _)) = receive(self.0.as_fd())? else { return Ok(None) };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Some(match message.as_slice() {
+            b"R" => Up::Ready,
+            b"Tm" => Up::Retiring(Retirement::MaxRequests),
+            b"Tp" => Up::Retiring(Retirement::Panic),
+            b"Ta" => Up::Retiring(Retirement::Asked),
+            b"O" => Up::ReopenLogs,
+            [b'F', b'l', reason @ ..] => Up::Failed { stage: Stage::Load, reason: text(reason) },
+            [b'F', b'b', reason @ ..] => Up::Failed { stage: Stage::Boot, reason: text(reason) },
+            _ => return Err(unknown()),
+        }))
+    }
+}
+
+impl WorkerEnd {
+    /// Sends a report; never blocks. Text beyond the message's bound is cut.
+    ///
+    /// # Errors
+    /// `BrokenPipe` when the master is gone.
+    pub fn send(&self, report: &Up) -> io::Result<()> {
+        let mut message = vec![];
+        match report {
+            Up::Ready => message.push(b'R'),
+            Up::Retiring(Retirement::MaxRequests) => message.extend(b"Tm"),
+            Up::Retiring(Retirement::Panic) => message.extend(b"Tp"),
+            Up::Retiring(Retirement::Asked) => message.extend(b"Ta"),
+            Up::ReopenLogs => message.push(b'O'),
+            Up::Failed { stage, reason } => {
+                message.extend([b'F', if *stage == Stage::Load { b'l' } else { b'b' }]);
+                message.extend(reason.as_bytes());
+                message.truncate(MESSAGE_MAX);
+            }
+        }
+        send(self.0.as_fd(), &message, &[])
+    }
+
+    /// Takes the next command with its descriptors, `None` when there is none now.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the master is gone, `InvalidData` for a message of unknown form.
+    pub fn receive(&self) -> io::Result<Option<(Down, Vec<OwnedFd>)>> {
+        let Some((message, fds)) = receive(self.0.as_fd())? else { return Ok(None) };
+        let command = match message.as_slice() {
+            [b'D', stop] => Down::Drain { stop: *stop != 0 },
+            b"Q" => Down::Quit,
+            [b'L', error, access] => Down::Logs { error: *error != 0, access: *access != 0 },
+            [b'E', seat @ ..] => {
+                let seat = u64::from_le_bytes(seat.try_into().map_err(|_| unknown())?);
+                Down::Door { seat: usize::try_from(seat).map_err(|_| unknown())? }
+            }
+            _ => return Err(unknown()),
+        };
+        Ok(Some((command, fds)))
+    }
+}
+
+impl AsFd for MasterEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsFd for WorkerEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn unknown() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "unknown message on the life-line")
+}
+
+fn send(fd: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control = if raw.is_empty() { &rights[..0] } else { &rights[..] };
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    sendmsg::<()>(fd.as_raw_fd(), &[IoSlice::new(message)], control, flags, None)?;
+    Ok(())
+}
+
+fn receive(fd: BorrowedFd<'_>) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
+    let mut buffer = [0; MESSAGE_MAX];
+    let mut control = nix::cmsg_space!([RawFd; 4]);
+    let mut parts = [IoSliceMut::new(&mut buffer)];
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+    let received = loop {
+        match recvmsg::<()>(fd.as_raw_fd(), &mut parts, Some(&mut control), flags) {
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => return Ok(None),
+            Err(Errno::ECONNRESET) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(errno) => return Err(errno.into()),
+            Ok(received) => break received,
+        }
+    };
+    let len = received.bytes;
+    let mut fds = vec![];
+    for message in received.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(raw) = message {
+            fds.extend(raw.into_iter().map(crate::sys::own));
+        }
+    }
+    // SOCK_SEQPACKET: no sender sends an empty message, so zero bytes are the end of the file.
+    if len == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(Some((buffer[..len].to_vec(), fds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_report_and_command_arrives_as_it_was_sent() {
+        let (master, worker) = pair().unwrap();
+        let reports = [
+            Up::Ready,
+            Up::Retiring(Retirement::MaxRequests),
+            Up::Retiring(Retirement::Panic),
+            Up::Retiring(Retirement::Asked),
+            Up::Failed { stage: Stage::Load, reason: "no database".into() },
+            Up::Failed { stage: Stage::Boot, reason: String::new() },
+            Up::ReopenLogs,
+        ];
+        for report in &reports {
+            worker.send(report).unwrap();
+        }
+        for report in &reports {
+            assert_eq!(master.receive().unwrap().as_ref(), Some(report));
+        }
+        assert_eq!(master.receive().unwrap(), None);
+
+        let commands = [
+            Down::Drain { stop: true },
+            Down::Drain { stop: false },
+            Down::Quit,
+            Down::Logs { error: true, access: false },
+            Down::Door { seat: 511 },
+        ];
+        for command in commands {
+            let fd = std::fs::File::open("/dev/null").unwrap();
+            master.send(command, &[fd.as_fd()]).unwrap();
+            let (got, fds) = worker.receive().unwrap().unwrap();
+            assert_eq!((got, fds.len()), (command, 1));
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_other_side_is_an_end_of_file() {
+        let (master, worker) = pair().unwrap();
+        drop(master);
+        assert_eq!(worker.receive().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert!(worker.send(&Up::Ready).is_err());
+    }
+
+    #[test]
+    fn a_reason_longer_than_a_message_is_cut() {
+        let (master, worker) = pair().unwrap();
+        worker.send(&Up::Failed { stage: Stage::Boot, reason: "x".repeat(9999) }).unwrap();
+        let Some(Up::Failed { reason, .. }) = master.receive().unwrap() else { panic!() };
+        assert_eq!(reason.len(), MESSAGE_MAX - 2);
+    }
+}

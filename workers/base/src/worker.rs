@@ -1,0 +1,282 @@
+//! A worker class and what a worker process is given.
+//!
+//! Everything here happens in the worker process, after the fork, but [`Worker::check`].
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::Error;
+use crate::board::{Board, Page, State};
+use crate::conf::{Conf, ListenerConf};
+use crate::lifeline::{Down, Stage, Up, WorkerEnd};
+use crate::logs::AccessLog;
+use crate::seat::Seat;
+use crate::sys;
+
+/// A way of serving: `sync` is one. It owns what it serves and is chosen by its name (`-k NAME`).
+pub trait Worker: 'static {
+    /// The name for `-k`.
+    fn name(&self) -> &'static str;
+
+    /// Whether it can run with this configuration. In the master, before any fork; it must start
+    /// no thread and open nothing that stays open.
+    ///
+    /// # Errors
+    /// The reason why not; the start or the reload fails with it.
+    fn check(&self, conf: &Conf) -> Result<(), Error> {
+        let _ = conf;
+        Ok(())
+    }
+
+    /// Serves until told to stop. In the worker. It loads and boots the application, calls
+    /// [`Context::ready`], serves, and returns why it ended.
+    fn run(self: Box<Self>, context: Context) -> Exit;
+}
+
+/// Why a worker ended.
+#[derive(Debug)]
+pub enum Exit {
+    /// As it was told, or because its master is gone.
+    Done,
+    /// It could not start; said to the master by [`Context::fail`].
+    Failed(Stage),
+    /// Something that should not happen; the text goes to the log.
+    Broken(String),
+}
+
+impl Exit {
+    /// The exit code of the process.
+    #[must_use]
+    pub fn code(&self) -> i32 {
+        match self {
+            Exit::Done => 0,
+            Exit::Failed(Stage::Boot) => 3,
+            Exit::Failed(Stage::Load) => 4,
+            Exit::Broken(_) => 1,
+        }
+    }
+}
+
+/// One listening socket as a worker inherits it: bound, listening, non-blocking.
+#[derive(Debug)]
+pub struct Listener {
+    /// The descriptor, shared with all workers and the master.
+    pub fd: OwnedFd,
+    /// What it is.
+    pub conf: ListenerConf,
+}
+
+/// What the master hands to a new worker, gathered by the code that forked it.
+#[derive(Debug)]
+pub struct Parts {
+    /// The configuration of its generation.
+    pub conf: Arc<Conf>,
+    /// The stable number of its place.
+    pub slot: usize,
+    /// The number of its generation.
+    pub generation: u64,
+    /// Its page set on the board.
+    pub seat: usize,
+    /// The scoreboard.
+    pub board: Board,
+    /// Its life-line.
+    pub lifeline: WorkerEnd,
+    /// The listeners, in the order of [`Conf::listeners`].
+    pub listeners: Vec<OwnedFd>,
+    /// Eventfds that wake the worker on a seat, by seat; its own among them.
+    pub doors: Vec<Option<OwnedFd>>,
+    /// The access log's descriptor, if there is an access log.
+    pub access_log: Option<OwnedFd>,
+}
+
+/// Everything a worker process has: what a class gets to run with.
+#[derive(Debug)]
+pub struct Context {
+    conf: Arc<Conf>,
+    slot: usize,
+    generation: u64,
+    seat: usize,
+    lifeline: WorkerEnd,
+    doors: Vec<Option<OwnedFd>>,
+    wake: EventFd,
+    /// The whole scoreboard, to read.
+    pub board: Arc<Board>,
+    /// This worker's own pages, to write.
+    pub page: Page,
+    /// The sockets to accept from.
+    pub listeners: Vec<Listener>,
+    /// The access log, if there is one.
+    pub access: Option<AccessLog>,
+}
+
+/// What a worker is asked to do, by its master or by a signal.
+#[derive(Debug)]
+pub enum Command {
+    /// Accept no more, finish, exit. With `stop` the whole server stops: take what waits in the
+    /// backlog first.
+    Drain {
+        /// The whole server stops.
+        stop: bool,
+    },
+    /// Exit now.
+    Quit,
+    /// The master is gone: finish what can be finished in about a second and exit.
+    Orphaned,
+}
+
+const SIGNALS: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGUSR1];
+const IGNORED: [i32; 6] =
+    [libc::SIGHUP, libc::SIGWINCH, libc::SIGTTIN, libc::SIGTTOU, libc::SIGPIPE, libc::SIGURG];
+
+impl Context {
+    /// Becomes the worker: takes the seat and this process's signals. In the worker, once, with all
+    /// signals at their defaults (the code that forked sees to that).
+    ///
+    /// TERM asks the master for a successor, INT and QUIT end at once, USR1 asks for new log
+    /// files; HUP, WINCH, TTIN and TTOU are the master's and are ignored here.
+    ///
+    /// # Errors
+    /// What eventfd(2), mmap(2) or sigaction(2) answer, or a bad access format.
+    pub fn new(parts: Parts) -> io::Result<Context> {
+        let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        sys::collect_signals(&SIGNALS, wake.as_fd())?;
+        sys::ignore_signals(&IGNORED)?;
+        let mut board = parts.board;
+        let page = board.take_seat(parts.seat, parts.slot, parts.generation)?;
+        page.turn(sys::monotonic().as_micros() as u64);
+        let listeners = parts.listeners.into_iter().zip(parts.conf.listeners.iter().cloned());
+        let access = match (&parts.conf.access_format, parts.access_log) {
+            (Some(format), Some(fd)) => {
+                Some(AccessLog::new(format, fd).map_err(io::Error::other)?)
+            }
+            _ => None,
+        };
+        Ok(Context {
+            slot: parts.slot,
+            generation: parts.generation,
+            seat: parts.seat,
+            lifeline: parts.lifeline,
+            doors: parts.doors,
+            wake,
+            board: Arc::new(board),
+            page,
+            listeners: listeners.map(|(fd, conf)| Listener { fd, conf }).collect(),
+            access,
+            conf: parts.conf,
+        })
+    }
+
+    /// The configuration of this worker's generation.
+    #[must_use]
+    pub fn conf(&self) -> &Arc<Conf> {
+        &self.conf
+    }
+
+    /// What the handlers on `thread` are told of their place.
+    #[must_use]
+    pub fn seat(&self, thread: usize) -> Seat {
+        Seat::new(self.slot, self.generation, thread, Arc::clone(&self.conf))
+    }
+
+    /// The number of this worker's page set on the board.
+    #[must_use]
+    pub fn seat_number(&self) -> usize {
+        self.seat
+    }
+
+    /// Tells the master that this worker serves from now on.
+    ///
+    /// # Errors
+    /// `BrokenPipe` when the master is gone.
+    pub fn ready(&self) -> io::Result<()> {
+        self.page.set_state(State::Serving);
+        self.lifeline.send(&Up::Ready)
+    }
+
+    /// Tells the master that this worker cannot start, and gives the exit to return.
+    #[must_use]
+    pub fn fail(&self, stage: Stage, error: &Error) -> Exit {
+        // A master that is gone needs no report.
+        let _ = self.lifeline.send(&Up::Failed { stage, reason: format!("{error:#}") });
+        Exit::Failed(stage)
+    }
+
+    /// Tells the master something.
+    ///
+    /// # Errors
+    /// `BrokenPipe` when the master is gone.
+    pub fn report(&self, report: &Up) -> io::Result<()> {
+        self.lifeline.send(report)
+    }
+
+    /// The descriptors to wait on for [`Context::command`]: the life-line and the signals' eventfd.
+    #[must_use]
+    pub fn wake_fds(&self) -> [BorrowedFd<'_>; 2] {
+        [self.lifeline.as_fd(), self.wake.as_fd()]
+    }
+
+    /// The eventfd by which siblings wake this worker, if the master gave one.
+    #[must_use]
+    pub fn door(&self) -> Option<BorrowedFd<'_>> {
+        self.doors.get(self.seat)?.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Wakes the worker on `seat`, so that it looks at the listeners.
+    pub fn knock(&self, seat: usize) {
+        if let Some(Some(door)) = self.doors.get(seat) {
+            // EAGAIN means that it was knocked on often already.
+            let _ = nix::unistd::write(door, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// The next command of the master or of a signal, `None` when there is none. New logs and new
+    /// siblings are dealt with in here.
+    pub fn command(&mut self) -> Option<Command> {
+        // The eventfd is drained first: a signal after that wakes again.
+        let mut count = [0; 8];
+        let _ = nix::unistd::read(&self.wake, &mut count);
+        let signals = sys::take_signals();
+        if signals & (1 << libc::SIGINT | 1 << libc::SIGQUIT) != 0 {
+            return Some(Command::Quit);
+        }
+        if signals & (1 << libc::SIGUSR1) != 0 {
+            let _ = self.lifeline.send(&Up::ReopenLogs);
+        }
+        if signals & (1 << libc::SIGTERM) != 0 {
+            let _ = self.lifeline.send(&Up::Retiring(crate::lifeline::Retirement::Asked));
+        }
+        loop {
+            match self.lifeline.receive() {
+                Ok(None) => return None,
+                Ok(Some((Down::Drain { stop }, _))) => return Some(Command::Drain { stop }),
+                Ok(Some((Down::Quit, _))) => return Some(Command::Quit),
+                Ok(Some((Down::Logs { error, access }, fds))) => {
+                    let mut fds = fds.into_iter();
+                    if let Some(fd) = error.then(|| fds.next()).flatten() {
+                        crate::logs::set_error(fd);
+                    }
+                    if let (Some(log), Some(fd)) =
+                        (&mut self.access, access.then(|| fds.next()).flatten())
+                    {
+                        log.reopen(fd);
+                    }
+                }
+                Ok(Some((Down::Door { seat }, fds))) => {
+                    if seat < crate::board::SEATS {
+                        if self.doors.len() <= seat {
+                            self.doors.resize_with(seat + 1, || None);
+                        }
+                        self.doors[seat] = fds.into_iter().next();
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    log::error!("cannot read a command of the master: {error}");
+                }
+                Err(_) => return Some(Command::Orphaned),
+            }
+        }
+    }
+}
