@@ -193,7 +193,11 @@ impl Board {
         words[SEATS_AT].store(SEATS as u64, Ordering::Relaxed);
         words[VERSION_AT].store(VERSION, Ordering::Relaxed);
         words[MAGIC_AT].store(MAGIC, Ordering::Release);
-        Ok(Board { fd, whole, header: Some(header) })
+        Ok(Board {
+            fd,
+            whole,
+            header: Some(header),
+        })
     }
 
     /// The descriptor, to be kept across a fork.
@@ -269,12 +273,16 @@ impl Board {
                 None => {}
             }
         }
-        view.recent.sort_by_key(|cell| std::cmp::Reverse(cell.ended_us));
+        view.recent
+            .sort_by_key(|cell| std::cmp::Reverse(cell.ended_us));
         for n in 0..STREAMS {
             view.in_flight.extend(
                 read_cell(&area[STREAMS_AT + n * CELL_WORDS..][..CELL_WORDS])
                     .filter(|cell| cell.ended_us == 0)
-                    .map(|cell| RequestView { streaming: true, ..cell }),
+                    .map(|cell| RequestView {
+                        streaming: true,
+                        ..cell
+                    }),
             );
         }
         view
@@ -404,11 +412,13 @@ impl Page {
     /// if one of [`STREAMS`] is free.
     pub fn stream(&self, cell: Cell) -> Option<Cell> {
         let words = self.map.words();
-        let free = (0..STREAMS).map(|n| STREAMS_AT + n * CELL_WORDS).find(|at| {
-            let cell = &words[*at..];
-            cell[CELL_STATE].load(Ordering::Relaxed) == 0
-                || cell[CELL_ENDED].load(Ordering::Relaxed) != 0
-        })?;
+        let free = (0..STREAMS)
+            .map(|n| STREAMS_AT + n * CELL_WORDS)
+            .find(|at| {
+                let cell = &words[*at..];
+                cell[CELL_STATE].load(Ordering::Relaxed) == 0
+                    || cell[CELL_ENDED].load(Ordering::Relaxed) != 0
+            })?;
         for n in CELL_STATE..CELL_WORDS {
             words[free + n].store(words[cell.0 + n].load(Ordering::Relaxed), Ordering::Relaxed);
         }
@@ -424,7 +434,10 @@ impl Page {
     #[inline]
     fn add_at(&self, at: usize, n: u64) {
         let word = &self.map.words()[at];
-        word.store(word.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        word.store(
+            word.load(Ordering::Relaxed).wrapping_add(n),
+            Ordering::Relaxed,
+        );
     }
 }
 
@@ -438,7 +451,10 @@ fn write_line(words: &[AtomicU64], method: &[u8], target: &[u8]) -> usize {
     let target = &target[..target.len().min(rest.len())];
     rest[..target.len()].copy_from_slice(target);
     let len = method.len() + 1 + target.len();
-    for (word, chunk) in words.iter().zip(bytes[..len.next_multiple_of(8)].chunks_exact(8)) {
+    for (word, chunk) in words
+        .iter()
+        .zip(bytes[..len.next_multiple_of(8)].chunks_exact(8))
+    {
         let chunk = chunk.try_into().unwrap_or([0; 8]);
         word.store(u64::from_le_bytes(chunk), Ordering::Relaxed);
     }
@@ -452,7 +468,10 @@ fn read_cell(cell: &[AtomicU64]) -> Option<RequestView> {
         if before % 2 == 1 {
             continue;
         }
-        let words: Vec<u64> = cell.iter().map(|word| word.load(Ordering::Relaxed)).collect();
+        let words: Vec<u64> = cell
+            .iter()
+            .map(|word| word.load(Ordering::Relaxed))
+            .collect();
         fence(Ordering::Acquire);
         if cell[CELL_SEQUENCE].load(Ordering::Relaxed) != before {
             continue;
@@ -462,12 +481,17 @@ fn read_cell(cell: &[AtomicU64]) -> Option<RequestView> {
         }
         let shape = words[CELL_SHAPE];
         let len = (shape as u32 as usize).min(LINE_MAX);
-        let mut line: Vec<u8> =
-            words[CELL_LINE..].iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut line: Vec<u8> = words[CELL_LINE..]
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect();
         line.truncate(len);
         let port = (shape >> 48) as u16;
         let peer = match (shape >> 32) as u16 {
-            4 => Peer::Tcp(SocketAddr::new((words[CELL_PEER] as u32).to_be_bytes().into(), port)),
+            4 => Peer::Tcp(SocketAddr::new(
+                (words[CELL_PEER] as u32).to_be_bytes().into(),
+                port,
+            )),
             6 => {
                 let ip = u128::from(words[CELL_PEER + 1]) << 64 | u128::from(words[CELL_PEER]);
                 Peer::Tcp(SocketAddr::new(Ipv6Addr::from(ip).into(), port))
@@ -503,7 +527,10 @@ mod tests {
         page.end(cell, 200, 3_000);
         let view = board.view(3);
         assert!(view.in_flight.is_empty());
-        assert_eq!((view.recent[0].status, view.recent[0].ended_us), (200, 3_000));
+        assert_eq!(
+            (view.recent[0].status, view.recent[0].ended_us),
+            (200, 3_000)
+        );
         assert_eq!(view.histogram[11], 1, "2000 µs lie below 2^11");
     }
 

@@ -1,19 +1,45 @@
-//! The contract of the Ferricorn application server.
+//! The contract of the Ferricorn application server: everything that an application, a worker
+//! class and the master have to agree on.
+//!
+//! # Layout
+//! - [`App`], [`Handler`], [`Begin`], [`Request`], [`Response`], [`Body`], [`Exchange`], [`Error`]:
+//!   what a user writes against; [`Seat`] and [`Conf`]: what a handler can know of its place.
+//! - [`Worker`], [`Context`], [`Command`], [`Exit`]: what a worker class is given.
+//! - [`lifeline`], [`board`]: how master and worker speak.
+//! - [`transport`], [`logs`], [`sys`]: connections, logs, and the only `unsafe`.
+//!
+//! It may use the `http` types and `ferricorn-http`; it never supervises and never accepts.
 #![deny(unsafe_code)]
 
+mod app;
 pub mod board;
+pub mod body;
 pub mod conf;
 mod error;
+mod exchange;
+mod incoming;
 pub mod lifeline;
 pub mod logs;
 mod peer;
+mod request;
+mod response;
 mod seat;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod transport;
 mod worker;
 
+pub use app::{App, Begin, BoxApp, Closure, Handler};
+pub use body::Body;
 pub use conf::Conf;
 pub use error::Error;
+pub use exchange::{Exchange, Upgraded, Wire};
+pub use incoming::Incoming;
 pub use peer::Peer;
+pub use request::Request;
+pub use response::{IntoResponse, Response, typed};
 pub use seat::Seat;
 pub use worker::{Command, Context, Exit, Listener, Parts, Worker};
+
+pub use ferricorn_http::{Head, Limits, Reject, Version};
+pub use http;

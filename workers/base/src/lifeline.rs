@@ -124,7 +124,9 @@ impl MasterEnd {
     /// # Errors
     /// `UnexpectedEof` when the worker is gone, `InvalidData` for a message of unknown form.
     pub fn receive(&self) -> io::Result<Option<Up>> {
-        let Some((message, _)) = receive(self.0.as_fd())? else { return Ok(None) };
+        let Some((message, _)) = receive(self.0.as_fd())? else {
+            return Ok(None);
+        };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Some(match message.as_slice() {
             b"R" => Up::Ready,
@@ -132,8 +134,14 @@ impl MasterEnd {
             b"Tp" => Up::Retiring(Retirement::Panic),
             b"Ta" => Up::Retiring(Retirement::Asked),
             b"O" => Up::ReopenLogs,
-            [b'F', b'l', reason @ ..] => Up::Failed { stage: Stage::Load, reason: text(reason) },
-            [b'F', b'b', reason @ ..] => Up::Failed { stage: Stage::Boot, reason: text(reason) },
+            [b'F', b'l', reason @ ..] => Up::Failed {
+                stage: Stage::Load,
+                reason: text(reason),
+            },
+            [b'F', b'b', reason @ ..] => Up::Failed {
+                stage: Stage::Boot,
+                reason: text(reason),
+            },
             _ => return Err(unknown()),
         }))
     }
@@ -166,14 +174,21 @@ impl WorkerEnd {
     /// # Errors
     /// `UnexpectedEof` when the master is gone, `InvalidData` for a message of unknown form.
     pub fn receive(&self) -> io::Result<Option<(Down, Vec<OwnedFd>)>> {
-        let Some((message, fds)) = receive(self.0.as_fd())? else { return Ok(None) };
+        let Some((message, fds)) = receive(self.0.as_fd())? else {
+            return Ok(None);
+        };
         let command = match message.as_slice() {
             [b'D', stop] => Down::Drain { stop: *stop != 0 },
             b"Q" => Down::Quit,
-            [b'L', error, access] => Down::Logs { error: *error != 0, access: *access != 0 },
+            [b'L', error, access] => Down::Logs {
+                error: *error != 0,
+                access: *access != 0,
+            },
             [b'E', seat @ ..] => {
                 let seat = u64::from_le_bytes(seat.try_into().map_err(|_| unknown())?);
-                Down::Door { seat: usize::try_from(seat).map_err(|_| unknown())? }
+                Down::Door {
+                    seat: usize::try_from(seat).map_err(|_| unknown())?,
+                }
             }
             _ => return Err(unknown()),
         };
@@ -194,15 +209,28 @@ impl AsFd for WorkerEnd {
 }
 
 fn unknown() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "unknown message on the life-line")
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "unknown message on the life-line",
+    )
 }
 
 fn send(fd: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&raw)];
-    let control = if raw.is_empty() { &rights[..0] } else { &rights[..] };
+    let control = if raw.is_empty() {
+        &rights[..0]
+    } else {
+        &rights[..]
+    };
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    sendmsg::<()>(fd.as_raw_fd(), &[IoSlice::new(message)], control, flags, None)?;
+    sendmsg::<()>(
+        fd.as_raw_fd(),
+        &[IoSlice::new(message)],
+        control,
+        flags,
+        None,
+    )?;
     Ok(())
 }
 
@@ -246,8 +274,14 @@ mod tests {
             Up::Retiring(Retirement::MaxRequests),
             Up::Retiring(Retirement::Panic),
             Up::Retiring(Retirement::Asked),
-            Up::Failed { stage: Stage::Load, reason: "no database".into() },
-            Up::Failed { stage: Stage::Boot, reason: String::new() },
+            Up::Failed {
+                stage: Stage::Load,
+                reason: "no database".into(),
+            },
+            Up::Failed {
+                stage: Stage::Boot,
+                reason: String::new(),
+            },
             Up::ReopenLogs,
         ];
         for report in &reports {
@@ -262,7 +296,10 @@ mod tests {
             Down::Drain { stop: true },
             Down::Drain { stop: false },
             Down::Quit,
-            Down::Logs { error: true, access: false },
+            Down::Logs {
+                error: true,
+                access: false,
+            },
             Down::Door { seat: 511 },
         ];
         for command in commands {
@@ -277,15 +314,25 @@ mod tests {
     fn the_end_of_the_other_side_is_an_end_of_file() {
         let (master, worker) = pair().unwrap();
         drop(master);
-        assert_eq!(worker.receive().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(
+            worker.receive().unwrap_err().kind(),
+            io::ErrorKind::UnexpectedEof
+        );
         assert!(worker.send(&Up::Ready).is_err());
     }
 
     #[test]
     fn a_reason_longer_than_a_message_is_cut() {
         let (master, worker) = pair().unwrap();
-        worker.send(&Up::Failed { stage: Stage::Boot, reason: "x".repeat(9999) }).unwrap();
-        let Some(Up::Failed { reason, .. }) = master.receive().unwrap() else { panic!() };
+        worker
+            .send(&Up::Failed {
+                stage: Stage::Boot,
+                reason: "x".repeat(9999),
+            })
+            .unwrap();
+        let Some(Up::Failed { reason, .. }) = master.receive().unwrap() else {
+            panic!()
+        };
         assert_eq!(reason.len(), MESSAGE_MAX - 2);
     }
 }

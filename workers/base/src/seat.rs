@@ -17,7 +17,12 @@ impl Seat {
     /// A seat; tests of applications make one by hand.
     #[must_use]
     pub fn new(slot: usize, generation: u64, thread: usize, conf: Arc<Conf>) -> Seat {
-        Seat { slot, generation, thread, conf }
+        Seat {
+            slot,
+            generation,
+            thread,
+            conf,
+        }
     }
 
     /// The number of the worker's place, from 0; a respawned worker has its predecessor's.

@@ -27,8 +27,11 @@ impl Map {
     /// # Errors
     /// What mmap(2) answers.
     pub fn new(fd: BorrowedFd<'_>, offset: usize, len: usize, writable: bool) -> io::Result<Map> {
-        let protection =
-            if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
+        let protection = if writable {
+            libc::PROT_READ | libc::PROT_WRITE
+        } else {
+            libc::PROT_READ
+        };
         let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
         // SAFETY: a fresh mapping chosen by the kernel; no existing memory is touched.
         let address = unsafe {
@@ -46,7 +49,10 @@ impl Map {
         }
         let start = NonNull::new(address.cast::<AtomicU64>())
             .ok_or_else(|| io::Error::other("mmap returned a null address"))?;
-        Ok(Map { start, words: len / size_of::<AtomicU64>() })
+        Ok(Map {
+            start,
+            words: len / size_of::<AtomicU64>(),
+        })
     }
 
     /// The mapped memory. A read-only mapping faults on a store, so its owner hands out loads only.
@@ -61,7 +67,12 @@ impl Map {
 impl Drop for Map {
     fn drop(&mut self) {
         // SAFETY: exactly the range that `new` mapped, and nothing borrows it any more.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.words * size_of::<AtomicU64>()) };
+        unsafe {
+            libc::munmap(
+                self.start.as_ptr().cast(),
+                self.words * size_of::<AtomicU64>(),
+            )
+        };
     }
 }
 
@@ -70,14 +81,29 @@ impl Drop for Map {
 ///
 /// # Errors
 /// What epoll_ctl(2) answers; `AlreadyExists` when it is in the set.
-pub fn epoll_add_exclusive(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
-    let mut event =
-        libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLEXCLUSIVE) as u32, u64: token };
+pub fn epoll_add_exclusive(
+    epoll: BorrowedFd<'_>,
+    fd: BorrowedFd<'_>,
+    token: u64,
+) -> io::Result<()> {
+    let mut event = libc::epoll_event {
+        events: (libc::EPOLLIN | libc::EPOLLEXCLUSIVE) as u32,
+        u64: token,
+    };
     // SAFETY: both descriptors are open for the duration of the borrow; the event outlives the call.
     let result = unsafe {
-        libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &raw mut event)
+        libc::epoll_ctl(
+            epoll.as_raw_fd(),
+            libc::EPOLL_CTL_ADD,
+            fd.as_raw_fd(),
+            &raw mut event,
+        )
     };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// Takes a descriptor out of an epoll set.
@@ -94,14 +120,21 @@ pub fn epoll_remove(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()>
             std::ptr::null_mut(),
         )
     };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// CLOCK_MONOTONIC since boot, not counting the time the machine slept (clock_gettime(2)).
 #[inline]
 #[must_use]
 pub fn monotonic() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: the clock exists on every Linux and `time` is writable.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
@@ -136,7 +169,11 @@ fn install(signal: i32, action: extern "C" fn(i32)) -> io::Result<()> {
         libc::sigemptyset(&raw mut new.sa_mask);
         libc::sigaction(signal, &raw const new, std::ptr::null_mut())
     };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 extern "C" fn note_signal(signal: i32) {
@@ -168,7 +205,9 @@ extern "C" fn parent_died(_: i32) {
 /// What sigaction(2) answers.
 pub fn collect_signals(signals: &[i32], wake: BorrowedFd<'_>) -> io::Result<()> {
     WAKE.store(wake.as_raw_fd(), Ordering::Relaxed);
-    signals.iter().try_for_each(|&signal| install(signal, note_signal))
+    signals
+        .iter()
+        .try_for_each(|&signal| install(signal, note_signal))
 }
 
 /// The signals that came since the last call, as bits (`1 << SIGTERM`).
@@ -209,7 +248,10 @@ pub fn watch_parent(master: i32) -> io::Result<()> {
     // The parent may have died between fork and prctl.
     // SAFETY: getppid cannot fail.
     if unsafe { libc::getppid() } != master {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "the master is gone"));
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the master is gone",
+        ));
     }
     Ok(())
 }
@@ -221,4 +263,13 @@ pub const ORPHAN_SECONDS: u32 = 1;
 pub(crate) fn own(fd: RawFd) -> OwnedFd {
     // SAFETY: called once per descriptor that recvmsg installed for us; nothing else owns it.
     unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// 128 bits from the kernel's generator, never kept: a fork has no copy of them (getrandom(2)).
+#[must_use]
+pub fn random() -> [u8; 16] {
+    let mut bytes = [0u8; 16];
+    // SAFETY: `bytes` is writable for its length; up to 256 bytes are never cut short.
+    unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    bytes
 }

@@ -128,8 +128,14 @@ pub enum Command {
 }
 
 const SIGNALS: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGUSR1];
-const IGNORED: [i32; 6] =
-    [libc::SIGHUP, libc::SIGWINCH, libc::SIGTTIN, libc::SIGTTOU, libc::SIGPIPE, libc::SIGURG];
+const IGNORED: [i32; 6] = [
+    libc::SIGHUP,
+    libc::SIGWINCH,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+    libc::SIGPIPE,
+    libc::SIGURG,
+];
 
 impl Context {
     /// Becomes the worker: takes the seat and this process's signals. In the worker, once, with all
@@ -147,11 +153,12 @@ impl Context {
         let mut board = parts.board;
         let page = board.take_seat(parts.seat, parts.slot, parts.generation)?;
         page.turn(sys::monotonic().as_micros() as u64);
-        let listeners = parts.listeners.into_iter().zip(parts.conf.listeners.iter().cloned());
+        let listeners = parts
+            .listeners
+            .into_iter()
+            .zip(parts.conf.listeners.iter().cloned());
         let access = match (&parts.conf.access_format, parts.access_log) {
-            (Some(format), Some(fd)) => {
-                Some(AccessLog::new(format, fd).map_err(io::Error::other)?)
-            }
+            (Some(format), Some(fd)) => Some(AccessLog::new(format, fd).map_err(io::Error::other)?),
             _ => None,
         };
         Ok(Context {
@@ -200,7 +207,10 @@ impl Context {
     #[must_use]
     pub fn fail(&self, stage: Stage, error: &Error) -> Exit {
         // A master that is gone needs no report.
-        let _ = self.lifeline.send(&Up::Failed { stage, reason: format!("{error:#}") });
+        let _ = self.lifeline.send(&Up::Failed {
+            stage,
+            reason: format!("{error:#}"),
+        });
         Exit::Failed(stage)
     }
 
@@ -246,7 +256,9 @@ impl Context {
             let _ = self.lifeline.send(&Up::ReopenLogs);
         }
         if signals & (1 << libc::SIGTERM) != 0 {
-            let _ = self.lifeline.send(&Up::Retiring(crate::lifeline::Retirement::Asked));
+            let _ = self
+                .lifeline
+                .send(&Up::Retiring(crate::lifeline::Retirement::Asked));
         }
         loop {
             match self.lifeline.receive() {

@@ -1,0 +1,321 @@
+//! What a stream owns: the rest of the request body and the writer of the response.
+//!
+//! It runs on a stream thread, so it may block. The connection's side of it is a [`Wire`]: the
+//! event loop has one over HTTP/1.1, tests have one in memory.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::response::Parts;
+use http::{HeaderMap, StatusCode};
+
+use crate::Error;
+use crate::body::StreamFn;
+use crate::request::Request;
+use crate::transport::{Ready, Transport, wait};
+
+/// Bytes that an exchange gathers before it writes.
+const BUFFER: usize = 16 * 1024;
+
+/// The connection's side of an exchange; blocking, with the deadlines of the connection.
+pub trait Wire: Send {
+    /// Reads on in the request body; 0 at its end.
+    ///
+    /// # Errors
+    /// `InvalidData` for a bad body, `TimedOut` for a slow one, `UnexpectedEof` for a cut one.
+    fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Sends the head of the response, of `len` bytes of content if that is known.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a head that cannot be sent; what writing answers.
+    fn send_head(&mut self, parts: &Parts, len: Option<u64>) -> io::Result<()>;
+
+    /// Sends content, all of it, now.
+    ///
+    /// # Errors
+    /// `TimedOut` when the client takes nothing for too long; what writing answers.
+    fn send(&mut self, content: &[u8]) -> io::Result<()>;
+
+    /// Ends the content.
+    ///
+    /// # Errors
+    /// `InvalidData` when it is shorter than declared; what writing answers.
+    fn finish(&mut self, trailers: Option<&HeaderMap>) -> io::Result<()>;
+}
+
+/// The rest of a request's body and the response: what [`crate::Body::stream`] gives.
+///
+/// As [`Write`] it is the content of the response; [`Write::flush`] sends what was gathered. As
+/// [`Read`] it is the rest of the request's body.
+pub struct Exchange {
+    wire: Box<dyn Wire>,
+    request: Box<Request>,
+    parts: Parts,
+    len: Option<u64>,
+    sent: bool,
+    pending: Vec<u8>,
+    trailers: Option<HeaderMap>,
+    closing: Arc<AtomicBool>,
+}
+
+impl Exchange {
+    /// The request, its body apart: that is read from the exchange.
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The head of the response while it can still be changed: before the first flush or
+    /// [`BUFFER`](self) of content.
+    pub fn head_mut(&mut self) -> Option<&mut Parts> {
+        (!self.sent).then_some(&mut self.parts)
+    }
+
+    /// Changes the status, if the head is not sent.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it is.
+    pub fn set_status(&mut self, status: StatusCode) -> io::Result<()> {
+        let late = || io::Error::new(io::ErrorKind::InvalidInput, "the head is sent already");
+        self.head_mut().ok_or_else(late)?.status = status;
+        Ok(())
+    }
+
+    /// Fields to send behind the content; a client of HTTP/1.0 does not get them.
+    pub fn set_trailers(&mut self, trailers: HeaderMap) {
+        self.trailers = Some(trailers);
+    }
+
+    /// Whether the worker is retiring: a stream without an end should end soon.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Runs a stream in memory, for [`crate::Body::collect`].
+    pub(crate) fn collect(run: StreamFn) -> Result<Bytes, Error> {
+        let collected = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let (parts, ()) = http::Response::new(()).into_parts();
+        let mut exchange = Exchange::new(
+            Box::new(Memory(Arc::clone(&collected))),
+            Box::default(),
+            parts,
+            Arc::default(),
+        );
+        run(&mut exchange)?;
+        exchange.finish()?;
+        let content = std::mem::take(
+            &mut *collected
+                .lock()
+                .map_err(|_| Error::msg("the stream panicked"))?,
+        );
+        Ok(content.into())
+    }
+
+    fn send_pending(&mut self) -> io::Result<()> {
+        if !self.sent {
+            self.sent = true;
+            self.wire.send_head(&self.parts, self.len)?;
+        }
+        if !self.pending.is_empty() {
+            self.wire.send(&self.pending)?;
+            self.pending.clear();
+        }
+        Ok(())
+    }
+}
+
+/// For the worker classes: how an exchange is made and ended.
+#[doc(hidden)]
+impl Exchange {
+    pub fn new(
+        wire: Box<dyn Wire>,
+        request: Box<Request>,
+        parts: Parts,
+        closing: Arc<AtomicBool>,
+    ) -> Exchange {
+        Exchange {
+            wire,
+            request,
+            parts,
+            len: None,
+            sent: false,
+            pending: Vec::new(),
+            trailers: None,
+            closing,
+        }
+    }
+
+    /// Declares the length of the content.
+    pub fn set_len(&mut self, len: Option<u64>) {
+        self.len = len;
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.parts.status
+    }
+
+    pub fn head_sent(&self) -> bool {
+        self.sent
+    }
+
+    /// Ends the response in order.
+    pub fn finish(&mut self) -> io::Result<()> {
+        if !self.sent && self.len.is_none() && self.trailers.is_none() {
+            // All of it is here: a length is better than chunks.
+            self.len = Some(self.pending.len() as u64);
+        }
+        self.send_pending()?;
+        self.wire.finish(self.trailers.as_ref())
+    }
+
+    pub fn into_request(self) -> Box<Request> {
+        self.request
+    }
+}
+
+impl Write for Exchange {
+    fn write(&mut self, content: &[u8]) -> io::Result<usize> {
+        if self.pending.len() + content.len() > BUFFER {
+            self.send_pending()?;
+            if content.len() >= BUFFER {
+                self.wire.send(content)?;
+                return Ok(content.len());
+            }
+        }
+        self.pending.extend_from_slice(content);
+        Ok(content.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.send_pending()
+    }
+}
+
+impl Read for Exchange {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.wire.read_body(buffer)
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("parts", &self.parts)
+            .field("sent", &self.sent)
+            .finish()
+    }
+}
+
+struct Memory(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Wire for Memory {
+    fn read_body(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    fn send_head(&mut self, _: &Parts, _: Option<u64>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn send(&mut self, content: &[u8]) -> io::Result<()> {
+        let mut all = self.0.lock().map_err(|_| io::ErrorKind::Other)?;
+        all.extend_from_slice(content);
+        Ok(())
+    }
+
+    fn finish(&mut self, _: Option<&HeaderMap>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A connection that speaks another protocol now: what [`crate::Body::upgrade`] gives. Reads and
+/// writes block, without a deadline unless one is set.
+pub struct Upgraded {
+    wire: Box<dyn Transport>,
+    early: Vec<u8>,
+    at: usize,
+    limit: Option<Duration>,
+    closing: Arc<AtomicBool>,
+}
+
+impl Upgraded {
+    #[doc(hidden)]
+    pub fn new(wire: Box<dyn Transport>, early: Vec<u8>, closing: Arc<AtomicBool>) -> Upgraded {
+        Upgraded {
+            wire,
+            early,
+            at: 0,
+            limit: None,
+            closing,
+        }
+    }
+
+    /// How long one read or write may wait; it fails with `TimedOut` then. `None`: for ever.
+    pub fn set_timeout(&mut self, limit: Option<Duration>) {
+        self.limit = limit;
+    }
+
+    /// Whether the worker is retiring: say goodbye soon.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+}
+
+impl Read for Upgraded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at < self.early.len() {
+            let n = (&self.early[self.at..]).read(buffer)?;
+            self.at += n;
+            return Ok(n);
+        }
+        loop {
+            match self.wire.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    wait(self.wire.as_fd(), Ready::Readable, self.limit)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+impl Write for Upgraded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.wire.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    wait(self.wire.as_fd(), Ready::Writable, self.limit)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Upgraded {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wire.as_fd()
+    }
+}
+
+impl fmt::Debug for Upgraded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upgraded")
+            .field("wire", &self.wire)
+            .finish()
+    }
+}

@@ -1,0 +1,349 @@
+//! A request as a handler sees it.
+//!
+//! What a handler does not look at costs nothing: the `http` crate's types are made when first
+//! asked for, and the memory of one request serves the next on the same worker.
+
+use std::cell::OnceCell;
+use std::io;
+
+use ferricorn_http::{Head, Reject, Version, encode_interim};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+
+use crate::incoming::Incoming;
+use crate::peer::Peer;
+use crate::transport::Transport;
+
+/// One request: its head as received, its complete body, and who sent it.
+#[derive(Debug)]
+pub struct Request {
+    head: Head,
+    body: Incoming,
+    peer: Peer,
+    method: OnceCell<Method>,
+    uri: OnceCell<Uri>,
+    headers: OnceCell<Box<HeaderMap>>,
+    id: OnceCell<String>,
+    extensions: Option<Box<Extensions>>,
+    wire: Option<Box<dyn Transport>>,
+    interim: Vec<u8>,
+}
+
+impl Request {
+    /// A request made by hand, to test a handler without a server:
+    ///
+    /// ```
+    /// use ferricorn_base::{Handler, Request};
+    /// # use ferricorn_base::{App, Seat};
+    /// # let app = |_: &mut Request| "Hello, World!";
+    /// let mut handler = app.boot(&Seat::default())?;
+    /// let mut request = Request::build("GET", "/hello?name=you", [("Host", "localhost")])?;
+    /// let response = handler.handle(&mut request)?;
+    /// assert_eq!(response.status(), 200);
+    /// assert_eq!(response.into_body().collect()?, "Hello, World!");
+    /// # Ok::<(), ferricorn_base::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What the server would refuse: the status and the reason.
+    pub fn build<N: AsRef<str>, V: AsRef<[u8]>>(
+        method: &str,
+        target: &str,
+        fields: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Request, Reject> {
+        Ok(Request {
+            head: Head::build(method, target, fields)?,
+            ..Request::default()
+        })
+    }
+
+    /// Gives a request made by hand a body.
+    #[must_use]
+    pub fn with_body(mut self, body: impl Into<Incoming>) -> Request {
+        self.body = body.into();
+        self
+    }
+
+    /// Gives a request made by hand a peer.
+    #[must_use]
+    pub fn with_peer(mut self, peer: Peer) -> Request {
+        self.peer = peer;
+        self
+    }
+
+    /// The method.
+    pub fn method(&self) -> &Method {
+        self.method.get_or_init(|| self.head.http_method())
+    }
+
+    /// The target as a URI. An origin-form target gives one with a path and a query only.
+    pub fn uri(&self) -> &Uri {
+        self.uri.get_or_init(|| parse_uri(self.head.target()))
+    }
+
+    /// The path of the target as received, percent-encoding and all; `*` for `OPTIONS *`.
+    #[inline]
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.head.path()
+    }
+
+    /// What follows the `?` of the target.
+    #[inline]
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.head.query()
+    }
+
+    /// The version of the message.
+    #[must_use]
+    pub fn version(&self) -> http::Version {
+        match self.head.version() {
+            Version::Http10 => http::Version::HTTP_10,
+            Version::Http11 => http::Version::HTTP_11,
+        }
+    }
+
+    /// The fields as a map. [`Request::head`] has them as received, in order, for nothing.
+    pub fn headers(&self) -> &HeaderMap {
+        self.headers.get_or_init(|| {
+            let mut map = HeaderMap::with_capacity(16);
+            for (name, value) in self.head.fields() {
+                // The parser admits tokens and field values only, and both types accept those.
+                if let (Ok(name), Ok(value)) = (
+                    HeaderName::from_bytes(name.as_bytes()),
+                    HeaderValue::from_bytes(value),
+                ) {
+                    let _ = map.try_append(name, value);
+                }
+            }
+            Box::new(map)
+        })
+    }
+
+    /// The first field of this name (in any case) as text, without making a map.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head
+            .field(name)
+            .and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// The head as received.
+    #[inline]
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The body.
+    #[inline]
+    #[must_use]
+    pub fn body(&self) -> &Incoming {
+        &self.body
+    }
+
+    /// The body, to read.
+    #[inline]
+    pub fn body_mut(&mut self) -> &mut Incoming {
+        &mut self.body
+    }
+
+    /// Who sent it.
+    #[inline]
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// A name for this request in logs: the `X-Request-Id` that came with it if that is a plain
+    /// one of at most 128 characters, else 128 random bits in hexadecimal (getrandom(2)).
+    pub fn id(&self) -> &str {
+        self.id.get_or_init(|| {
+            let plain = |id: &&str| {
+                (1..=128).contains(&id.len())
+                    && id
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+            };
+            match self.header("x-request-id").filter(plain) {
+                Some(id) => id.to_owned(),
+                None => crate::sys::random()
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect(),
+            }
+        })
+    }
+
+    /// Values that wrapping handlers hand on.
+    #[must_use]
+    pub fn extensions(&self) -> Option<&Extensions> {
+        self.extensions.as_deref()
+    }
+
+    /// Values for the handlers that this one wraps.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        self.extensions.get_or_insert_default()
+    }
+
+    /// Sends an interim response at once, such as 103 Early Hints (RFC 8297); to a client of
+    /// HTTP/1.0, which knows none, nothing (RFC 9110 section 15.2). 101 is not an interim response:
+    /// see [`crate::Body::upgrade`].
+    ///
+    /// # Errors
+    /// What writing answers; `InvalidInput` for a status that is not interim.
+    pub fn inform(&mut self, status: StatusCode, fields: &HeaderMap) -> io::Result<()> {
+        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+            let text = format!("{status} is not an interim response");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        if self.head.version() == Version::Http10 {
+            return Ok(());
+        }
+        encode_interim(&mut self.interim, status, fields);
+        // What cannot go now goes in front of the response.
+        if let Some(wire) = &mut self.wire {
+            match wire.write(&self.interim) {
+                Ok(n) => drop(self.interim.drain(..n)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The request as the `http` crate has it, for code that wants that.
+    #[must_use]
+    pub fn into_http(mut self) -> http::Request<Incoming> {
+        let mut request = http::Request::new(self.body);
+        *request.method_mut() = self
+            .method
+            .take()
+            .unwrap_or_else(|| self.head.http_method());
+        *request.uri_mut() = self
+            .uri
+            .take()
+            .unwrap_or_else(|| parse_uri(self.head.target()));
+        *request.version_mut() = match self.head.version() {
+            Version::Http10 => http::Version::HTTP_10,
+            Version::Http11 => http::Version::HTTP_11,
+        };
+        if let Some(extensions) = self.extensions.take() {
+            *request.extensions_mut() = *extensions;
+        }
+        request.extensions_mut().insert(self.peer.clone());
+        let empty = Request {
+            head: self.head,
+            ..Request::default()
+        };
+        *request.headers_mut() = match self.headers.take() {
+            Some(headers) => *headers,
+            None => empty.headers().clone(),
+        };
+        request
+    }
+}
+
+/// For the worker classes: how a request is filled and used again.
+#[doc(hidden)]
+impl Request {
+    #[inline]
+    pub fn head_mut(&mut self) -> &mut Head {
+        &mut self.head
+    }
+
+    /// Forgets the last request; its head is overwritten by the next.
+    #[inline]
+    pub fn renew(&mut self, peer: &Peer) {
+        self.body.clear();
+        self.method.take();
+        self.uri.take();
+        self.headers.take();
+        self.id.take();
+        self.extensions = None;
+        self.interim.clear();
+        self.peer.clone_from(peer);
+    }
+
+    /// Lends the connection to the request while its handler runs, for [`Request::inform`].
+    #[inline]
+    pub fn lend(&mut self, wire: Box<dyn Transport>) {
+        self.wire = Some(wire);
+    }
+
+    /// Takes the connection back, with what could not be sent of interim responses.
+    #[inline]
+    pub fn reclaim(&mut self) -> (Option<Box<dyn Transport>>, &mut Vec<u8>) {
+        (self.wire.take(), &mut self.interim)
+    }
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Request {
+            head: Head::new(),
+            body: Incoming::default(),
+            peer: Peer::Unix,
+            method: OnceCell::new(),
+            uri: OnceCell::new(),
+            headers: OnceCell::new(),
+            id: OnceCell::new(),
+            extensions: None,
+            wire: None,
+            interim: Vec::new(),
+        }
+    }
+}
+
+impl<B: Into<Incoming>> TryFrom<http::Request<B>> for Request {
+    type Error = Reject;
+
+    fn try_from(request: http::Request<B>) -> Result<Self, Reject> {
+        let (parts, body) = request.into_parts();
+        let target = parts.uri.to_string();
+        let host = parts.uri.host().unwrap_or("localhost").to_owned();
+        let fields = parts
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let head = if parts.headers.contains_key(http::header::HOST) {
+            Head::build(parts.method.as_str(), &target, fields)?
+        } else {
+            let host = [("host", host.as_bytes())];
+            Head::build(
+                parts.method.as_str(),
+                &target,
+                host.into_iter().chain(fields),
+            )?
+        };
+        let peer = parts
+            .extensions
+            .get::<Peer>()
+            .cloned()
+            .unwrap_or(Peer::Unix);
+        Ok(Request {
+            head,
+            body: body.into(),
+            peer,
+            extensions: Some(Box::new(parts.extensions)),
+            ..Request::default()
+        })
+    }
+}
+
+/// A target that the strict parser admitted, as a URI. Characters that RFC 3986 has but the `http`
+/// crate does not are percent-encoded.
+fn parse_uri(target: &str) -> Uri {
+    if let Ok(uri) = target.parse() {
+        return uri;
+    }
+    let mut encoded = String::with_capacity(target.len() + 16);
+    for byte in target.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte) {
+            encoded.push(byte.into());
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded.parse().unwrap_or_default()
+}

@@ -1,0 +1,180 @@
+//! A connection as bytes: what TCP, unix sockets and later TLS have in common.
+//!
+//! The loop holds connections as `Box<dyn Transport>`, so listeners of all kinds meet in one loop;
+//! the two virtual calls of a request cost nothing beside its system calls. Sockets are
+//! non-blocking; whoever wants to wait uses [`wait`].
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// A non-blocking, reliable stream of bytes to one client.
+pub trait Transport: AsFd + fmt::Debug + Send {
+    /// Reads what is there; 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is there now; what read(2) answers.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes as much as goes now.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing goes now; what write(2) answers.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Writes as much of several pieces as goes now.
+    ///
+    /// # Errors
+    /// As [`Transport::write`].
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Sends up to `len` bytes of `file` from `offset`; 0 when the file ends there. By default it
+    /// reads and writes; plain sockets use sendfile(2).
+    ///
+    /// # Errors
+    /// As [`Transport::write`], and what reading the file answers.
+    fn send_file(&mut self, file: &File, offset: u64, len: u64) -> io::Result<usize> {
+        let mut buffer = [0; 16 * 1024];
+        let want = buffer.len().min(usize::try_from(len).unwrap_or(usize::MAX));
+        let n = file.read_at(&mut buffer[..want], offset)?;
+        if n == 0 {
+            Ok(0)
+        } else {
+            self.write(&buffer[..n])
+        }
+    }
+
+    /// Says that nothing more will be written (shutdown(2)).
+    ///
+    /// # Errors
+    /// What shutdown(2) answers.
+    fn finish(&mut self) -> io::Result<()>;
+
+    /// Makes the close that follows a reset instead of an orderly end, so that no cache takes what
+    /// was sent for complete (SO_LINGER of zero, socket(7)).
+    fn abort(&mut self);
+}
+
+/// A plain socket, TCP or unix.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(std::net::TcpStream),
+    /// A unix stream socket.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+macro_rules! each {
+    ($self:ident, $stream:ident => $body:expr) => {
+        match $self {
+            Socket::Tcp($stream) => $body,
+            Socket::Unix($stream) => $body,
+        }
+    };
+}
+
+impl Transport for Socket {
+    #[inline]
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        each!(self, stream => stream.read(buffer))
+    }
+
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        each!(self, stream => stream.write(bytes))
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        each!(self, stream => stream.write_vectored(pieces))
+    }
+
+    fn send_file(&mut self, file: &File, offset: u64, len: u64) -> io::Result<usize> {
+        // sendfile(2) moves at most 0x7ffff000 bytes a call.
+        let count = usize::try_from(len.min(0x7fff_f000)).unwrap_or(usize::MAX);
+        let mut offset = i64::try_from(offset).map_err(io::Error::other)?;
+        Ok(nix::sys::sendfile::sendfile(
+            self.as_fd(),
+            file,
+            Some(&mut offset),
+            count,
+        )?)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        each!(self, stream => stream.shutdown(Shutdown::Write))
+    }
+
+    fn abort(&mut self) {
+        let linger = libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        // It only fails on a socket that is gone already.
+        let _ = nix::sys::socket::setsockopt(self, nix::sys::socket::sockopt::Linger, &linger);
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        each!(self, stream => stream.as_fd())
+    }
+}
+
+impl Socket {
+    /// A connected, non-blocking TCP socket.
+    #[must_use]
+    pub fn tcp(fd: OwnedFd) -> Socket {
+        Socket::Tcp(fd.into())
+    }
+
+    /// A connected, non-blocking unix socket.
+    #[must_use]
+    pub fn unix(fd: OwnedFd) -> Socket {
+        Socket::Unix(fd.into())
+    }
+}
+
+/// What [`wait`] waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// Something to read, or the end.
+    Readable,
+    /// Room to write, or an error.
+    Writable,
+}
+
+/// Waits until `fd` is ready, at most for `limit` (poll(2)). For stream threads only: the loop
+/// never waits in place.
+///
+/// # Errors
+/// `TimedOut` after `limit`.
+pub fn wait(fd: BorrowedFd<'_>, ready: Ready, limit: Option<Duration>) -> io::Result<()> {
+    let events = match ready {
+        Ready::Readable => PollFlags::POLLIN,
+        Ready::Writable => PollFlags::POLLOUT,
+    };
+    let end = limit.map(|limit| Instant::now() + limit);
+    loop {
+        let timeout = match end {
+            None => PollTimeout::NONE,
+            Some(end) => {
+                // Rounded up, so that the last wait is not a busy one of 0 ms.
+                let left = end.saturating_duration_since(Instant::now());
+                let millis = left.as_micros().div_ceil(1000).min(i32::MAX as u128);
+                PollTimeout::try_from(millis as i32).unwrap_or(PollTimeout::MAX)
+            }
+        };
+        match poll(&mut [PollFd::new(fd, events)], timeout) {
+            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+            Ok(_) => return Ok(()),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
