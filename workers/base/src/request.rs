@@ -200,7 +200,7 @@ impl Request {
         if self.head.version() == Version::Http10 {
             return Ok(());
         }
-        encode_interim(&mut self.interim, status, fields);
+        encode_interim(&mut self.interim, status, fields).map_err(io::Error::other)?;
         // What cannot go now goes in front of the response.
         if let Some(wire) = &mut self.wire {
             match wire.write(&self.interim) {
