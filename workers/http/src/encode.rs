@@ -1,8 +1,10 @@
-//! The head of a response, and the framing it announces.
+//! The head of a response, and the framing it announces. Writes bytes into a buffer; never knows
+//! where they go, and never lets a handler frame its response itself.
 
 use crate::{
-    body_encoder::BodyEncoder,
+    body_encoder::{BodyEncoder, Kind},
     head::{Head, Version},
+    syntax,
 };
 use http::{HeaderMap, StatusCode};
 use std::fmt;
@@ -69,8 +71,10 @@ pub enum EncodeError {
         /// What the body is.
         actual: u64,
     },
-    /// The handler set a Transfer-Encoding; framing is the server's.
+    /// The handler set a Transfer-Encoding other than `chunked`; framing is the server's.
     TransferEncoding,
+    /// 101 without an Upgrade field (RFC 9110 §15.2.2).
+    NoUpgrade,
     /// The handler wrote more than it declared.
     TooLong,
     /// The body ended this many bytes before its declared length.
@@ -93,6 +97,7 @@ impl fmt::Display for EncodeError {
                 )
             }
             Self::TransferEncoding => f.write_str("Transfer-Encoding set by the application"),
+            Self::NoUpgrade => f.write_str("101 without an Upgrade field"),
             Self::TooLong => f.write_str("the body is longer than its Content-Length"),
             Self::TooShort { missing } => {
                 write!(
@@ -106,7 +111,34 @@ impl fmt::Display for EncodeError {
 
 impl std::error::Error for EncodeError {}
 
-/// Writes the head of a final response, and returns what will write its body.
+/// What the fields of a handler say about the message itself.
+#[derive(Default)]
+struct Found {
+    content_length: Option<u64>,
+    content_type: bool,
+    date: bool,
+    server: bool,
+    close: bool,
+    upgrade: bool,
+    connection_upgrade: bool,
+}
+
+/// Writes the head of a final response to `out`, and returns what will frame its body.
+///
+/// Framing is decided here and nowhere else (RFC 9112 §6.3): no content for HEAD, 101, 204, 205 and
+/// 304, and for 2xx to CONNECT; `Content-Length` where the length is known or declared; else
+/// chunked, and for HTTP/1.0 until the connection closes.
+///
+/// Of the handler's fields: `Content-Length` must agree with `length`, and declares an unknown one
+/// (for HEAD and 304 it is taken as it is); `Transfer-Encoding: chunked` is dropped, as are
+/// `Keep-Alive` and `Proxy-Connection`; `Connection: close` is honoured and rewritten; `Date`
+/// and `Server` replace the defaults. Others are written as they are, in the order of the map.
+/// `http::HeaderValue` cannot hold CR, LF or NUL, so no field can split the response.
+///
+/// The status line says HTTP/1.1 whatever the request's version (RFC 9110 §6.2).
+///
+/// # Errors
+/// [`EncodeError`]; `out` is then as it was. The handler is at fault: answer 500.
 pub fn encode_head(
     out: &mut Vec<u8>,
     facts: &Facts,
@@ -115,21 +147,246 @@ pub fn encode_head(
     length: Length,
     defaults: &Defaults<'_>,
 ) -> Result<BodyEncoder, EncodeError> {
-    let _ = (out, facts, fields, length, defaults);
-    Err(EncodeError::Status(status))
+    let start = out.len();
+    let written = write_head(out, facts, status, fields, length, defaults);
+    if written.is_err() {
+        out.truncate(start);
+    }
+    written
 }
 
-/// Writes an interim response: 100 (Continue), 103 (Early Hints).
+fn write_head(
+    out: &mut Vec<u8>,
+    facts: &Facts,
+    status: StatusCode,
+    fields: &HeaderMap,
+    length: Length,
+    defaults: &Defaults<'_>,
+) -> Result<BodyEncoder, EncodeError> {
+    let switch = status == StatusCode::SWITCHING_PROTOCOLS;
+    // A 1xx is no final response, and a client of HTTP/1.0 knows none (RFC 9110 §15.2).
+    if status.is_informational() && !(switch && facts.version == Version::Http11) {
+        return Err(EncodeError::Status(status));
+    }
+    out.reserve(256 + 48 * fields.len());
+    status_line(out, status);
+    let mut found = Found::default();
+    for (name, value) in fields {
+        if found.note(name.as_str(), value.as_bytes(), switch)? {
+            field(out, name.as_str().as_bytes(), value.as_bytes());
+        }
+    }
+    if switch && !found.upgrade {
+        return Err(EncodeError::NoUpgrade);
+    }
+    let (kind, content_length) = frame(facts, status, found.content_length, length)?;
+    let mut keep_alive = facts.keep_alive && !found.close;
+    match kind {
+        // The bytes behind this head are no HTTP/1.1 any more.
+        Kind::Handed => keep_alive = false,
+        // RFC 9112 §6.3 (8): nothing but the close says where the content ends.
+        Kind::Close => keep_alive = false,
+        Kind::Chunked { .. } => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Kind::Length(_) | Kind::Suppressed => {}
+    }
+    if let Some(length) = content_length {
+        field(
+            out,
+            b"content-length",
+            itoa::Buffer::new().format(length).as_bytes(),
+        );
+    }
+    let content = match kind {
+        Kind::Handed => false,
+        Kind::Chunked { .. } | Kind::Close => true,
+        Kind::Length(_) | Kind::Suppressed => content_length.is_some_and(|length| length > 0),
+    };
+    if let Some(content_type) = defaults
+        .content_type
+        .filter(|_| content && !found.content_type)
+    {
+        field(out, b"content-type", content_type.as_bytes());
+    }
+    if let Some(server) = defaults.server.filter(|_| !found.server) {
+        field(out, b"server", server);
+    }
+    if !found.date && !defaults.date.is_empty() {
+        field(out, b"date", defaults.date); // RFC 9110 §6.6.1
+    }
+    connection(out, facts, &found, keep_alive, &kind);
+    out.extend_from_slice(b"\r\n");
+    Ok(BodyEncoder::new(kind, keep_alive))
+}
+
+impl Found {
+    /// Takes note of one field, and says whether to write it as it is.
+    #[inline]
+    fn note(&mut self, name: &str, value: &[u8], switch: bool) -> Result<bool, EncodeError> {
+        // Names of the `http` crate are lower case.
+        match (name.len(), name) {
+            // The first of several: more than one would be no valid response (RFC 9110 §5.3).
+            (4, "date") => return Ok(!std::mem::replace(&mut self.date, true)),
+            (6, "server") => return Ok(!std::mem::replace(&mut self.server, true)),
+            (7, "upgrade") => self.upgrade = true,
+            (10, "connection") => {
+                for option in syntax::elements(value) {
+                    self.close |= option.eq_ignore_ascii_case(b"close");
+                    self.connection_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+                }
+                return Ok(switch);
+            }
+            (10, "keep-alive") | (16, "proxy-connection") => return Ok(false), // RFC 9110 §7.6.1
+            (12, "content-type") => self.content_type = true,
+            (14, "content-length") => {
+                let length = syntax::decimal(value).map_err(|_| EncodeError::BadContentLength)?;
+                if self.content_length.replace(length).is_some() {
+                    return Err(EncodeError::DuplicateContentLength);
+                }
+                return Ok(false);
+            }
+            (17, "transfer-encoding") => {
+                // What the server may do anyway is dropped. Another coding was perhaps applied to
+                // the content, and nobody would decode it.
+                return if value.eq_ignore_ascii_case(b"chunked") {
+                    Ok(false)
+                } else {
+                    Err(EncodeError::TransferEncoding)
+                };
+            }
+            _ => {}
+        }
+        Ok(true)
+    }
+}
+
+/// How the content is delimited, and what Content-Length says (RFC 9112 §6.3, RFC 9110 §8.6).
+fn frame(
+    facts: &Facts,
+    status: StatusCode,
+    declared: Option<u64>,
+    length: Length,
+) -> Result<(Kind, Option<u64>), EncodeError> {
+    match status {
+        StatusCode::SWITCHING_PROTOCOLS => return Ok((Kind::Handed, None)),
+        // RFC 9110 §9.3.6: a tunnel from here on.
+        _ if facts.connect_request && status.is_success() => return Ok((Kind::Handed, None)),
+        StatusCode::NO_CONTENT => return Ok((Kind::Suppressed, None)),
+        StatusCode::RESET_CONTENT => return Ok((Kind::Suppressed, Some(0))), // RFC 9110 §15.3.6
+        // What a 200 would have had: only the handler can know that.
+        StatusCode::NOT_MODIFIED => return Ok((Kind::Suppressed, declared)),
+        _ => {}
+    }
+    if facts.head_request {
+        // What GET would have had. An empty body may just be how the handler answers HEAD.
+        let known = match length {
+            Length::Known(length) if length > 0 => Some(length),
+            _ => None,
+        };
+        return Ok((Kind::Suppressed, declared.or(known)));
+    }
+    match (length, declared) {
+        (Length::Known(actual), Some(declared)) if actual != declared => {
+            Err(EncodeError::LengthMismatch { declared, actual })
+        }
+        (Length::Known(length), _) | (Length::Unknown, Some(length)) => {
+            Ok((Kind::Length(length), Some(length)))
+        }
+        (Length::Unknown, None) if facts.version == Version::Http10 => Ok((Kind::Close, None)),
+        (Length::Unknown, None) => Ok((Kind::Chunked { open: false }, None)),
+    }
+}
+
+/// RFC 9112 §9.3, §9.6; RFC 9110 §7.8: who sends Upgrade also says so in Connection.
+fn connection(out: &mut Vec<u8>, facts: &Facts, found: &Found, keep_alive: bool, kind: &Kind) {
+    let upgrade = found.upgrade && !found.connection_upgrade;
+    let options: &[u8] = match (kind, keep_alive, facts.version) {
+        (Kind::Handed, ..) if upgrade => b"upgrade",
+        (Kind::Handed, ..) => return,
+        (_, false, _) if found.upgrade => b"close, upgrade",
+        (_, false, _) => b"close",
+        (_, true, Version::Http10) => b"keep-alive",
+        (_, true, Version::Http11) if found.upgrade => b"upgrade",
+        (_, true, Version::Http11) => return,
+    };
+    field(out, b"connection", options);
+}
+
+fn status_line(out: &mut Vec<u8>, status: StatusCode) {
+    if status == StatusCode::OK {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        return;
+    }
+    // The blank stands even without a reason phrase (RFC 9112 §4).
+    for part in [
+        "HTTP/1.1 ",
+        status.as_str(),
+        " ",
+        status.canonical_reason().unwrap_or_default(),
+        "\r\n",
+    ] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+#[inline]
+pub(crate) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes an interim response: 100 (Continue), 103 (Early Hints). Not for a client of HTTP/1.0
+/// (RFC 9110 §15.2); `Content-Length` and fields of the connection are left out.
+///
+/// # Errors
+/// [`EncodeError::Status`] for 101 and for what is no 1xx; `out` is then as it was.
 pub fn encode_interim(
     out: &mut Vec<u8>,
     status: StatusCode,
     fields: &HeaderMap,
 ) -> Result<(), EncodeError> {
-    let _ = (out, fields);
-    Err(EncodeError::Status(status))
+    if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(EncodeError::Status(status));
+    }
+    status_line(out, status);
+    for (name, value) in fields {
+        if !matches!(
+            name.as_str(),
+            "connection"
+                | "content-length"
+                | "keep-alive"
+                | "proxy-connection"
+                | "transfer-encoding"
+                | "upgrade"
+        ) {
+            field(out, name.as_str().as_bytes(), value.as_bytes());
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(())
 }
 
-/// Writes the whole answer to a refused request; the connection closes behind it.
+/// Writes the whole answer to a refused request: the status in words as its text, and
+/// `Connection: close`. Nothing of the request is repeated.
 pub fn encode_reject(out: &mut Vec<u8>, status: StatusCode, defaults: &Defaults<'_>) {
-    let _ = (out, status, defaults);
+    let reason = status.canonical_reason().unwrap_or_default();
+    let length = status.as_str().len() + 1 + reason.len() + 1;
+    status_line(out, status);
+    field(out, b"content-type", b"text/plain; charset=utf-8");
+    field(
+        out,
+        b"content-length",
+        itoa::Buffer::new().format(length).as_bytes(),
+    );
+    if let Some(server) = defaults.server {
+        field(out, b"server", server);
+    }
+    if !defaults.date.is_empty() {
+        field(out, b"date", defaults.date);
+    }
+    field(out, b"connection", b"close");
+    for part in ["\r\n", status.as_str(), " ", reason, "\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
 }

@@ -9,15 +9,22 @@
 //! encode_head(out, facts, status, fields, length, defaults) -> BodyEncoder -> encode … finish
 //! ```
 #![forbid(unsafe_code)]
-#![allow(dead_code)]
 
+mod authority;
 mod body_encoder;
+mod build;
+mod chunked;
 mod date;
 mod encode;
+mod framing;
 mod head;
 mod limits;
 mod reader;
 mod reject;
+mod scan;
+mod syntax;
+mod target;
+mod trailers;
 
 pub use body_encoder::BodyEncoder;
 pub use date::Date;

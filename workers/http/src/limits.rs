@@ -57,21 +57,26 @@ impl Limits {
         }
     }
 
+    /// The limit of the head that holds: offsets into a head are 32 bits wide.
+    pub(crate) fn longest_head(&self) -> usize {
+        self.head.min(1 << 30)
+    }
+
     /// The limit of the request line that holds.
     pub(crate) fn longest_request_line(&self) -> usize {
         if self.request_line == 0 {
-            self.head
+            self.longest_head()
         } else {
-            self.request_line.min(self.head)
+            self.request_line.min(self.longest_head())
         }
     }
 
     /// The limit of one field line that holds.
     pub(crate) fn longest_field(&self) -> usize {
         if self.field_size == 0 {
-            self.head
+            self.longest_head()
         } else {
-            self.field_size.min(self.head)
+            self.field_size.min(self.longest_head())
         }
     }
 

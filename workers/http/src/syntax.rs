@@ -1,0 +1,163 @@
+//! The character classes of the grammar, one table. Looks at single bytes and nothing else.
+
+/// `tchar` (RFC 9110 §5.6.2): methods, field names, chunk extension names.
+pub(crate) const TCHAR: u8 = 1;
+/// What a path may hold beside `%` and two digits: `pchar` and `/` (RFC 3986 §3.3), and
+/// `[ ] ^ { | }`, which clients send as they are (curl, and the URL standard's path state).
+pub(crate) const PATH: u8 = 1 << 1;
+/// What a query may hold: `pchar`, `/`, `?` (RFC 3986 §3.4), and what browsers leave as it is
+/// there by the URL standard's query state: `[ \ ] ^ { | }`, the backtick, and a lone `%`. None of
+/// these can end a request target, so nobody reads the message in another way for them.
+pub(crate) const QUERY: u8 = 1 << 2;
+/// `reg-name` beside `%` and two digits (RFC 3986 §3.2.2).
+pub(crate) const REG_NAME: u8 = 1 << 3;
+/// `field-vchar`, SP and HTAB (RFC 9110 §5.5): no CTL, no DEL; obs-text passes.
+pub(crate) const VALUE: u8 = 1 << 4;
+
+const UNRESERVED: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+const SUB_DELIMS: &[u8] = b"!$&'()*+,;=";
+
+static CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
+    mark(&mut table, TCHAR, b"!#$%&'*+-.^_`|~0123456789");
+    mark(
+        &mut table,
+        TCHAR,
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
+    );
+    mark(&mut table, PATH | QUERY | REG_NAME, UNRESERVED);
+    mark(&mut table, PATH | QUERY | REG_NAME, SUB_DELIMS);
+    mark(&mut table, PATH | QUERY, b":@/[]^{|}");
+    mark(&mut table, QUERY, b"?\\`%");
+    table[b'\t' as usize] |= VALUE;
+    let mut byte = b' ' as usize;
+    while byte < 256 {
+        if byte != 0x7f {
+            table[byte] |= VALUE;
+        }
+        byte += 1;
+    }
+    table
+};
+
+const fn mark(table: &mut [u8; 256], class: u8, bytes: &[u8]) {
+    let mut i = 0;
+    while i < bytes.len() {
+        table[bytes[i] as usize] |= class;
+        i += 1;
+    }
+}
+
+/// Whether this byte is of one of these classes.
+#[inline]
+pub(crate) fn is(byte: u8, class: u8) -> bool {
+    CLASSES[byte as usize] & class != 0
+}
+
+/// Whether all of these bytes are; true of none.
+pub(crate) fn all(bytes: &[u8], class: u8) -> bool {
+    bytes.iter().all(|&byte| is(byte, class))
+}
+
+/// `token = 1*tchar`
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && all(bytes, TCHAR)
+}
+
+/// SP or HTAB: OWS, BWS (RFC 9110 §5.6.3).
+#[inline]
+pub(crate) fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
+/// Without SP and HTAB at both ends. Never a wider notion of white space: trimming VT, NBSP or NEL
+/// is how `chunked\x0b` became `chunked` elsewhere.
+pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = bytes {
+        if !is_blank(*first) {
+            break;
+        }
+        bytes = rest;
+    }
+    while let [rest @ .., last] = bytes {
+        if !is_blank(*last) {
+            break;
+        }
+        bytes = rest;
+    }
+    bytes
+}
+
+/// The elements of a comma list (RFC 9110 §5.6.1), trimmed; empty ones too. Fields whose elements
+/// may hold quoted strings are none of ours.
+pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(trim)
+}
+
+/// `1*DIGIT`; `None` for anything else, and for what does not fit. Never `str::parse`, which takes
+/// `+5`.
+pub(crate) fn decimal(bytes: &[u8]) -> Result<u64, NotDecimal> {
+    if bytes.is_empty() || !bytes.iter().all(u8::is_ascii_digit) {
+        return Err(NotDecimal::Syntax);
+    }
+    bytes
+        .iter()
+        .try_fold(0u64, |sum, digit| {
+            sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+        })
+        .ok_or(NotDecimal::Overflow)
+}
+
+/// Why it is no number of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotDecimal {
+    /// It is not made of digits, or of none.
+    Syntax,
+    /// It is at least 2^64.
+    Overflow,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tchar_is_the_rfc_set() {
+        let set: Vec<u8> = (0..=255).filter(|&byte| is(byte, TCHAR)).collect();
+        let rfc = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        assert_eq!(
+            set,
+            (0..=255).filter(|&byte| rfc(byte)).collect::<Vec<u8>>()
+        );
+    }
+
+    #[test]
+    fn no_class_holds_a_delimiter_of_the_line() {
+        for byte in [b'\r', b'\n', 0, 0x7f, 0x0b, 0x0c] {
+            assert!(
+                !is(byte, TCHAR | PATH | QUERY | REG_NAME | VALUE),
+                "{byte:#x}"
+            );
+        }
+        for byte in [b' ', b'\t', b'#', b'"', b'<', b'>', 0x80, 0xff] {
+            assert!(!is(byte, PATH | QUERY | REG_NAME), "{byte:#x}");
+        }
+    }
+
+    #[test]
+    fn decimals() {
+        assert_eq!(decimal(b"010"), Ok(10));
+        assert_eq!(decimal(b"18446744073709551615"), Ok(u64::MAX));
+        assert_eq!(decimal(b"18446744073709551616"), Err(NotDecimal::Overflow));
+        for odd in [&b""[..], b"+5", b"-0", b"5 ", b"0x5", b"5,5", b"\xd9\xa5"] {
+            assert_eq!(decimal(odd), Err(NotDecimal::Syntax), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn trimming_knows_two_bytes() {
+        assert_eq!(trim(b" \ta b\t "), b"a b");
+        assert_eq!(trim(b" \t "), b"");
+        assert_eq!(trim(b"\x0ba\xa0"), b"\x0ba\xa0");
+    }
+}
