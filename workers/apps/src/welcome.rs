@@ -159,7 +159,7 @@ mod tests {
         let (_, page) = ask("GET", "/", &[("X-Test", script)]);
         assert!(!page.contains("<script>"));
         assert!(page.contains("&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt;"));
-        let (_, page) = ask("GET", "/'&\"", &[]);
-        assert!(page.contains("/&#39;&amp;&quot;"), "{page}");
+        let (_, page) = ask("GET", "/'&a", &[]);
+        assert!(page.contains("/&#39;&amp;a"), "{page}");
     }
 }
