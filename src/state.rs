@@ -1,0 +1,470 @@
+//! What the master decides: `step(state, event, now) -> actions`, and nothing else.
+//!
+//! Pure: no clock, no process, no file, no log. An event changes what is known ([`State::step`] is
+//! the table of phase × event); after it the state compares what there is with what there should
+//! be and asks for the difference (`converge`), within the budget of how many workers may
+//! be extra and how many may be missing. So there is one road for the first start, a respawn, a
+//! recycled worker, TTIN and TTOU, a roll and its roll-back.
+
+mod action;
+mod backoff;
+mod converge;
+mod event;
+mod pool;
+mod roll;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tables;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ferricorn_base::lifeline::{self, Retirement};
+
+pub use action::{Action, Fate, Note, Signal};
+pub use event::{Ending, Event, Generation, Moment, Overdue, Policy, Stop, WorkerId};
+pub use pool::{Pool, Stage, Worker};
+pub use roll::{Reload, Roll};
+
+/// What a draining worker has beyond `graceful-timeout`, so that it can cut what is left itself.
+pub const GRACE: Duration = Duration::from_millis(1500);
+/// How long a worker that was told to go now has before it is killed.
+pub const QUICK: Duration = Duration::from_secs(2);
+/// How long a worker that hangs has between SIGABRT and SIGKILL.
+pub const ABORT: Duration = Duration::from_secs(1);
+
+const COULD_NOT_BOOT: u8 = 3;
+const COULD_NOT_LOAD: u8 = 4;
+
+/// Where the server is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// No worker has been ready yet; one that fails ends the program.
+    Starting,
+    /// A worker has been ready once; from now on nothing but a stop ends the program.
+    Running,
+    /// The workers leave; nothing is started any more.
+    Stopping {
+        /// The exit code of the program.
+        code: u8,
+        /// How.
+        how: Stop,
+    },
+}
+
+/// Everything that the master knows.
+#[derive(Clone, Debug)]
+pub struct State {
+    phase: Phase,
+    policies: BTreeMap<Generation, Policy>,
+    current: Generation,
+    wanted: usize,
+    retired: bool,
+    announced: bool,
+    reload: Reload,
+    reload_again: bool,
+    pool: Pool,
+    wake: Option<Moment>,
+    random: u64,
+}
+
+impl State {
+    /// A server with its first generation (number 1) and no worker yet. `seed` is for the spread
+    /// of the delays.
+    pub fn new(policy: Policy, seats: usize, seed: u64) -> State {
+        State {
+            phase: Phase::Starting,
+            policies: BTreeMap::from([(1, policy)]),
+            current: 1,
+            wanted: policy.workers.max(1),
+            retired: false,
+            announced: false,
+            reload: Reload::Idle,
+            reload_again: false,
+            pool: Pool::new(seats),
+            wake: None,
+            random: seed,
+        }
+    }
+
+    /// Where the server is in its life.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The workers.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// How far a reload is.
+    pub fn reload(&self) -> &Reload {
+        &self.reload
+    }
+
+    /// When [`Event::Tick`] is due at the latest.
+    pub fn deadline(&self) -> Option<Moment> {
+        let workers = self
+            .pool
+            .iter()
+            .filter_map(|(_, worker)| worker.deadline())
+            .min();
+        [workers, self.wake].into_iter().flatten().min()
+    }
+
+    /// Takes one event and says what is to be done, in order.
+    pub fn step(&mut self, event: Event, now: Moment) -> Vec<Action> {
+        let mut out = Vec::new();
+        self.wake = None;
+        match (self.phase, event) {
+            (_, Event::Exited(id, ending)) => self.exited(id, ending, now, &mut out),
+            (_, Event::Reopen) => out.push(Action::Reopen),
+            (_, Event::Stop(how)) => self.stop(how, 0, now, &mut out),
+            (_, Event::Overdue(id, which)) => self.overdue(id, which, now, &mut out),
+            (Phase::Stopping { .. }, Event::Loaded(generation, _)) => {
+                out.push(Action::Forget(generation));
+            }
+            (Phase::Stopping { .. }, Event::SpawnFailed(id, _)) => {
+                self.pool.remove(id);
+            }
+            (Phase::Stopping { .. }, _) => {}
+            (_, Event::Ready(id)) => self.ready(id, now),
+            (_, Event::Retiring(id, why)) => self.retiring(id, why, now),
+            (_, Event::Failed(id, stage, reason)) => self.failed(id, stage, reason, now, &mut out),
+            (_, Event::SpawnFailed(id, reason)) => {
+                if let Some(worker) = self.pool.remove(id) {
+                    self.boot_failed(&worker, COULD_NOT_BOOT, reason, now, &mut out);
+                }
+            }
+            (Phase::Starting, Event::Reload) => {
+                self.reload_again = true;
+                out.push(Action::Tell(Note::ReloadWaits));
+            }
+            (Phase::Running, Event::Reload) => {
+                if self.reload == Reload::Idle {
+                    self.reload = Reload::Loading;
+                    out.push(Action::Load);
+                } else {
+                    self.reload_again = true;
+                    out.push(Action::Tell(Note::ReloadWaits));
+                }
+            }
+            (_, Event::Loaded(generation, policy)) => {
+                self.begin_roll(generation, policy, &mut out);
+            }
+            (_, Event::LoadFailed(reason)) => {
+                self.reload = Reload::Idle;
+                out.push(Action::Tell(Note::ReloadFailed(reason)));
+            }
+            (_, Event::More) => self.more(&mut out),
+            (_, Event::Less) => self.less(&mut out),
+            (_, Event::RetireAll) => {
+                self.abort_roll("the workers are retired", &mut out);
+                self.retired = true;
+                out.push(Action::Tell(Note::Retired));
+            }
+            (_, Event::Tick) => {}
+        }
+        self.deadlines(now, &mut out);
+        if let Phase::Stopping { code, .. } = self.phase {
+            if self.pool.is_empty() {
+                out.push(Action::Exit(code));
+            }
+        } else {
+            self.converge(now, &mut out);
+        }
+        out
+    }
+
+    fn ready(&mut self, id: WorkerId, now: Moment) {
+        let Some(worker) = self.pool.get_mut(id).filter(|worker| worker.boots()) else {
+            return;
+        };
+        worker.stage = Stage::Serving { since: now };
+        let generation = worker.generation;
+        if let Reload::Rolling(roll) = &mut self.reload {
+            roll.proved |= roll.target == generation;
+        }
+        self.phase = Phase::Running;
+    }
+
+    fn retiring(&mut self, id: WorkerId, why: Retirement, now: Moment) {
+        let chance = self.chance();
+        let Some(worker) = self.pool.get_mut(id) else {
+            return;
+        };
+        let Stage::Serving { since } = worker.stage else {
+            return;
+        };
+        if worker.retiring.replace(why).is_some() {
+            return;
+        }
+        let (slot, generation, spawned) = (worker.slot, worker.generation, worker.spawned);
+        let backoff = self.pool.backoff_mut(slot);
+        // It serves until its successor is ready, so that a delay costs nothing, and a handler
+        // that always panics does not become a storm of forks.
+        match why {
+            Retirement::Panic if now < since + backoff::STABLE => {
+                backoff.failed(generation, now, chance);
+            }
+            _ => backoff.paced(generation, spawned),
+        }
+    }
+
+    fn failed(
+        &mut self,
+        id: WorkerId,
+        stage: lifeline::Stage,
+        reason: String,
+        now: Moment,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(worker) = self.pool.get_mut(id).filter(|worker| worker.boots()) else {
+            return;
+        };
+        worker.stage = Stage::Leaving { until: now + QUICK };
+        worker.fate = Some(Fate::CouldNotBoot(stage));
+        let worker = worker.clone();
+        let code = match stage {
+            lifeline::Stage::Load => COULD_NOT_LOAD,
+            lifeline::Stage::Boot => COULD_NOT_BOOT,
+        };
+        self.boot_failed(&worker, code, reason, now, out);
+    }
+
+    /// A worker did not become ready: the start ends, the reload ends, or the slot waits.
+    fn boot_failed(
+        &mut self,
+        worker: &Worker,
+        code: u8,
+        reason: String,
+        now: Moment,
+        out: &mut Vec<Action>,
+    ) {
+        if self.phase == Phase::Starting {
+            out.push(Action::Tell(Note::StartFailed { code, reason }));
+            self.stop(Stop::Quick, code, now, out);
+        } else if self
+            .reload
+            .roll()
+            .is_some_and(|roll| roll.target == worker.generation)
+        {
+            self.abort_roll(&reason, out);
+        } else if worker.generation == self.current {
+            let chance = self.chance();
+            let backoff = self.pool.backoff_mut(worker.slot);
+            let retry = backoff.failed(worker.generation, now, chance);
+            out.push(Action::Tell(Note::BootFailed {
+                slot: worker.slot,
+                reason,
+                retry,
+            }));
+        }
+    }
+
+    fn exited(&mut self, id: WorkerId, ending: Ending, now: Moment, out: &mut Vec<Action>) {
+        let Some(worker) = self.pool.remove(id) else {
+            return;
+        };
+        out.push(Action::Bury(id, worker.fate));
+        if matches!(self.phase, Phase::Stopping { .. }) {
+            return;
+        }
+        match worker.stage {
+            Stage::Booting { .. } => {
+                let code = if ending == Ending::Code(4) {
+                    COULD_NOT_LOAD
+                } else {
+                    COULD_NOT_BOOT
+                };
+                let reason = format!("worker {} {ending} before it was ready", worker.slot);
+                self.boot_failed(&worker, code, reason, now, out);
+            }
+            // A worker that asked to go and went by itself is not a crash.
+            Stage::Serving { since } if worker.retiring.is_none() || ending != Ending::Code(0) => {
+                self.crashed(&worker, since, now, out);
+            }
+            _ => {}
+        }
+    }
+
+    /// A worker that served is gone, or will be: its slot waits unless it served for a while.
+    fn crashed(&mut self, worker: &Worker, since: Moment, now: Moment, out: &mut Vec<Action>) {
+        match &mut self.reload {
+            Reload::Rolling(roll) if roll.target == worker.generation => {
+                roll.deaths += 1;
+                if roll.deaths >= roll::DEATHS {
+                    self.abort_roll("new workers die again and again", out);
+                    return;
+                }
+            }
+            // Nobody of its generation will follow it.
+            _ if worker.generation != self.current => return,
+            _ => {}
+        }
+        let chance = self.chance();
+        let backoff = self.pool.backoff_mut(worker.slot);
+        if now >= since + backoff::STABLE {
+            backoff.well();
+        } else {
+            let retry = backoff.failed(worker.generation, now, chance);
+            out.push(Action::Tell(Note::Crashed {
+                slot: worker.slot,
+                retry,
+            }));
+        }
+    }
+
+    fn overdue(&mut self, id: WorkerId, which: Overdue, now: Moment, out: &mut Vec<Action>) {
+        let Some(worker) = self.pool.get(id) else {
+            return;
+        };
+        let since = match worker.stage {
+            Stage::Serving { since } => Some(since),
+            Stage::Draining { .. } => None,
+            Stage::Booting { .. } | Stage::Leaving { .. } | Stage::Killed => return,
+        };
+        let fate = match which {
+            Overdue::Request => Fate::RequestTimeout,
+            Overdue::Heartbeat => Fate::Silent,
+        };
+        self.abort(id, fate, now, out);
+        if let (Some(since), Some(worker)) = (since, self.pool.get(id).cloned()) {
+            if !matches!(self.phase, Phase::Stopping { .. }) {
+                self.crashed(&worker, since, now, out);
+            }
+        }
+    }
+
+    fn abort(&mut self, id: WorkerId, fate: Fate, now: Moment, out: &mut Vec<Action>) {
+        let Some(worker) = self.pool.get_mut(id) else {
+            return;
+        };
+        worker.stage = Stage::Leaving { until: now + ABORT };
+        worker.fate = Some(fate);
+        out.push(Action::Diagnose(id, fate));
+        out.push(Action::Signal(id, Signal::Abort));
+    }
+
+    /// Ends what is past its deadline.
+    fn deadlines(&mut self, now: Moment, out: &mut Vec<Action>) {
+        for id in self
+            .pool
+            .which(|worker| worker.deadline().is_some_and(|until| until <= now))
+        {
+            let Some(worker) = self.pool.get_mut(id) else {
+                continue;
+            };
+            // What became of the one before may have given this one a new deadline.
+            if worker.deadline().is_none_or(|until| until > now) {
+                continue;
+            }
+            match worker.stage {
+                Stage::Booting { .. } => {
+                    let worker = worker.clone();
+                    self.abort(id, Fate::BootTimeout, now, out);
+                    let limit = self.policy(worker.generation).boot_timeout;
+                    let reason = format!(
+                        "worker {} was not ready within boot-timeout ({} s)",
+                        worker.slot,
+                        limit.as_secs_f64()
+                    );
+                    self.boot_failed(&worker, COULD_NOT_BOOT, reason, now, out);
+                }
+                Stage::Draining { .. } => {
+                    worker.stage = Stage::Killed;
+                    worker.fate = Some(Fate::GracefulTimeout);
+                    out.push(Action::Diagnose(id, Fate::GracefulTimeout));
+                    out.push(Action::Signal(id, Signal::Kill));
+                }
+                Stage::Leaving { .. } => {
+                    worker.stage = Stage::Killed;
+                    // What was the matter with it first is what its obituary should say.
+                    let fate = *worker.fate.get_or_insert(Fate::Stubborn);
+                    if matches!(fate, Fate::Stopped(_)) {
+                        out.push(Action::Diagnose(id, Fate::Stubborn));
+                    }
+                    out.push(Action::Signal(id, Signal::Kill));
+                }
+                Stage::Serving { .. } | Stage::Killed => {}
+            }
+        }
+    }
+
+    fn stop(&mut self, how: Stop, code: u8, now: Moment, out: &mut Vec<Action>) {
+        let code = match self.phase {
+            // Only a quick stop adds to a graceful one; the code of a start that failed stays.
+            Phase::Stopping {
+                code,
+                how: Stop::Graceful,
+            } if how == Stop::Quick => code,
+            Phase::Stopping { .. } => return,
+            Phase::Starting | Phase::Running => code,
+        };
+        self.phase = Phase::Stopping { code, how };
+        out.push(Action::Tell(Note::Stopping(how)));
+        for id in self.pool.which(|_| true) {
+            let Some(worker) = self.pool.get(id) else {
+                continue;
+            };
+            match (worker.stage, how) {
+                (Stage::Leaving { .. } | Stage::Killed, _) => {}
+                (Stage::Serving { .. } | Stage::Draining { .. }, Stop::Graceful) => {
+                    self.drain(id, Fate::Stopped(how), true, now, out);
+                }
+                _ => self.quit(id, Fate::Stopped(how), now, out),
+            }
+        }
+    }
+
+    fn drain(&mut self, id: WorkerId, fate: Fate, stop: bool, now: Moment, out: &mut Vec<Action>) {
+        let Some(generation) = self.pool.get(id).map(|worker| worker.generation) else {
+            return;
+        };
+        let until = now + self.policy(generation).graceful_timeout + GRACE;
+        let Some(worker) = self.pool.get_mut(id) else {
+            return;
+        };
+        let until = match worker.stage {
+            // It drains already; a stop must not give it more time than it had.
+            Stage::Draining { until: earlier } => earlier.min(until),
+            _ => until,
+        };
+        worker.stage = Stage::Draining { until };
+        worker.fate = Some(fate);
+        out.push(Action::Drain { worker: id, stop });
+    }
+
+    fn quit(&mut self, id: WorkerId, fate: Fate, now: Moment, out: &mut Vec<Action>) {
+        let Some(worker) = self.pool.get_mut(id) else {
+            return;
+        };
+        out.push(Action::Quit(id));
+        if worker.boots() {
+            // It may be in the app's own code, where nobody reads the life-line.
+            out.push(Action::Signal(id, Signal::Term));
+        }
+        worker.stage = Stage::Leaving { until: now + QUICK };
+        worker.fate = Some(fate);
+    }
+
+    fn policy(&self, generation: Generation) -> Policy {
+        let newest = self.policies.values().next_back();
+        self.policies
+            .get(&generation)
+            .or(newest)
+            .copied()
+            .unwrap_or(Policy::FALLBACK)
+    }
+
+    /// A number of 0..1 (SplitMix64; only the spread of delays hangs on it).
+    fn chance(&mut self) -> f64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.random;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((bits ^ (bits >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}

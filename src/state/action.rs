@@ -1,0 +1,138 @@
+//! What the master is to do: the one list of actions that [`State::step`] returns.
+//!
+//! The shell performs them in order and decides nothing. What went wrong on the way comes back as
+//! an event.
+//!
+//! [`State::step`]: super::State::step
+
+use std::time::Duration;
+
+use ferricorn_base::lifeline::{Retirement, Stage};
+
+use super::event::{Generation, Stop, WorkerId};
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make a process. It counts as booting from now on.
+    Spawn {
+        /// Its identity.
+        worker: WorkerId,
+        /// The stable number of its place.
+        slot: usize,
+        /// Its pages on the scoreboard.
+        seat: usize,
+        /// The configuration that it gets.
+        generation: Generation,
+    },
+    /// Tell a worker over its life-line to finish and leave.
+    Drain {
+        /// Who.
+        worker: WorkerId,
+        /// The whole server stops: take what waits in the accept queue first.
+        stop: bool,
+    },
+    /// Tell a worker over its life-line to leave now.
+    Quit(WorkerId),
+    /// Send a signal.
+    Signal(WorkerId, Signal),
+    /// Write down what is known of a worker before it is killed.
+    Diagnose(WorkerId, Fate),
+    /// The worker has gone: free its seat and its life-line, and say of what it died.
+    Bury(WorkerId, Option<Fate>),
+    /// Read the configuration, and answer with `Loaded` or `LoadFailed`.
+    Load,
+    /// The roll is complete; this generation is the one that serves.
+    Commit(Generation),
+    /// No worker of this generation is left and none will come: drop its configuration and
+    /// close the listeners that only it had.
+    Forget(Generation),
+    /// Open the logs anew, here and in the workers.
+    Reopen,
+    /// Every worker of the first start has answered.
+    Announce,
+    /// Leave the program; no worker is left.
+    Exit(u8),
+    /// Say something.
+    Tell(Note),
+}
+
+/// The signals that the master sends to its workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// To a worker that boots and does not read its life-line yet.
+    Term,
+    /// To a worker that hangs: a core, where cores are wanted.
+    Abort,
+    /// To a worker that does not leave.
+    Kill,
+}
+
+/// Why a worker was ended by the master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was replaced, because it asked.
+    Recycled(Retirement),
+    /// It belonged to a generation that is no longer wanted.
+    Replaced,
+    /// Fewer workers are wanted.
+    Surplus,
+    /// The server stops.
+    Stopped(Stop),
+    /// It reported that it could not boot.
+    CouldNotBoot(Stage),
+    /// It was not ready within `boot-timeout`.
+    BootTimeout,
+    /// A request was past `timeout`.
+    RequestTimeout,
+    /// Its loop was past `heartbeat-timeout`.
+    Silent,
+    /// It drained for longer than `graceful-timeout`.
+    GracefulTimeout,
+    /// It did not leave when told to.
+    Stubborn,
+}
+
+/// What an operator should read about a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// The first start has failed; the program will exit with this code.
+    StartFailed {
+        /// 3 or 4.
+        code: u8,
+        /// What was the matter.
+        reason: String,
+    },
+    /// A worker did not come up; there will be another try.
+    BootFailed {
+        /// The place.
+        slot: usize,
+        /// What was the matter.
+        reason: String,
+        /// When the next one is started.
+        retry: Duration,
+    },
+    /// A worker left without being told to; the next one waits for a while.
+    Crashed {
+        /// The place.
+        slot: usize,
+        /// When the next one is started.
+        retry: Duration,
+    },
+    /// A reload has begun.
+    Rolling(Generation),
+    /// A reload came to nothing; the old workers serve on.
+    ReloadFailed(String),
+    /// A reload was asked for while one is under way; it will follow.
+    ReloadWaits,
+    /// So many workers are wanted now.
+    Wanted(usize),
+    /// TTOU with one worker left.
+    NeverNone,
+    /// TTIN with no seat left on the scoreboard.
+    NoMoreSeats,
+    /// The workers are retired by WINCH.
+    Retired,
+    /// A stop has begun.
+    Stopping(Stop),
+}

@@ -1,0 +1,270 @@
+//! The difference between the workers that there are and those that there should be.
+//!
+//! Called after every event while the server runs. It starts, drains and ends workers until
+//! nothing more may be done now, always within the budget: never more than `max-surge` workers
+//! in a place that another one holds, never fewer than wanted less `max-unavailable` that serve
+//! because of us. Pure.
+
+use super::action::{Action, Fate, Note};
+use super::event::{Generation, Moment, Policy};
+use super::pool::Worker;
+use super::roll::{Reload, Roll};
+use super::{Phase, State};
+
+impl State {
+    /// Asks for everything that may be done now.
+    pub(super) fn converge(&mut self, now: Moment, out: &mut Vec<Action>) {
+        self.end_surplus(now, out);
+        self.end_obsolete(now, out);
+        self.start_missing(now, out);
+        self.finish_roll(out);
+        self.announce(out);
+        self.forget(out);
+        self.reload_again(out);
+    }
+
+    /// Begins to replace the generation that serves by another one.
+    pub(super) fn begin_roll(&mut self, target: Generation, policy: Policy, out: &mut Vec<Action>) {
+        let (old_wanted, old_retired) = (self.wanted, self.retired);
+        // TTIN and TTOU outlive a reload unless the setting itself has changed.
+        if self.policy(self.current).workers != policy.workers {
+            self.wanted = policy.workers.max(1);
+        }
+        self.retired = false;
+        self.policies.insert(target, policy);
+        let vacant = (0..self.wanted).find(|slot| !self.pool.any(|w| w.holds() && w.slot == *slot));
+        let canary = vacant.unwrap_or(0);
+        self.reload = Reload::Rolling(Roll {
+            target,
+            canary,
+            proved: false,
+            deaths: 0,
+            old_wanted,
+            old_retired,
+        });
+        out.push(Action::Tell(Note::Rolling(target)));
+    }
+
+    /// Gives the roll up, if there is one: the old generation is the wanted one again.
+    pub(super) fn abort_roll(&mut self, reason: &str, out: &mut Vec<Action>) {
+        if let Reload::Rolling(roll) = &self.reload {
+            self.wanted = roll.old_wanted;
+            self.retired = roll.old_retired;
+            self.reload = Reload::Idle;
+            out.push(Action::Tell(Note::ReloadFailed(reason.to_owned())));
+        }
+    }
+
+    /// TTIN.
+    pub(super) fn more(&mut self, out: &mut Vec<Action>) {
+        if self.retired {
+            self.retired = false;
+            self.wanted = 1;
+        } else if self.wanted + self.budget().max_surge >= self.pool.seats() {
+            out.push(Action::Tell(Note::NoMoreSeats));
+            return;
+        } else {
+            self.wanted += 1;
+        }
+        if let Reload::Rolling(roll) = &mut self.reload {
+            roll.old_wanted += 1;
+        }
+        out.push(Action::Tell(Note::Wanted(self.wanted)));
+    }
+
+    /// TTOU.
+    pub(super) fn less(&mut self, out: &mut Vec<Action>) {
+        if self.wanted <= 1 {
+            out.push(Action::Tell(Note::NeverNone));
+            return;
+        }
+        self.wanted -= 1;
+        if let Reload::Rolling(roll) = &mut self.reload {
+            roll.old_wanted = roll.old_wanted.saturating_sub(1).max(1);
+        }
+        out.push(Action::Tell(Note::Wanted(self.wanted)));
+    }
+
+    /// How many slots should be filled.
+    fn goal(&self) -> usize {
+        match self.reload.roll() {
+            _ if self.retired => 0,
+            Some(roll) if !roll.proved => roll.old_goal().max(roll.canary + 1),
+            _ => self.wanted,
+        }
+    }
+
+    /// How many workers must serve whatever we do.
+    pub(super) fn floor(&self) -> usize {
+        let goal = match self.reload.roll() {
+            Some(roll) => roll.old_goal().min(self.wanted),
+            None => self.goal(),
+        };
+        goal.saturating_sub(self.budget().max_unavailable)
+    }
+
+    fn budget(&self) -> Policy {
+        let generation = self.reload.roll().map_or(self.current, |roll| roll.target);
+        self.policy(generation)
+    }
+
+    /// The generation that a slot should have.
+    fn generation_of(&self, slot: usize) -> Generation {
+        match self.reload.roll() {
+            Some(roll) if roll.proved || roll.canary == slot => roll.target,
+            _ => self.current,
+        }
+    }
+
+    fn is_fresh(&self, worker: &Worker) -> bool {
+        worker.generation == self.generation_of(worker.slot) && worker.retiring.is_none()
+    }
+
+    fn may_lose_one(&self) -> bool {
+        self.pool.count(Worker::serves) > self.floor()
+    }
+
+    fn end_surplus(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let goal = self.goal();
+        let mut surplus = self
+            .pool
+            .which(|worker| worker.holds() && worker.slot >= goal);
+        surplus.sort_by_key(|id| std::cmp::Reverse(self.pool.get(*id).map(|w| w.slot)));
+        for id in surplus {
+            if self.pool.get(id).is_some_and(Worker::boots) {
+                self.quit(id, Fate::Surplus, now, out);
+            } else if self.may_lose_one() {
+                self.drain(id, Fate::Surplus, false, now, out);
+            }
+        }
+    }
+
+    fn end_obsolete(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let goal = self.goal();
+        let held = self
+            .pool
+            .which(|worker| worker.holds() && worker.slot < goal);
+        for id in held {
+            let Some(worker) = self.pool.get(id).cloned() else {
+                continue;
+            };
+            if self.is_fresh(&worker) {
+                continue;
+            }
+            let fate = worker.retiring.map_or(Fate::Replaced, Fate::Recycled);
+            if worker.boots() {
+                self.quit(id, fate, now, out);
+            } else if self.may_lose_one() && self.is_replaceable(&worker, now) {
+                self.drain(id, fate, false, now, out);
+            }
+        }
+    }
+
+    /// Whether a worker that serves may go: its successor serves, or must come after it.
+    fn is_replaceable(&mut self, worker: &Worker, now: Moment) -> bool {
+        let slot = worker.slot;
+        if self
+            .pool
+            .any(|w| w.slot == slot && w.serves() && self.is_fresh(w))
+        {
+            return true;
+        }
+        let coming = self
+            .pool
+            .any(|w| w.slot == slot && w.boots() && self.is_fresh(w));
+        let generation = self.generation_of(slot);
+        let proved = self.reload.roll().is_some_and(|roll| roll.proved);
+        let budget = self.budget();
+        let spare = proved && worker.generation != generation && budget.max_unavailable > 0;
+        let before = budget.max_surge == 0 || spare;
+        before && !coming && self.is_due(slot, generation, now)
+    }
+
+    /// Whether the back-off of a slot is over; if not, the state is to be woken then.
+    fn is_due(&mut self, slot: usize, generation: Generation, now: Moment) -> bool {
+        let due = self.pool.backoff(slot).due(generation);
+        if due > now {
+            self.wake = Some(self.wake.map_or(due, |wake| wake.min(due)));
+        }
+        due <= now
+    }
+
+    fn start_missing(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let is_held = |state: &State, slot: usize| state.pool.any(|w| w.slot == slot && w.holds());
+        let mut slots: Vec<usize> = (0..self.goal())
+            .filter(|slot| {
+                !self
+                    .pool
+                    .any(|w| w.slot == *slot && w.holds() && self.is_fresh(w))
+            })
+            .collect();
+        // Vacant places first: there somebody is missing.
+        slots.sort_by_key(|slot| is_held(self, *slot));
+        for slot in slots {
+            let generation = self.generation_of(slot);
+            if is_held(self, slot) && self.pool.extra() >= self.budget().max_surge {
+                continue;
+            }
+            if !self.is_due(slot, generation, now) {
+                continue;
+            }
+            let until = now + self.policy(generation).boot_timeout;
+            let Some((worker, seat)) = self.pool.add(slot, generation, now, until) else {
+                return;
+            };
+            out.push(Action::Spawn {
+                worker,
+                slot,
+                seat,
+                generation,
+            });
+        }
+    }
+
+    fn finish_roll(&mut self, out: &mut Vec<Action>) {
+        let Some(roll) = self.reload.roll().filter(|roll| roll.proved) else {
+            return;
+        };
+        let target = roll.target;
+        let new = |w: &Worker| w.serves() && w.generation == target;
+        let complete = (0..self.wanted).all(|slot| self.pool.any(|w| w.slot == slot && new(w)));
+        if complete && !self.pool.any(|w| w.holds() && w.generation != target) {
+            self.current = target;
+            self.reload = Reload::Idle;
+            out.push(Action::Commit(target));
+        }
+    }
+
+    fn announce(&mut self, out: &mut Vec<Action>) {
+        let answered = |slot: usize| {
+            self.pool.any(|w| w.slot == slot && w.serves()) || self.pool.backoff(slot).is_failing()
+        };
+        if !self.announced && self.phase == Phase::Running && (0..self.wanted).all(answered) {
+            self.announced = true;
+            out.push(Action::Announce);
+        }
+    }
+
+    fn forget(&mut self, out: &mut Vec<Action>) {
+        let target = self.reload.roll().map(|roll| roll.target);
+        let gone: Vec<Generation> = self
+            .policies
+            .keys()
+            .copied()
+            .filter(|generation| *generation != self.current && Some(*generation) != target)
+            .filter(|generation| !self.pool.any(|w| w.generation == *generation))
+            .collect();
+        for generation in gone {
+            self.policies.remove(&generation);
+            out.push(Action::Forget(generation));
+        }
+    }
+
+    fn reload_again(&mut self, out: &mut Vec<Action>) {
+        let idle = self.phase == Phase::Running && self.reload == Reload::Idle;
+        if idle && std::mem::take(&mut self.reload_again) {
+            self.reload = Reload::Loading;
+            out.push(Action::Load);
+        }
+    }
+}

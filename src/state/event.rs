@@ -1,0 +1,127 @@
+//! What can happen to the master: the one list of events that [`State::step`] takes.
+//!
+//! An event is plain data. Nothing here looks at a clock, a process or a file.
+//!
+//! [`State::step`]: super::State::step
+
+use std::fmt;
+use std::time::Duration;
+
+use ferricorn_base::lifeline::{Retirement, Stage};
+
+/// A point on the monotonic clock, as the time since the machine was started. The scoreboard
+/// counts the same clock, and a test can make one up.
+pub type Moment = Duration;
+
+/// A generation: the workers of one configuration. The first is 1; a reload makes the next.
+pub type Generation = u64;
+
+/// A worker as the state knows it. Never given twice, so that a pid that the kernel uses again is
+/// never taken for a worker that has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(pub u64);
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The process could not be made (fork refused, threads in the master).
+    SpawnFailed(WorkerId, String),
+    /// The worker says that it serves.
+    Ready(WorkerId),
+    /// The worker wants to be replaced; it serves on until it is told to drain.
+    Retiring(WorkerId, Retirement),
+    /// The worker says that it cannot serve, and why. It exits by itself.
+    Failed(WorkerId, Stage, String),
+    /// The worker was reaped.
+    Exited(WorkerId, Ending),
+    /// The worker is past a deadline that only the scoreboard can show.
+    Overdue(WorkerId, Overdue),
+    /// TERM, or INT and QUIT.
+    Stop(Stop),
+    /// HUP.
+    Reload,
+    /// The answer to [`Action::Load`](super::Action::Load): a new generation that could be tried.
+    Loaded(Generation, Policy),
+    /// The answer to [`Action::Load`](super::Action::Load): nothing has changed.
+    LoadFailed(String),
+    /// TTIN: one worker more.
+    More,
+    /// TTOU: one worker less, but never none.
+    Less,
+    /// WINCH: no worker at all, until HUP or TTIN.
+    RetireAll,
+    /// USR1: open the logs anew.
+    Reopen,
+    /// Time has passed.
+    Tick,
+}
+
+/// The numbers of a generation that the state decides by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Workers asked for; at least 1.
+    pub workers: usize,
+    /// How long a worker may take to say that it is ready.
+    pub boot_timeout: Duration,
+    /// How long a worker may drain.
+    pub graceful_timeout: Duration,
+    /// How many workers more than wanted may be up while some are replaced.
+    pub max_surge: usize,
+    /// How many workers fewer than wanted may serve while some are replaced.
+    pub max_unavailable: usize,
+}
+
+/// How a process ended, as wait(2) tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It called exit with this code.
+    Code(i32),
+    /// It was killed by this signal.
+    Signal(i32),
+}
+
+/// Which deadline of a worker that serves has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overdue {
+    /// A request has been handled for longer than `timeout`.
+    Request,
+    /// The loop turns no more, and not because of a request.
+    Heartbeat,
+}
+
+/// How to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Finish what was begun, within the graceful timeout.
+    Graceful,
+    /// Go now.
+    Quick,
+}
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl Policy {
+    /// For a generation that nobody knows, which does not happen.
+    pub const FALLBACK: Policy = Policy {
+        workers: 1,
+        boot_timeout: Duration::from_secs(60),
+        graceful_timeout: Duration::from_secs(30),
+        max_surge: 1,
+        max_unavailable: 0,
+    };
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ending::Code(code) => write!(f, "exited with code {code}"),
+            Ending::Signal(number) => {
+                write!(f, "was killed by {}", crate::exit::signal_name(*number))
+            }
+        }
+    }
+}

@@ -1,0 +1,595 @@
+//! A model of the operating system that drives the real state through random orders of events.
+//!
+//! Processes boot, fail, hang, crash and are late in every way; signals come at any moment. What
+//! must hold whatever happens is asserted after each step.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use ferricorn_base::lifeline::{Retirement, Stage as BootStage};
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// SplitMix64: the same run for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ (bits >> 31)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    fn ms(&mut self, end: u64) -> Duration {
+        MS * self.below(end) as u32
+    }
+}
+
+struct Process {
+    slot: usize,
+    seat: usize,
+    generation: Generation,
+    ready: Option<Moment>,
+    /// Ready, and not told to go.
+    serves: bool,
+    /// Hangs: only SIGKILL ends it.
+    deaf: bool,
+    dying: bool,
+}
+
+/// What makes a generation good or bad.
+#[derive(Clone, Copy)]
+struct Quality {
+    breaks: u64,
+    hangs: u64,
+    crashes: u64,
+}
+
+struct Model {
+    random: Random,
+    state: State,
+    now: Moment,
+    queue: BTreeMap<(Moment, u64), Event>,
+    order: u64,
+    processes: HashMap<WorkerId, Process>,
+    reaped: HashMap<WorkerId, bool>,
+    qualities: HashMap<Generation, Quality>,
+    newest: Generation,
+    failures: HashMap<(usize, Generation), (u32, Moment)>,
+    stopping: Option<Moment>,
+    exit: Option<u8>,
+    chaos: bool,
+    most_up: usize,
+    story: Vec<String>,
+    target: Option<Generation>,
+}
+
+impl Model {
+    fn new(seed: u64, policy: Policy, quality: Quality, chaos: bool) -> Model {
+        Model {
+            random: Random(seed),
+            state: State::new(policy, 24, seed),
+            now: 1000 * MS,
+            queue: BTreeMap::new(),
+            order: 0,
+            processes: HashMap::new(),
+            reaped: HashMap::new(),
+            qualities: HashMap::from([(1, quality)]),
+            newest: 1,
+            failures: HashMap::new(),
+            stopping: None,
+            exit: None,
+            chaos,
+            most_up: 0,
+            story: Vec::new(),
+            target: None,
+        }
+    }
+
+    fn after(&mut self, delay: Duration, event: Event) {
+        self.order += 1;
+        self.queue.insert((self.now + delay, self.order), event);
+    }
+
+    /// Takes the next event or deadline; `false` when nothing will ever happen again.
+    fn advance(&mut self) -> bool {
+        let next = self.queue.keys().next().copied();
+        let timer = self.state.deadline();
+        let event = match (next, timer) {
+            (Some(key), Some(timer)) if key.0 > timer => {
+                self.now = self.now.max(timer);
+                Event::Tick
+            }
+            (Some(key), _) => {
+                self.now = self.now.max(key.0);
+                self.queue.remove(&key).unwrap()
+            }
+            (None, Some(timer)) => {
+                self.now = self.now.max(timer);
+                Event::Tick
+            }
+            (None, None) => return false,
+        };
+        self.deliver(event);
+        true
+    }
+
+    fn deliver(&mut self, event: Event) {
+        assert!(self.exit.is_none(), "nothing happens after the end");
+        match &event {
+            // A process that was reaped says nothing any more.
+            Event::Ready(id)
+            | Event::Retiring(id, _)
+            | Event::Failed(id, ..)
+            | Event::Overdue(id, _)
+            | Event::SpawnFailed(id, _)
+                if !self.processes.contains_key(id) =>
+            {
+                return;
+            }
+            Event::Exited(id, _) if !self.processes.contains_key(id) => return,
+            _ => {}
+        }
+        let floor = self.state.floor();
+        let serving = self.serving();
+        self.target = self.state.reload().roll().map(|roll| roll.target);
+        let rolling = self.target.is_some();
+        match &event {
+            Event::Ready(id) => {
+                let now = self.now;
+                let process = self.processes.get_mut(id).unwrap();
+                process.ready = Some(now);
+                process.serves = !process.dying;
+            }
+            Event::Exited(id, _) => {
+                let process = self.processes.remove(id).unwrap();
+                assert_eq!(self.reaped.insert(*id, false), None, "reaped twice");
+                if !process.dying {
+                    self.note_failure(&process);
+                }
+            }
+            Event::Failed(id, ..) => {
+                let process = self.processes.get_mut(id).unwrap();
+                let place = (process.slot, process.generation);
+                if !process.dying {
+                    process.dying = true;
+                    self.count_failure(place);
+                }
+            }
+            Event::Overdue(id, _) => {
+                let process = &self.processes[id];
+                if process.serves {
+                    let copy = Process {
+                        serves: false,
+                        ..*process
+                    };
+                    self.note_failure(&copy);
+                }
+            }
+            Event::Retiring(id, _) => {
+                let process = &self.processes[id];
+                let place = (process.slot, process.generation);
+                self.forget_others(place);
+            }
+            Event::SpawnFailed(id, _) => {
+                let process = self.processes.remove(id).unwrap();
+                self.count_failure((process.slot, process.generation));
+            }
+            _ => {}
+        }
+        let actions = self.state.step(event.clone(), self.now);
+        // TTOU and the canary of a smaller generation lower it in the same step.
+        let floor = floor.min(self.state.floor());
+        let story = format!("{:?} {event:?} -> {actions:?}", self.now);
+        self.story.push(story);
+        for action in actions {
+            self.perform(action, floor, rolling);
+        }
+        if !self.chaos && self.stopping.is_none() {
+            let (now, must) = (self.serving(), self.state.floor());
+            assert!(
+                now >= serving.min(must),
+                "{serving} served, {now} do, {must} must"
+            );
+        }
+        for (id, buried) in &self.reaped {
+            assert!(*buried, "{id} was reaped and not buried");
+        }
+    }
+
+    fn note_failure(&mut self, process: &Process) {
+        match process.ready {
+            Some(since) if self.now >= since + backoff::STABLE => {
+                self.failures.retain(|place, _| place.0 != process.slot);
+            }
+            Some(_) => self.remember_failure((process.slot, process.generation)),
+            None => self.count_failure((process.slot, process.generation)),
+        }
+    }
+
+    fn count_failure(&mut self, place: (usize, Generation)) {
+        // What fails in a roll ends the roll; it does not delay the slot.
+        if self.target != Some(place.1) {
+            self.remember_failure(place);
+        }
+    }
+
+    fn remember_failure(&mut self, place: (usize, Generation)) {
+        self.forget_others(place);
+        let entry = self.failures.entry(place).or_insert((0, self.now));
+        *entry = (entry.0 + 1, self.now);
+    }
+
+    /// A slot remembers one configuration only.
+    fn forget_others(&mut self, place: (usize, Generation)) {
+        self.failures
+            .retain(|other, _| other.0 != place.0 || other.1 == place.1);
+    }
+
+    fn perform(&mut self, action: Action, floor: usize, rolling: bool) {
+        match action {
+            Action::Spawn {
+                worker,
+                slot,
+                seat,
+                generation,
+            } => {
+                assert!(self.stopping.is_none(), "a worker is started during a stop");
+                assert!(
+                    !self.reaped.contains_key(&worker),
+                    "an identity is given twice"
+                );
+                assert!(
+                    self.processes.values().all(|process| process.seat != seat),
+                    "two workers on seat {seat}"
+                );
+                if let Some((count, since)) = self.failures.get(&(slot, generation)) {
+                    let doubled = backoff::FIRST * (1 << (count - 1).min(12));
+                    let least = doubled.min(backoff::LONGEST) / 2;
+                    assert!(
+                        self.now >= *since + least,
+                        "slot {slot} came back too early"
+                    );
+                }
+                self.boot(worker, slot, seat, generation);
+            }
+            Action::Drain { worker, stop } => {
+                self.alive(worker);
+                let serving = self.serving();
+                let process = self.processes.get_mut(&worker).unwrap();
+                if process.serves && rolling && !stop {
+                    assert!(serving > floor, "{serving} serve and {floor} must");
+                }
+                process.serves = false;
+                process.dying = true;
+                let slow = self.random.one_in(8);
+                if !self.processes[&worker].deaf && !slow {
+                    let delay = self.random.ms(4000);
+                    self.after(delay, Event::Exited(worker, Ending::Code(0)));
+                }
+            }
+            Action::Quit(worker) => {
+                self.alive(worker);
+                self.leave(worker, 500, Ending::Code(0));
+            }
+            Action::Signal(worker, Signal::Term) => {
+                self.alive(worker);
+                self.leave(worker, 50, Ending::Signal(libc::SIGTERM));
+            }
+            Action::Signal(worker, Signal::Abort) => {
+                self.alive(worker);
+                self.leave(worker, 900, Ending::Signal(libc::SIGABRT));
+            }
+            Action::Signal(worker, Signal::Kill) => {
+                self.alive(worker);
+                self.processes.get_mut(&worker).unwrap().deaf = false;
+                self.leave(worker, 5, Ending::Signal(libc::SIGKILL));
+            }
+            Action::Diagnose(worker, _) => self.alive(worker),
+            Action::Bury(worker, _) => {
+                assert_eq!(
+                    self.reaped.insert(worker, true),
+                    Some(false),
+                    "buried twice or alive"
+                );
+            }
+            Action::Load => {
+                self.newest += 1;
+                if self.random.one_in(4) {
+                    let delay = self.random.ms(50);
+                    self.after(delay, Event::LoadFailed("unknown key".into()));
+                } else {
+                    let quality = Quality {
+                        breaks: [0, 1, 4, 0][self.random.below(4) as usize],
+                        hangs: [0, 0, 5][self.random.below(3) as usize],
+                        crashes: [0, 0, 0, 3][self.random.below(4) as usize],
+                    };
+                    let quality = if self.chaos {
+                        quality
+                    } else {
+                        Quality {
+                            breaks: 0,
+                            hangs: 0,
+                            crashes: 0,
+                        }
+                    };
+                    self.qualities.insert(self.newest, quality);
+                    let policy = random_policy(&mut self.random);
+                    let delay = self.random.ms(50);
+                    self.after(delay, Event::Loaded(self.newest, policy));
+                }
+            }
+            Action::Forget(generation) => {
+                assert!(
+                    self.processes
+                        .values()
+                        .all(|process| process.generation != generation)
+                );
+                assert!(
+                    self.qualities.remove(&generation).is_some(),
+                    "forgotten twice"
+                );
+            }
+            Action::Commit(generation) => {
+                assert!(self.qualities.contains_key(&generation));
+                assert!(
+                    self.processes
+                        .values()
+                        .all(|process| !process.serves || process.generation == generation)
+                );
+            }
+            Action::Exit(code) => {
+                assert!(
+                    self.processes.is_empty(),
+                    "the master leaves workers behind"
+                );
+                self.exit = Some(code);
+            }
+            Action::Reopen | Action::Announce | Action::Tell(_) => {}
+        }
+        let up = self
+            .processes
+            .values()
+            .filter(|process| !process.dying)
+            .count();
+        self.most_up = self.most_up.max(up);
+    }
+
+    fn alive(&self, worker: WorkerId) {
+        assert!(
+            self.processes.contains_key(&worker),
+            "{worker} is touched after it was reaped"
+        );
+    }
+
+    fn serving(&self) -> usize {
+        self.processes
+            .values()
+            .filter(|process| process.serves)
+            .count()
+    }
+
+    fn leave(&mut self, worker: WorkerId, within: u64, ending: Ending) {
+        let process = self.processes.get_mut(&worker).unwrap();
+        if !process.dying && process.ready.is_none() {
+            // Told to go while it boots: by a stop, a roll, or because of `boot-timeout`.
+            let place = (process.slot, process.generation);
+            process.dying = true;
+            if matches!(ending, Ending::Signal(libc::SIGABRT)) {
+                self.count_failure(place);
+            }
+        }
+        let process = self.processes.get_mut(&worker).unwrap();
+        process.dying = true;
+        process.serves = false;
+        if !process.deaf {
+            let delay = self.random.ms(within) + MS;
+            self.after(delay, Event::Exited(worker, ending));
+        }
+    }
+
+    fn boot(&mut self, worker: WorkerId, slot: usize, seat: usize, generation: Generation) {
+        let quality = self.qualities[&generation];
+        let mut process = Process {
+            slot,
+            seat,
+            generation,
+            ready: None,
+            serves: false,
+            deaf: false,
+            dying: false,
+        };
+        let boots_in = self.random.ms(800);
+        let hits = |random: &mut Random, n: u64| n > 0 && random.one_in(n);
+        if hits(&mut self.random, quality.hangs) {
+            process.deaf = self.random.one_in(2);
+        } else if hits(&mut self.random, quality.breaks) {
+            match self.random.below(4) {
+                0 => self.after(boots_in, Event::SpawnFailed(worker, "no memory".into())),
+                1 => self.after(
+                    boots_in,
+                    Event::Exited(worker, Ending::Signal(libc::SIGSEGV)),
+                ),
+                _ => {
+                    let failed = Event::Failed(worker, BootStage::Boot, "no database".into());
+                    self.after(boots_in, failed);
+                    self.after(boots_in + 3 * MS, Event::Exited(worker, Ending::Code(3)));
+                }
+            }
+        } else {
+            self.after(boots_in, Event::Ready(worker));
+            process.deaf = self.chaos && self.random.one_in(40);
+            let lives = boots_in + self.random.ms(20_000);
+            if hits(&mut self.random, quality.crashes) {
+                self.after(lives, Event::Exited(worker, Ending::Signal(libc::SIGSEGV)));
+            }
+            if self.chaos && self.random.one_in(6) {
+                let which = [
+                    Retirement::MaxRequests,
+                    Retirement::Panic,
+                    Retirement::Asked,
+                ];
+                let which = which[self.random.below(3) as usize];
+                self.after(lives, Event::Retiring(worker, which));
+            }
+            if self.chaos && self.random.one_in(10) {
+                self.after(lives, Event::Overdue(worker, Overdue::Request));
+            }
+        }
+        self.processes.insert(worker, process);
+    }
+
+    fn disturb(&mut self) {
+        let event = match self.random.below(12) {
+            0..=3 => Event::Reload,
+            4 => Event::More,
+            5 => Event::Less,
+            6 => Event::Reopen,
+            7 if self.chaos => Event::RetireAll,
+            8 | 9 if self.chaos => {
+                let mut ids: Vec<WorkerId> = self.processes.keys().copied().collect();
+                ids.sort();
+                if ids.is_empty() {
+                    return;
+                }
+                let victim = ids[self.random.below(ids.len() as u64) as usize];
+                Event::Exited(victim, Ending::Signal(libc::SIGKILL))
+            }
+            _ => Event::Tick,
+        };
+        self.deliver(event);
+    }
+
+    fn end(&mut self) {
+        let how = if self.random.one_in(2) {
+            Stop::Graceful
+        } else {
+            Stop::Quick
+        };
+        self.stopping = Some(self.now);
+        self.deliver(Event::Stop(how));
+        let begun = self.now;
+        while self.exit.is_none() {
+            assert!(self.advance(), "the stop hangs");
+        }
+        let most = Duration::from_secs(5) + GRACE + Duration::from_secs(3);
+        assert!(
+            self.now <= begun + most,
+            "the stop took {:?}",
+            self.now - begun
+        );
+        assert!(self.reaped.values().all(|buried| *buried));
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let last = self.story.len().saturating_sub(40);
+            eprintln!("{}", self.story[last..].join("\n"));
+        }
+    }
+}
+
+fn random_policy(random: &mut Random) -> Policy {
+    let (max_surge, max_unavailable) =
+        [(1, 0), (1, 1), (2, 0), (0, 1), (3, 2)][random.below(5) as usize];
+    Policy {
+        workers: 1 + random.below(5) as usize,
+        boot_timeout: Duration::from_secs(2),
+        graceful_timeout: Duration::from_secs(5),
+        max_surge,
+        max_unavailable,
+    }
+}
+
+#[test]
+fn random_orders_of_events_break_no_promise() {
+    for seed in 0..2000 {
+        let mut random = Random(seed ^ 0xfe44_1c04);
+        let policy = random_policy(&mut random);
+        let quality = Quality {
+            breaks: 0,
+            hangs: 0,
+            crashes: random.below(3),
+        };
+        let mut model = Model::new(seed, policy, quality, true);
+        model.deliver(Event::Tick);
+        for _ in 0..250 {
+            if model.exit.is_some() {
+                break;
+            }
+            if model.random.one_in(5) {
+                model.disturb();
+            } else {
+                model.advance();
+            }
+        }
+        if model.exit.is_none() {
+            model.end();
+        }
+    }
+}
+
+#[test]
+fn without_accidents_reloads_never_leave_too_few_or_start_too_many() {
+    for seed in 0..500 {
+        let mut random = Random(seed ^ 0x0bad_cafe);
+        let policy = random_policy(&mut random);
+        let quality = Quality {
+            breaks: 0,
+            hangs: 0,
+            crashes: 0,
+        };
+        let mut model = Model::new(seed, policy, quality, false);
+        model.deliver(Event::Tick);
+        while model.serving() < policy.workers {
+            assert!(model.advance());
+        }
+        for _ in 0..200 {
+            if model.random.one_in(12) {
+                model.disturb();
+            } else if !model.advance() {
+                model.deliver(Event::Reload);
+            }
+        }
+        assert!(
+            model.most_up <= 5 + 3 + 10,
+            "seed {seed}: {} at once",
+            model.most_up
+        );
+        model.end();
+    }
+}
+
+#[test]
+fn a_first_start_that_cannot_boot_always_ends_with_a_code() {
+    for seed in 0..300 {
+        let mut random = Random(seed);
+        let policy = random_policy(&mut random);
+        let quality = Quality {
+            breaks: 1,
+            hangs: random.below(4),
+            crashes: 0,
+        };
+        let mut model = Model::new(seed, policy, quality, true);
+        model.deliver(Event::Tick);
+        while model.exit.is_none() {
+            assert!(model.advance(), "seed {seed} hangs");
+            model.stopping = None;
+        }
+        assert_eq!(model.exit, Some(3));
+    }
+}

@@ -1,0 +1,564 @@
+//! What the state decides, event by event, in each phase: the tables.
+
+use std::time::Duration;
+
+use ferricorn_base::lifeline::{Retirement, Stage as BootStage};
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn policy(workers: usize) -> Policy {
+    Policy {
+        workers,
+        boot_timeout: 10 * SECOND,
+        graceful_timeout: 30 * SECOND,
+        max_surge: 1,
+        max_unavailable: 0,
+    }
+}
+
+/// A state, the clock, and all actions of the last step.
+struct Bench {
+    state: State,
+    now: Moment,
+    actions: Vec<Action>,
+}
+
+impl Bench {
+    fn new(policy: Policy) -> Bench {
+        let mut bench = Bench {
+            state: State::new(policy, 16, 7),
+            now: 100 * SECOND,
+            actions: vec![],
+        };
+        bench.step(Event::Tick);
+        bench
+    }
+
+    /// A server with all its workers ready for a long time.
+    fn serving(policy: Policy) -> Bench {
+        let mut bench = Bench::new(policy);
+        for id in bench.spawned() {
+            bench.step(Event::Ready(id));
+        }
+        bench.now += 60 * SECOND;
+        bench
+    }
+
+    fn step(&mut self, event: Event) -> &[Action] {
+        self.actions = self.state.step(event, self.now);
+        &self.actions
+    }
+
+    fn later(&mut self, time: Duration) -> &[Action] {
+        self.now += time;
+        self.step(Event::Tick)
+    }
+
+    fn spawned(&self) -> Vec<WorkerId> {
+        let spawned = |action: &Action| match action {
+            Action::Spawn { worker, .. } => Some(*worker),
+            _ => None,
+        };
+        self.actions.iter().filter_map(spawned).collect()
+    }
+
+    fn drained(&self) -> Vec<WorkerId> {
+        let drained = |action: &Action| match action {
+            Action::Drain { worker, .. } => Some(*worker),
+            _ => None,
+        };
+        self.actions.iter().filter_map(drained).collect()
+    }
+
+    fn did(&self, action: &Action) -> bool {
+        self.actions.contains(action)
+    }
+
+    fn failed_reload(&self) -> bool {
+        self.actions
+            .iter()
+            .any(|a| matches!(a, Action::Tell(Note::ReloadFailed(_))))
+    }
+
+    /// HUP, with a new configuration.
+    fn reload(&mut self, generation: Generation, policy: Policy) -> WorkerId {
+        assert_eq!(self.step(Event::Reload), [Action::Load]);
+        self.step(Event::Loaded(generation, policy));
+        let [canary] = self.spawned()[..] else {
+            panic!("{:?}", self.actions)
+        };
+        canary
+    }
+}
+
+fn exited(id: WorkerId, code: i32) -> Event {
+    Event::Exited(id, Ending::Code(code))
+}
+
+#[test]
+fn the_first_start_boots_all_and_announces_once_all_are_ready() {
+    let mut bench = Bench::new(policy(3));
+    let ids = bench.spawned();
+    assert_eq!(ids.len(), 3);
+    bench.step(Event::Ready(ids[0]));
+    assert_eq!(bench.state.phase(), Phase::Running);
+    bench.step(Event::Ready(ids[1]));
+    assert!(!bench.did(&Action::Announce));
+    bench.step(Event::Ready(ids[2]));
+    assert!(bench.did(&Action::Announce));
+}
+
+#[test]
+fn a_first_start_that_fails_ends_with_its_code_after_the_others_are_gone() {
+    for (stage, code) in [(BootStage::Load, 4), (BootStage::Boot, 3)] {
+        let mut bench = Bench::new(policy(2));
+        let ids = bench.spawned();
+        bench.step(Event::Failed(ids[0], stage, "no database".into()));
+        let reason = "no database".to_owned();
+        assert!(bench.did(&Action::Tell(Note::StartFailed { code, reason })));
+        assert!(bench.did(&Action::Quit(ids[1])));
+        bench.step(exited(ids[0], i32::from(code)));
+        bench.step(Event::Exited(ids[1], Ending::Signal(libc::SIGTERM)));
+        assert!(bench.did(&Action::Exit(code)));
+    }
+}
+
+#[test]
+fn a_first_start_that_dies_or_hangs_ends_with_code_3() {
+    let mut bench = Bench::new(policy(1));
+    let id = bench.spawned()[0];
+    bench.step(Event::Exited(id, Ending::Signal(libc::SIGSEGV)));
+    assert!(bench.did(&Action::Exit(3)));
+
+    let mut bench = Bench::new(policy(1));
+    let id = bench.spawned()[0];
+    bench.later(10 * SECOND);
+    assert!(bench.did(&Action::Diagnose(id, Fate::BootTimeout)));
+    assert!(bench.did(&Action::Signal(id, Signal::Abort)));
+    bench.later(ABORT);
+    assert!(bench.did(&Action::Signal(id, Signal::Kill)));
+    bench.step(Event::Exited(id, Ending::Signal(libc::SIGKILL)));
+    assert!(bench.did(&Action::Bury(id, Some(Fate::BootTimeout))));
+    assert!(bench.did(&Action::Exit(3)));
+}
+
+#[test]
+fn a_boot_failure_while_another_worker_serves_never_ends_the_server() {
+    let mut bench = Bench::new(policy(2));
+    let ids = bench.spawned();
+    bench.step(Event::Ready(ids[0]));
+    bench.step(Event::Failed(ids[1], BootStage::Boot, "no database".into()));
+    bench.step(exited(ids[1], 3));
+    assert_eq!(bench.state.phase(), Phase::Running);
+    // The other one dies too: still no end, only patience.
+    bench.step(Event::Exited(ids[0], Ending::Signal(libc::SIGKILL)));
+    for _ in 0..20 {
+        bench.later(31 * 2 * SECOND);
+        for id in bench.spawned() {
+            bench.step(Event::Failed(id, BootStage::Load, "no module".into()));
+            bench.step(exited(id, 4));
+        }
+    }
+    assert_eq!(bench.state.phase(), Phase::Running);
+}
+
+#[test]
+fn a_crash_is_respawned_at_once_after_a_long_life_and_later_after_a_short_one() {
+    let mut bench = Bench::serving(policy(1));
+    let first = bench.state.pool().iter().map(|(id, _)| id).next().unwrap();
+    bench.step(Event::Exited(first, Ending::Signal(libc::SIGSEGV)));
+    assert!(bench.did(&Action::Bury(first, None)));
+    let second = bench.spawned()[0];
+    bench.step(Event::Ready(second));
+    bench.step(Event::Exited(second, Ending::Signal(libc::SIGSEGV)));
+    assert_eq!(bench.spawned(), []);
+    let due = bench.state.deadline().unwrap();
+    assert!(due >= bench.now + backoff::FIRST / 2 && due <= bench.now + backoff::FIRST * 3 / 2);
+    bench.now = due;
+    bench.step(Event::Tick);
+    assert_eq!(bench.spawned().len(), 1);
+}
+
+#[test]
+fn a_respawned_worker_keeps_its_slot_and_takes_the_lowest_seat() {
+    let mut bench = Bench::serving(policy(3));
+    let (id, worker) = bench
+        .state
+        .pool()
+        .iter()
+        .nth(1)
+        .map(|(id, w)| (id, w.clone()))
+        .unwrap();
+    bench.step(Event::Exited(id, Ending::Code(0)));
+    assert!(matches!(
+        bench.actions[..],
+        [_, Action::Spawn { slot, seat, .. }] if slot == worker.slot && seat == worker.seat
+    ));
+}
+
+#[test]
+fn a_retiring_worker_is_drained_only_when_its_successor_is_ready() {
+    let mut bench = Bench::serving(policy(1));
+    let old = bench.state.pool().iter().next().unwrap().0;
+    bench.step(Event::Retiring(old, Retirement::MaxRequests));
+    let [new] = bench.spawned()[..] else { panic!() };
+    assert_eq!(bench.drained(), []);
+    bench.step(Event::Ready(new));
+    assert_eq!(bench.drained(), [old]);
+    bench.step(exited(old, 0));
+    let fate = Fate::Recycled(Retirement::MaxRequests);
+    assert_eq!(bench.actions, [Action::Bury(old, Some(fate))]);
+}
+
+#[test]
+fn with_no_surge_a_retiring_worker_goes_first() {
+    let budget = Policy {
+        max_surge: 0,
+        max_unavailable: 1,
+        ..policy(2)
+    };
+    let mut bench = Bench::serving(budget);
+    let old = bench.state.pool().iter().next().unwrap().0;
+    bench.step(Event::Retiring(old, Retirement::MaxRequests));
+    assert_eq!(bench.drained(), [old]);
+    assert_eq!(bench.spawned().len(), 1);
+}
+
+#[test]
+fn workers_that_panic_all_the_time_are_replaced_ever_more_slowly() {
+    let mut bench = Bench::serving(policy(1));
+    let mut worker = bench.state.pool().iter().next().unwrap().0;
+    let mut spawned_at = vec![];
+    for _ in 0..12 {
+        bench.step(Event::Retiring(worker, Retirement::Panic));
+        if bench.spawned().is_empty() {
+            bench.now = bench.state.deadline().unwrap();
+            bench.step(Event::Tick);
+        }
+        let new = bench.spawned()[0];
+        spawned_at.push(bench.now);
+        bench.step(Event::Ready(new));
+        assert_eq!(bench.drained(), [worker]);
+        bench.step(exited(worker, 0));
+        worker = new;
+    }
+    let gaps: Vec<Duration> = spawned_at
+        .windows(2)
+        .map(|pair| pair[1] - pair[0])
+        .collect();
+    assert!(gaps[0] >= backoff::FIRST / 2);
+    assert!(*gaps.last().unwrap() >= backoff::LONGEST / 2);
+}
+
+#[test]
+fn a_hung_request_is_diagnosed_then_aborted_then_killed_and_replaced_at_once() {
+    let mut bench = Bench::serving(policy(1));
+    let id = bench.state.pool().iter().next().unwrap().0;
+    bench.step(Event::Overdue(id, Overdue::Request));
+    assert!(matches!(
+        bench.actions[..],
+        [
+            Action::Diagnose(_, Fate::RequestTimeout),
+            Action::Signal(_, Signal::Abort),
+            Action::Spawn { .. }
+        ]
+    ));
+    // Once is enough.
+    assert_eq!(bench.step(Event::Overdue(id, Overdue::Request)), []);
+    assert_eq!(bench.later(ABORT), [Action::Signal(id, Signal::Kill)]);
+    bench.step(Event::Exited(id, Ending::Signal(libc::SIGKILL)));
+    assert_eq!(
+        bench.actions,
+        [Action::Bury(id, Some(Fate::RequestTimeout))]
+    );
+}
+
+#[test]
+fn a_reload_replaces_one_by_one_and_then_forgets_the_old() {
+    let mut bench = Bench::serving(policy(2));
+    let old: Vec<WorkerId> = bench.state.pool().iter().map(|(id, _)| id).collect();
+    let canary = bench.reload(2, policy(2));
+    assert_eq!(bench.drained(), []);
+    bench.step(Event::Ready(canary));
+    assert_eq!(bench.drained(), [old[0]]);
+    let [second] = bench.spawned()[..] else {
+        panic!()
+    };
+    bench.step(exited(old[0], 0));
+    bench.step(Event::Ready(second));
+    assert_eq!(bench.drained(), [old[1]]);
+    assert!(bench.did(&Action::Commit(2)));
+    assert!(!bench.did(&Action::Forget(1)));
+    bench.step(exited(old[1], 0));
+    assert!(bench.did(&Action::Forget(1)));
+}
+
+#[test]
+fn whatever_breaks_the_canary_leaves_the_old_workers_serving() {
+    let breakages: [fn(&mut Bench, WorkerId); 5] = [
+        |bench, id| {
+            bench.step(Event::Failed(id, BootStage::Load, "typo".into()));
+        },
+        |bench, id| {
+            bench.step(Event::Exited(id, Ending::Signal(libc::SIGSEGV)));
+        },
+        |bench, id| {
+            bench.step(exited(id, 0));
+        },
+        |bench, id| {
+            bench.step(Event::SpawnFailed(id, "fork: no memory".into()));
+        },
+        |bench, _| {
+            bench.later(10 * SECOND);
+        },
+    ];
+    for breakage in breakages {
+        let mut bench = Bench::serving(policy(2));
+        let old: Vec<WorkerId> = bench.state.pool().iter().map(|(id, _)| id).collect();
+        let canary = bench.reload(2, policy(4));
+        breakage(&mut bench, canary);
+        assert!(bench.failed_reload());
+        assert_eq!(*bench.state.reload(), Reload::Idle);
+        bench.step(exited(canary, 3));
+        let left: Vec<WorkerId> = bench.state.pool().iter().map(|(id, _)| id).collect();
+        assert_eq!(left, old);
+        assert_eq!(bench.later(60 * SECOND), []);
+    }
+}
+
+#[test]
+fn a_roll_that_fails_half_way_brings_the_old_configuration_back() {
+    let mut bench = Bench::serving(policy(2));
+    let old: Vec<WorkerId> = bench.state.pool().iter().map(|(id, _)| id).collect();
+    let canary = bench.reload(2, policy(2));
+    bench.step(Event::Ready(canary));
+    let [second] = bench.spawned()[..] else {
+        panic!()
+    };
+    bench.step(Event::Failed(second, BootStage::Boot, "one in ten".into()));
+    assert!(bench.failed_reload());
+    // The new worker that serves stays until an old one has come for it.
+    let [back] = bench.spawned()[..] else {
+        panic!("{:?}", bench.actions)
+    };
+    assert!(matches!(
+        bench.actions.last(),
+        Some(Action::Spawn {
+            generation: 1,
+            slot: 0,
+            ..
+        })
+    ));
+    bench.step(Event::Ready(back));
+    assert_eq!(bench.drained(), [canary]);
+    bench.step(exited(second, 3));
+    bench.step(exited(old[0], 0));
+    bench.step(exited(canary, 0));
+    assert!(bench.did(&Action::Forget(2)));
+    assert!(
+        bench
+            .state
+            .pool()
+            .iter()
+            .all(|(_, w)| w.generation == 1 && w.serves())
+    );
+}
+
+#[test]
+fn a_worker_lost_before_the_canary_is_ready_comes_back_with_the_old_configuration() {
+    let mut bench = Bench::serving(policy(2));
+    let old: Vec<WorkerId> = bench.state.pool().iter().map(|(id, _)| id).collect();
+    bench.reload(2, policy(2));
+    bench.step(Event::Exited(old[1], Ending::Signal(libc::SIGKILL)));
+    assert!(matches!(
+        bench.actions.last(),
+        Some(Action::Spawn {
+            slot: 1,
+            generation: 1,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn a_second_reload_waits_for_the_first_and_many_are_one() {
+    let mut bench = Bench::serving(policy(1));
+    let old = bench.state.pool().iter().next().unwrap().0;
+    let canary = bench.reload(2, policy(1));
+    for _ in 0..5 {
+        assert_eq!(bench.step(Event::Reload), [Action::Tell(Note::ReloadWaits)]);
+    }
+    bench.step(Event::Ready(canary));
+    assert_eq!(bench.drained(), [old]);
+    assert!(bench.did(&Action::Commit(2)));
+    assert!(bench.did(&Action::Load));
+    bench.step(Event::LoadFailed("unknown key".into()));
+    assert!(bench.failed_reload());
+    assert!(!bench.did(&Action::Load));
+}
+
+#[test]
+fn a_new_number_of_workers_takes_effect_when_the_canary_is_ready() {
+    let mut bench = Bench::serving(policy(1));
+    let canary = bench.reload(2, policy(4));
+    assert!(matches!(
+        bench.actions[..],
+        [_, Action::Spawn { slot: 1, .. }]
+    ));
+    bench.step(Event::Ready(canary));
+    let places: Vec<(usize, Generation)> = bench
+        .state
+        .pool()
+        .iter()
+        .filter(|(_, w)| w.boots())
+        .map(|(_, w)| (w.slot, w.generation))
+        .collect();
+    assert_eq!(places, [(2, 2), (3, 2), (0, 2)]);
+
+    let mut bench = Bench::serving(policy(4));
+    let canary = bench.reload(2, policy(2));
+    bench.step(Event::Ready(canary));
+    assert_eq!(bench.drained().len(), 3);
+}
+
+#[test]
+fn more_and_less_outlive_a_reload_unless_the_setting_changed() {
+    let mut bench = Bench::serving(policy(1));
+    bench.step(Event::Less);
+    assert!(bench.did(&Action::Tell(Note::NeverNone)));
+    bench.step(Event::More);
+    assert!(bench.did(&Action::Tell(Note::Wanted(2))));
+    let second = bench.spawned()[0];
+    bench.step(Event::Ready(second));
+    let canary = bench.reload(2, policy(1));
+    bench.step(Event::Ready(canary));
+    let third = bench.spawned()[0];
+    bench.step(Event::Ready(third));
+    assert!(bench.did(&Action::Commit(2)));
+    assert_eq!(bench.state.pool().count(Worker::serves), 2);
+
+    let canary = bench.reload(3, policy(3));
+    bench.step(Event::Ready(canary));
+    assert_eq!(bench.state.wanted, 3);
+}
+
+#[test]
+fn less_drains_the_highest_slot() {
+    let mut bench = Bench::serving(policy(3));
+    let highest = bench.state.pool().iter().last().unwrap().0;
+    bench.step(Event::Less);
+    assert_eq!(bench.drained(), [highest]);
+}
+
+#[test]
+fn retired_workers_come_back_with_a_reload() {
+    let mut bench = Bench::serving(policy(2));
+    bench.step(Event::RetireAll);
+    let old = bench.drained();
+    assert_eq!(old.len(), 2);
+    for id in old {
+        bench.step(exited(id, 0));
+    }
+    assert_eq!(bench.later(60 * SECOND), []);
+    let canary = bench.reload(2, policy(2));
+    bench.step(Event::Ready(canary));
+    assert_eq!(bench.spawned().len(), 1);
+}
+
+#[test]
+fn a_graceful_stop_drains_all_and_kills_who_stays() {
+    let mut bench = Bench::serving(policy(2));
+    let ids: Vec<WorkerId> = bench.state.pool().iter().map(|(id, _)| id).collect();
+    bench.step(Event::Stop(Stop::Graceful));
+    assert!(bench.did(&Action::Drain {
+        worker: ids[0],
+        stop: true
+    }));
+    bench.step(exited(ids[0], 0));
+    assert_eq!(bench.later(30 * SECOND), []);
+    bench.later(GRACE);
+    assert!(bench.did(&Action::Diagnose(ids[1], Fate::GracefulTimeout)));
+    assert!(bench.did(&Action::Signal(ids[1], Signal::Kill)));
+    bench.step(Event::Exited(ids[1], Ending::Signal(libc::SIGKILL)));
+    assert!(bench.did(&Action::Exit(0)));
+}
+
+#[test]
+fn a_quick_stop_overtakes_a_graceful_one() {
+    let mut bench = Bench::serving(policy(1));
+    let id = bench.state.pool().iter().next().unwrap().0;
+    bench.step(Event::Stop(Stop::Graceful));
+    bench.step(Event::Stop(Stop::Quick));
+    assert!(bench.did(&Action::Quit(id)));
+    assert_eq!(bench.step(Event::Stop(Stop::Graceful)), []);
+    bench.later(QUICK);
+    assert!(bench.did(&Action::Signal(id, Signal::Kill)));
+}
+
+#[test]
+fn a_stop_during_a_reload_works_at_once() {
+    let mut bench = Bench::serving(policy(1));
+    let old = bench.state.pool().iter().next().unwrap().0;
+    let canary = bench.reload(2, policy(1));
+    bench.step(Event::Stop(Stop::Graceful));
+    assert!(bench.did(&Action::Drain {
+        worker: old,
+        stop: true
+    }));
+    assert!(bench.did(&Action::Quit(canary)));
+    assert!(bench.did(&Action::Signal(canary, Signal::Term)));
+}
+
+#[test]
+fn nothing_but_an_end_comes_out_of_a_stop() {
+    let id = WorkerId(1);
+    let events = [
+        Event::Ready(id),
+        Event::Retiring(id, Retirement::Panic),
+        Event::Failed(id, BootStage::Boot, String::new()),
+        Event::Reload,
+        Event::LoadFailed(String::new()),
+        Event::More,
+        Event::Less,
+        Event::RetireAll,
+        Event::Tick,
+    ];
+    let mut bench = Bench::serving(policy(1));
+    bench.step(Event::Stop(Stop::Graceful));
+    for event in events {
+        assert_eq!(bench.step(event.clone()), [], "{event:?}");
+    }
+    assert_eq!(bench.step(Event::Loaded(2, policy(9))), [Action::Forget(2)]);
+    assert_eq!(bench.step(Event::Reopen), [Action::Reopen]);
+    bench.step(exited(id, 0));
+    assert!(bench.did(&Action::Exit(0)));
+}
+
+#[test]
+fn a_hangup_before_the_first_worker_is_ready_waits() {
+    let mut bench = Bench::new(policy(1));
+    let id = bench.spawned()[0];
+    assert_eq!(bench.step(Event::Reload), [Action::Tell(Note::ReloadWaits)]);
+    bench.step(Event::Ready(id));
+    assert!(bench.did(&Action::Load));
+}
+
+#[test]
+fn new_workers_that_die_again_and_again_end_the_roll() {
+    let mut bench = Bench::serving(policy(2));
+    let canary = bench.reload(2, policy(2));
+    bench.step(Event::Ready(canary));
+    // Slot 1 goes on booting; slot 0 becomes ready and dies each time.
+    for death in 1..=3 {
+        let id = bench.state.pool().which(|w| w.slot == 0 && w.serves())[0];
+        bench.step(Event::Exited(id, Ending::Signal(libc::SIGSEGV)));
+        assert_eq!(bench.failed_reload(), death == 3);
+        bench.later(SECOND);
+        for id in bench.state.pool().which(|w| w.slot == 0 && w.boots()) {
+            bench.step(Event::Ready(id));
+        }
+    }
+    assert_eq!(*bench.state.reload(), Reload::Idle);
+}
