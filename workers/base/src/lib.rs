@@ -6,11 +6,12 @@
 //!   what a user writes against; [`Seat`] and [`Conf`]: what a handler can know of its place.
 //! - [`Worker`], [`Context`], [`Command`], [`Exit`]: what a worker class is given.
 //! - [`lifeline`], [`board`]: how master and worker speak.
-//! - [`transport`], [`logs`], [`sys`]: connections, logs, and the only `unsafe`.
+//! - [`transport`], [`logs`], [`access`], [`sys`]: connections, logs, and the only `unsafe`.
 //!
 //! It may use the `http` types and `ferricorn-http`; it never supervises and never accepts.
 #![deny(unsafe_code)]
 
+pub mod access;
 mod app;
 pub mod board;
 pub mod body;
@@ -24,6 +25,8 @@ mod peer;
 mod request;
 mod response;
 mod seat;
+mod sink;
+mod stamp;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod transport;

@@ -152,6 +152,19 @@ pub fn local_time(unix_seconds: i64) -> (libc::tm, i64) {
     (tm, offset)
 }
 
+/// Writes to a descriptor that may block as if it did not: `WouldBlock` instead of waiting
+/// (RWF_NOWAIT, pwritev2(2)), at the current position.
+///
+/// # Errors
+/// What pwritev2(2) answers; `Unsupported` where the kernel cannot do that for this kind of file.
+pub fn write_nowait(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    let piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: one iovec over bytes that are borrowed for the call; the kernel only reads them.
+    let result =
+        unsafe { libc::pwritev2(fd.as_raw_fd(), &raw const piece, 1, -1, libc::RWF_NOWAIT) };
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
 static MASTER: AtomicI32 = AtomicI32::new(0);
 static PENDING: AtomicU32 = AtomicU32::new(0);
 static WAKE: AtomicI32 = AtomicI32::new(-1);
