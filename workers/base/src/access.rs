@@ -10,6 +10,9 @@ mod format;
 mod json;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 use std::os::fd::OwnedFd;
 
 use ferricorn_http::Head;
