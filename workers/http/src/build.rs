@@ -27,7 +27,7 @@ impl Head {
         // A blank or a line end in a method or target would shift the parts.
         target::check_request_line(&text, true)?;
         text.extend_from_slice(b"\r\n");
-        let mut host = false;
+        let (mut host, mut lines) = (false, Vec::new());
         for (name, value) in fields {
             let (name, value) = (name.as_ref(), value.as_ref());
             // What would end up as more, or as other lines than were given.
@@ -36,12 +36,13 @@ impl Head {
             }
             host |= name.eq_ignore_ascii_case("host");
             for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-                text.extend_from_slice(part);
+                lines.extend_from_slice(part);
             }
         }
         if !host {
             text.extend_from_slice(b"Host: localhost\r\n");
         }
+        text.extend_from_slice(&lines);
         text.extend_from_slice(b"\r\n");
         let mut head = Self::new();
         match Reader::secure().next(

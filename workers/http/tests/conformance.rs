@@ -1,0 +1,196 @@
+//! The raw cases of `tests/conformance`, as far as the parser decides them: each whole, cut at every
+//! position, and one byte at a time. What an application answers is not at stake here.
+
+mod driver;
+
+use driver::{Outcome, drive_every_way};
+use ferricorn_http::Limits;
+use serde_json::Value;
+
+/// What the runner sends behind a case to see whether both sides still agree where it ended.
+const PROBE: &str = "GET /?probe HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+/// Well-formed requests that a server has to refuse, or an application must not answer with 200:
+/// the parser lets them through, and who decides is above it.
+const DECIDED_ABOVE: [&str; 4] = [
+    "mth-mixed-case",
+    "mth-trace",
+    "mth-connect",
+    "exp-continue-wait",
+];
+
+/// Cases longer than this are not cut everywhere.
+const MOST_CUTS: usize = 512;
+
+/// Groups that need an option of the runner, an application or a listener of their own.
+const OTHERS: [&str; 3] = ["gateway-env", "response", "static"];
+
+fn cases() -> Vec<Value> {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/conformance/cases.jsonl"
+    );
+    let text = std::fs::read_to_string(path).expect("the cases are in the repository");
+    let cases: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a case is JSON"))
+        .collect();
+    cases
+        .into_iter()
+        .filter(|case| case.get("needs").is_none_or(Value::is_null))
+        .collect()
+}
+
+/// The bytes of a case: latin-1, placeholders expanded, and the probe where the runner sends it.
+fn bytes(case: &Value) -> (Vec<u8>, bool) {
+    let mut raw = case["raw"].as_str().expect("raw is text").to_string();
+    for (name, repeat) in case
+        .get("repeat")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        let text = repeat[0].as_str().expect("what to repeat");
+        let times = repeat[1].as_u64().expect("how often") as usize;
+        raw = raw.replace(name, &text.repeat(times));
+    }
+    let flag = |name: &str| case.get(name).and_then(Value::as_bool).unwrap_or(false);
+    let probe = !(second(case).is_none() || flag("half_close") || flag("no_probe"));
+    if probe {
+        raw.push_str(PROBE);
+    }
+    (
+        raw.chars()
+            .map(|char| u8::try_from(u32::from(char)).expect("raw is latin-1"))
+            .collect(),
+        probe,
+    )
+}
+
+fn second(case: &Value) -> Option<bool> {
+    case["expect"]["second_request_answered"].as_bool()
+}
+
+/// The statuses that are right for the message of this index.
+fn allowed(case: &Value, index: usize) -> Vec<u16> {
+    let expect = &case["expect"];
+    let list = expect
+        .get("statuses")
+        .map_or(&expect["status"], |lists| &lists[index]);
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_u64)
+        .filter_map(|code| u16::try_from(code).ok())
+        .collect()
+}
+
+/// What is wrong with this outcome.
+fn judge(case: &Value, outcome: &Outcome, probe: bool) -> Result<(), String> {
+    let id = case["id"].as_str().unwrap_or_default();
+    let expected = case.get("n").and_then(Value::as_u64).unwrap_or(1) as usize;
+    let flag = |name: &str| {
+        case["expect"]
+            .get(name)
+            .and_then(Value::as_bool)
+            .unwrap_or(false)
+    };
+    let half_close = case
+        .get("half_close")
+        .and_then(Value::as_bool)
+        .unwrap_or(false);
+    let complete = outcome.complete();
+    for index in 0..expected {
+        let allowed = allowed(case, index);
+        if index < complete {
+            if !allowed.contains(&200) && !DECIDED_ABOVE.contains(&id) {
+                return Err(format!("message {index} is accepted, {allowed:?} expected"));
+            }
+        } else if let Some(status) = outcome.status() {
+            if !allowed.contains(&status) && case["expect"]["status"] != "close" {
+                return Err(format!(
+                    "message {index} is refused with {status}, {allowed:?} expected"
+                ));
+            }
+            return Ok(()); // behind a reject nothing is read
+        } else if half_close {
+            // The end of input is for the loop to see: it must not mistake this for quiet.
+            let quiet = outcome.idle && outcome.left == 0 && outcome.messages.is_empty();
+            let sent = case["raw"].as_str().is_some_and(|raw| !raw.is_empty());
+            return if quiet && sent {
+                Err("an incomplete message counts as idle".into())
+            } else {
+                Ok(())
+            };
+        } else if flag("or_wait") || !probe && index > 0 {
+            return Ok(());
+        } else {
+            return Err(format!("message {index} of {expected} is waited for"));
+        }
+    }
+    if expected == 1
+        && outcome
+            .messages
+            .iter()
+            .any(|message| message.line.contains("/smg"))
+    {
+        return Err("a request was smuggled".into());
+    }
+    let last = &outcome.messages[complete - 1];
+    match (probe, second(case)) {
+        (true, Some(true)) if complete != expected + 1 || outcome.reject.is_some() => {
+            Err(format!("the probe is not message {expected}: {outcome:?}"))
+        }
+        (true, Some(true)) if last.line != "GET /?probe HTTP/1.1" => {
+            Err(format!("out of step at {:?}", last.line))
+        }
+        (true, Some(false)) if complete != expected => Err(format!("{complete} messages are read")),
+        (true, Some(false))
+            if outcome.reject.is_none() && outcome.left + usize::from(outcome.idle) > 0 =>
+        {
+            Err("the connection would go on".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+#[test]
+fn every_case_is_decided_and_however_it_is_cut() {
+    let limits = Limits::default();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for case in cases()
+        .iter()
+        .filter(|case| !OTHERS.contains(&case["group"].as_str().unwrap_or_default()))
+    {
+        let (input, probe) = bytes(case);
+        let outcome = drive_every_way(&input, &limits, MOST_CUTS);
+        count += 1;
+        if let Err(why) = judge(case, &outcome, probe) {
+            wrong.push(format!("{}: {why}", case["id"]));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {count} cases:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    assert!(count >= 250, "only {count} cases were driven");
+}
+
+#[test]
+fn what_is_decided_above_is_let_through() {
+    for case in cases()
+        .iter()
+        .filter(|case| DECIDED_ABOVE.iter().any(|id| case["id"] == *id))
+    {
+        let (input, _) = bytes(case);
+        assert_eq!(
+            drive_every_way(&input, &Limits::default(), MOST_CUTS).status(),
+            None,
+            "{}",
+            case["id"]
+        );
+    }
+}
