@@ -224,6 +224,14 @@ impl Board {
         seat < SEATS && self.whole.words()[ALIVE_AT + seat].load(Ordering::Acquire) == 1
     }
 
+    /// Whether the worker on `seat` accepts, as the master and it itself say.
+    #[inline]
+    #[must_use]
+    pub fn is_serving(&self, seat: usize) -> bool {
+        self.is_alive(seat)
+            && self.area(seat)[STATE_AT].load(Ordering::Relaxed) == State::Serving as u64
+    }
+
     /// One more than the highest seat that ever was alive.
     #[inline]
     #[must_use]
@@ -395,6 +403,12 @@ impl Page {
         cell[CELL_STATE].store(1, Ordering::Relaxed);
         cell[CELL_SEQUENCE].store(sequence + 2, Ordering::Release);
         Cell(at)
+    }
+
+    /// The request of `cell` is no handler's after all, for now.
+    #[inline]
+    pub fn cancel(&self, cell: Cell) {
+        self.map.words()[cell.0 + CELL_STATE].store(0, Ordering::Relaxed);
     }
 
     /// The request of `cell` is answered with `status`, at `now_us`.

@@ -160,6 +160,16 @@ impl Body {
         self.len() == Some(0)
     }
 
+    /// Whether sending it may block, so that it goes to a stream thread.
+    #[must_use]
+    pub fn needs_thread(&self) -> bool {
+        use Kind::{Pieces, Reader, Stream, Upgrade};
+        matches!(
+            self.kind,
+            Reader { .. } | Pieces(_) | Stream(_) | Upgrade(_)
+        )
+    }
+
     /// Takes the body apart, to send it.
     #[inline]
     #[must_use]

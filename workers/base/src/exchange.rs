@@ -3,6 +3,7 @@
 //! It runs on a stream thread, so it may block. The connection's side of it is a [`Wire`]: the
 //! event loop has one over HTTP/1.1, tests have one in memory.
 
+use std::any::Any;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -47,6 +48,9 @@ pub trait Wire: Send {
     /// # Errors
     /// `InvalidData` when it is shorter than declared; what writing answers.
     fn finish(&mut self, trailers: Option<&HeaderMap>) -> io::Result<()>;
+
+    /// Gives the wire back to whoever made it.
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
 /// The rest of a request's body and the response: what [`crate::Body::stream`] gives.
@@ -72,7 +76,7 @@ impl Exchange {
     }
 
     /// The head of the response while it can still be changed: before the first flush or
-    /// [`BUFFER`](self) of content.
+    /// 16 KiB of content.
     pub fn head_mut(&mut self) -> Option<&mut Parts> {
         (!self.sent).then_some(&mut self.parts)
     }
@@ -175,8 +179,9 @@ impl Exchange {
         self.wire.finish(self.trailers.as_ref())
     }
 
-    pub fn into_request(self) -> Box<Request> {
-        self.request
+    /// Gives back what it was made of.
+    pub fn into_parts(self) -> (Box<dyn Wire>, Box<Request>, Parts) {
+        (self.wire, self.request, self.parts)
     }
 }
 
@@ -232,6 +237,10 @@ impl Wire for Memory {
 
     fn finish(&mut self, _: Option<&HeaderMap>) -> io::Result<()> {
         Ok(())
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
     }
 }
 

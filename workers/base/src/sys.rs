@@ -158,7 +158,10 @@ pub fn local_time(unix_seconds: i64) -> (libc::tm, i64) {
 /// # Errors
 /// What pwritev2(2) answers; `Unsupported` where the kernel cannot do that for this kind of file.
 pub fn write_nowait(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
-    let piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let piece = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
     // SAFETY: one iovec over bytes that are borrowed for the call; the kernel only reads them.
     let result =
         unsafe { libc::pwritev2(fd.as_raw_fd(), &raw const piece, 1, -1, libc::RWF_NOWAIT) };

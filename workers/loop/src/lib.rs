@@ -1,2 +1,33 @@
-//! Ferricorn.
+//! The event loop of a worker: it owns the connections, reads and writes without waiting, and calls
+//! the handler with complete requests.
+//!
+//! # Layout
+//! - [`Loop`]: `event_loop` turns; `accept` and `balance` decide who accepts; `serve` is one
+//!   connection's turn; `respond` runs handlers and encodes; `drain` ends it.
+//! - Seams: [`Protocol`] (HTTP/1.1: [`Http1`]), [`Executor`] (inline: [`Inline`]), and the transport,
+//!   which is `ferricorn_base::transport::Transport`.
+//! - `timers`, `buffer`, `output`, `clock`, `conn`: what the loop is made of.
+//! - `pool`, `stream`: threads for what may block.
+//!
+//! It may call `ferricorn-base` and `ferricorn-http`. It never forks and never supervises.
 #![forbid(unsafe_code)]
+
+mod accept;
+mod balance;
+mod buffer;
+mod clock;
+mod conn;
+mod drain;
+mod event_loop;
+mod executor;
+mod output;
+mod pool;
+mod protocol;
+mod respond;
+mod serve;
+mod stream;
+mod timers;
+
+pub use event_loop::Loop;
+pub use executor::{Executor, Failure, Inline, guard, install_panic_hook};
+pub use protocol::{BodyWriter, Http1, Protocol};

@@ -1,2 +1,50 @@
-//! Ferricorn.
+//! The default worker class: the event loop, with handlers inline on its one thread.
+//!
+//! A handler that computes for long delays the other connections of its worker, nothing else does:
+//! bodies are complete before it runs, responses go out as clients take them, and what may block
+//! has threads of its own.
 #![forbid(unsafe_code)]
+
+use ferricorn_base::lifeline::Stage;
+use ferricorn_base::{App, Context, Error, Exit, Worker};
+use ferricorn_loop::{Failure, Http1, Inline, Loop, guard, install_panic_hook};
+
+/// The class `sync`: it owns the application that it serves.
+#[derive(Debug)]
+pub struct Sync<A>(A);
+
+impl<A: App> Sync<A> {
+    /// Serves `app`.
+    pub fn new(app: A) -> Sync<A> {
+        Sync(app)
+    }
+}
+
+impl<A: App> Worker for Sync<A> {
+    fn name(&self) -> &'static str {
+        "sync"
+    }
+
+    fn run(mut self: Box<Self>, context: Context) -> Exit {
+        install_panic_hook();
+        if let Err(failure) = guard(|| self.0.load()) {
+            return context.fail(Stage::Load, &error(failure));
+        }
+        let seat = context.seat(0);
+        let handler = match guard(|| self.0.boot(&seat)) {
+            Ok(handler) => handler,
+            Err(failure) => return context.fail(Stage::Boot, &error(failure)),
+        };
+        match Loop::<Http1, _>::new(context, Inline(handler)) {
+            Ok(event_loop) => event_loop.run(),
+            Err(error) => Exit::Broken(format!("cannot make the event loop: {error}")),
+        }
+    }
+}
+
+fn error(failure: Failure) -> Error {
+    match failure {
+        Failure::Error(error) => error,
+        Failure::Panic(text) => Error::msg(format!("panic: {text}")),
+    }
+}

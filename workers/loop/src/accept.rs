@@ -1,0 +1,243 @@
+//! Accepting: only what can start now, evenly over the workers, at most `worker-connections`.
+
+use std::io;
+
+use ferricorn_base::Peer;
+use ferricorn_base::board::Counter;
+use ferricorn_base::conf::LocalAddr;
+use ferricorn_base::transport::{Socket, Transport};
+use mio::net::{TcpListener, UnixListener};
+
+use crate::balance::{Balance, PATIENCE_US, Sibling};
+use crate::conn::{Conn, Phase, Registered};
+use crate::event_loop::Loop;
+use crate::executor::Executor;
+use crate::protocol::Protocol;
+use crate::timers::Wait;
+
+/// Connections that one turn of the loop accepts from one listener at most.
+const BATCH: usize = 64;
+/// How long to leave the listeners alone when the process is out of descriptors, in µs.
+const STARVED_US: u64 = 100_000;
+
+/// Whether the listeners are being watched.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Watch {
+    /// Not yet, or no more.
+    #[default]
+    Closed,
+    /// In the epoll set.
+    Armed,
+    /// Out of it until this time: a sibling was woken, or descriptors ran out.
+    Until(u64),
+    /// Out of it until a connection ends.
+    Full,
+}
+
+/// The state of accepting.
+#[derive(Debug, Default)]
+pub(crate) struct Acceptor {
+    listeners: Vec<Listening>,
+    watch: Watch,
+    balance: Balance,
+}
+
+/// A listener's second descriptor in the type that accepts with one system call.
+#[derive(Debug)]
+enum Listening {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listening {
+    fn accept(&self) -> io::Result<(Box<dyn Transport>, Peer)> {
+        Ok(match self {
+            Listening::Tcp(listener) => {
+                let (stream, peer) = listener.accept()?;
+                (Box::new(Socket::tcp(stream.into())), Peer::Tcp(peer))
+            }
+            Listening::Unix(listener) => {
+                let (stream, _) = listener.accept()?;
+                (Box::new(Socket::unix(stream.into())), Peer::Unix)
+            }
+        })
+    }
+}
+
+impl Acceptor {
+    pub(crate) fn retry_due(&self) -> Option<u64> {
+        match self.watch {
+            Watch::Until(due) => Some(due),
+            _ => None,
+        }
+    }
+}
+
+impl<P: Protocol, E: Executor> Loop<P, E> {
+    /// Begins to accept.
+    pub(crate) fn arm(&mut self) -> io::Result<()> {
+        for listener in &self.context.listeners {
+            let fd = listener.fd.try_clone()?;
+            self.acceptor.listeners.push(match listener.conf.local {
+                LocalAddr::Tcp(_) => Listening::Tcp(fd.into()),
+                LocalAddr::Unix(_) => Listening::Unix(fd.into()),
+            });
+        }
+        self.watch()
+    }
+
+    fn watch(&mut self) -> io::Result<()> {
+        for n in 0..self.acceptor.listeners.len() {
+            match self.watch_listener(n) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+        self.acceptor.watch = Watch::Armed;
+        Ok(())
+    }
+
+    fn unwatch(&mut self, watch: Watch) {
+        if self.acceptor.watch == Watch::Armed {
+            for n in 0..self.acceptor.listeners.len() {
+                self.unwatch_listener(n);
+            }
+        }
+        self.acceptor.watch = watch;
+    }
+
+    /// Accepts what waits, as long as it is this worker's turn.
+    pub(crate) fn accept(&mut self) {
+        if self.acceptor.watch == Watch::Closed || self.acceptor.watch == Watch::Full {
+            return;
+        }
+        for n in 0..self.acceptor.listeners.len() {
+            for _ in 0..BATCH {
+                if !self.make_room() {
+                    self.unwatch(Watch::Full);
+                    return;
+                }
+                if let Some(sibling) = self.sibling_to_accept() {
+                    self.unwatch(Watch::Until(self.clock.now() + PATIENCE_US));
+                    self.context.knock(sibling);
+                    return;
+                }
+                match self.acceptor.listeners[n].accept() {
+                    Ok((wire, peer)) => self.welcome(wire, peer),
+                    Err(error) => match error.kind() {
+                        io::ErrorKind::WouldBlock => break,
+                        // The client gave up while it waited in the backlog.
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+                        _ => {
+                            log::error!("cannot accept a connection: {error}");
+                            self.unwatch(Watch::Until(self.clock.now() + STARVED_US));
+                            return;
+                        }
+                    },
+                }
+            }
+        }
+    }
+
+    /// Takes what waits in the backlog, whoever's turn it is: nobody else will.
+    pub(crate) fn accept_the_rest(&mut self) {
+        for n in 0..self.acceptor.listeners.len() {
+            loop {
+                if !self.make_room() {
+                    log::warn!(
+                        "the backlog is left: {} connections are held",
+                        self.conns.len()
+                    );
+                    return;
+                }
+                match self.acceptor.listeners[n].accept() {
+                    Ok((wire, peer)) => self.welcome(wire, peer),
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+
+    /// Gives up the listeners: out of the epoll set first, then closed.
+    pub(crate) fn stop_accepting(&mut self) {
+        self.unwatch(Watch::Closed);
+        self.acceptor.listeners.clear();
+        self.context.listeners.clear();
+    }
+
+    /// Watches the listeners again when the time for that has come.
+    pub(crate) fn retry_accept(&mut self) {
+        let Watch::Until(due) = self.acceptor.watch else {
+            return;
+        };
+        if due > self.clock.now() {
+            return;
+        }
+        let board = &self.context.board;
+        self.acceptor.balance.give_up(|seat| board.turns(seat));
+        self.rewatch();
+    }
+
+    /// A connection has ended: there is room again.
+    pub(crate) fn room(&mut self) {
+        if self.acceptor.watch == Watch::Full {
+            self.rewatch();
+        }
+    }
+
+    fn rewatch(&mut self) {
+        if let Err(error) = self.watch() {
+            log::error!("cannot watch the listeners: {error}");
+            self.acceptor.watch = Watch::Until(self.clock.now() + STARVED_US);
+        }
+    }
+
+    /// Whether another connection may be held; the one idle longest makes room for it.
+    fn make_room(&mut self) -> bool {
+        let limit = self.conf.worker_connections;
+        while self.conns.len() >= limit {
+            let Some(key) = self.timers.oldest(Wait::KeepAlive) else {
+                return false;
+            };
+            self.close_idle(key);
+        }
+        true
+    }
+
+    fn sibling_to_accept(&mut self) -> Option<usize> {
+        let board = &self.context.board;
+        let own = self.context.seat_number();
+        let high = board.high();
+        if high <= 1 {
+            return None;
+        }
+        let siblings = (0..high)
+            .filter(|seat| *seat != own && board.is_serving(*seat))
+            .map(|seat| Sibling {
+                seat,
+                connections: board.connections(seat),
+                turns: board.turns(seat),
+            });
+        self.acceptor
+            .balance
+            .yield_to(self.conns.len() as u64, siblings)
+    }
+
+    /// Takes a connection in and tries to serve it at once.
+    fn welcome(&mut self, wire: Box<dyn Transport>, peer: Peer) {
+        let key = self.conns.insert(Conn {
+            wire: Some(wire),
+            peer,
+            phase: Phase::Fresh,
+            registered: Registered::No,
+            work: None,
+        });
+        self.context.page.add(Counter::Accepted, 1);
+        self.context.page.set_connections(self.conns.len());
+        let due = self.clock.now() + self.conf.deadlines.head.as_micros() as u64;
+        self.timers.set(key, Wait::Head, due);
+        self.serve(key, false);
+    }
+}

@@ -1,0 +1,107 @@
+//! Bytes between a socket and its parser.
+//!
+//! A worker has one large buffer that every connection reads into; only what a connection leaves
+//! unparsed moves into a buffer of its own.
+
+use std::io;
+use std::ops::Range;
+
+use ferricorn_base::transport::Transport;
+
+/// Bytes read and not yet consumed.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    data: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+/// What one read brought.
+#[derive(Debug)]
+pub(crate) enum Filled {
+    /// That many bytes; `true` when it surely was all there is now.
+    Bytes(usize, bool),
+    /// Nothing now.
+    Nothing,
+    /// The client will send no more.
+    End,
+}
+
+impl Buffer {
+    /// A buffer that reads up to `size` bytes at a time.
+    pub(crate) fn new(size: usize) -> Buffer {
+        Buffer {
+            data: vec![0; size],
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// A buffer of its own for what a connection left unparsed.
+    pub(crate) fn holding(bytes: &[u8]) -> Buffer {
+        let mut buffer = Buffer::new((bytes.len() * 2).next_power_of_two().max(1024));
+        buffer.data[..bytes.len()].copy_from_slice(bytes);
+        buffer.end = bytes.len();
+        buffer
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.data[self.start..self.end]
+    }
+
+    /// Some of [`Buffer::bytes`].
+    #[inline]
+    pub(crate) fn range(&self, range: Range<usize>) -> &[u8] {
+        &self.bytes()[range]
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    #[inline]
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.start = (self.start + n).min(self.end);
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.start = 0;
+        self.end = 0;
+    }
+
+    /// Reads once. The buffer grows when it is full of unparsed bytes; the parser's limits bound it.
+    pub(crate) fn fill(&mut self, wire: &mut dyn Transport) -> io::Result<Filled> {
+        if self.end == self.data.len() {
+            if self.start > 0 {
+                self.data.copy_within(self.start..self.end, 0);
+                self.end -= self.start;
+                self.start = 0;
+            } else {
+                let size = (self.data.len() * 2).max(1024);
+                self.data.resize(size, 0);
+            }
+        }
+        let room = &mut self.data[self.end..];
+        let size = room.len();
+        loop {
+            match wire.read(room) {
+                Ok(0) => return Ok(Filled::End),
+                Ok(n) => {
+                    self.end += n;
+                    return Ok(Filled::Bytes(n, n < size));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Filled::Nothing);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}

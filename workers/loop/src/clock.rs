@@ -1,0 +1,76 @@
+//! Time as the loop has it: read once per turn and after each handler.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ferricorn_base::sys::monotonic;
+use ferricorn_http::Date;
+
+/// The loop's clock and its rendered Date.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    now_us: u64,
+    /// Add to a CLOCK_MONOTONIC time to get Unix time, in µs.
+    offset_us: u64,
+    next_second_us: u64,
+    date: Date,
+    unix_seconds: Arc<AtomicU64>,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Clock {
+        let mut clock = Clock {
+            now_us: 0,
+            offset_us: 0,
+            next_second_us: 0,
+            date: Date::new(),
+            unix_seconds: Arc::default(),
+        };
+        clock.read();
+        clock
+    }
+
+    /// Reads CLOCK_MONOTONIC, and once a second the wall clock too.
+    #[inline]
+    pub(crate) fn read(&mut self) -> u64 {
+        self.now_us = monotonic().as_micros() as u64;
+        if self.now_us >= self.next_second_us {
+            self.read_wall_clock();
+        }
+        self.now_us
+    }
+
+    fn read_wall_clock(&mut self) {
+        // Before 1970 there was no HTTP.
+        let unix = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO);
+        self.date.update(unix.as_secs());
+        self.unix_seconds.store(unix.as_secs(), Ordering::Relaxed);
+        self.offset_us = (unix.as_micros() as u64).wrapping_sub(self.now_us);
+        self.next_second_us = self.now_us + 1_000_000 - u64::from(unix.subsec_micros());
+    }
+
+    /// The time of the last reading, in µs of CLOCK_MONOTONIC.
+    #[inline]
+    pub(crate) fn now(&self) -> u64 {
+        self.now_us
+    }
+
+    /// When something of CLOCK_MONOTONIC was in Unix time, in µs.
+    pub(crate) fn unix_us(&self, monotonic_us: u64) -> u64 {
+        monotonic_us.wrapping_add(self.offset_us)
+    }
+
+    /// The Date field's value.
+    #[inline]
+    pub(crate) fn date(&self) -> &Date {
+        &self.date
+    }
+
+    /// Unix seconds for the stream threads.
+    pub(crate) fn unix_seconds(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.unix_seconds)
+    }
+}

@@ -1,0 +1,120 @@
+//! One connection in the loop.
+//!
+//! An idle connection is a slab entry and its socket; everything a request needs is in [`Work`],
+//! which it borrows from the worker while one is under way.
+
+use ferricorn_base::board::Cell;
+use ferricorn_base::transport::Transport;
+use ferricorn_base::{Peer, Request};
+use ferricorn_http::Facts;
+
+use crate::buffer::Buffer;
+use crate::output::Output;
+use crate::protocol::Protocol;
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Just accepted: no byte has come.
+    Fresh,
+    /// Between requests.
+    Idle,
+    /// Some of a head has come.
+    Head,
+    /// A body is being read for a handler.
+    Body,
+    /// The handler has answered; the rest of the request is still to be read and dropped.
+    Answered,
+    /// A response waits for the client; nothing is read.
+    Writing,
+    /// The response is out; reading on so that the client is not reset.
+    Lingering,
+    /// It is on a stream thread.
+    Streaming,
+}
+
+/// What becomes of a connection when its output is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum After {
+    /// It goes on.
+    #[default]
+    Next,
+    /// It is closed: the client asked for that, and everything it sent was read.
+    Close,
+    /// It is closed once the client has seen the answer (RFC 9112 section 9.6).
+    Linger,
+}
+
+/// Which events its descriptor is registered for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Registered {
+    No,
+    Read,
+    ReadWrite,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Conn<P> {
+    /// The socket; `None` while it is on a stream thread or in the hands of the loop.
+    pub(crate) wire: Option<Box<dyn Transport>>,
+    pub(crate) peer: Peer,
+    pub(crate) phase: Phase,
+    pub(crate) registered: Registered,
+    pub(crate) work: Option<Box<Work<P>>>,
+}
+
+/// What a connection needs while a request is under way.
+#[derive(Debug, Default)]
+pub(crate) struct Work<P> {
+    pub(crate) protocol: P,
+    /// Bytes read and not parsed.
+    pub(crate) input: Buffer,
+    pub(crate) output: Output,
+    pub(crate) request: Option<Box<Request>>,
+    pub(crate) facts: Option<Facts>,
+    pub(crate) after: After,
+    /// Bytes of the body when its window of the minimum rate began.
+    pub(crate) window: u64,
+    /// Bytes read of this body.
+    pub(crate) body_read: u64,
+    /// The client waits for `100 Continue`.
+    pub(crate) wants_go_on: bool,
+    /// The cell on the scoreboard of the request under way.
+    pub(crate) cell: Option<Cell>,
+    /// When its head was complete, in µs of CLOCK_MONOTONIC.
+    pub(crate) began_us: u64,
+}
+
+/// A connection that is being served: its parts, out of the slab.
+#[derive(Debug)]
+pub(crate) struct Active<P: Protocol> {
+    pub(crate) key: usize,
+    /// `None` only while a handler has it.
+    pub(crate) wire: Option<Box<dyn Transport>>,
+    pub(crate) phase: Phase,
+    pub(crate) work: Box<Work<P>>,
+    pub(crate) request: Box<Request>,
+    pub(crate) input: Buffer,
+    pub(crate) output: Output,
+    /// Whether `input` and `output` are the worker's, to be given back.
+    pub(crate) shared_input: bool,
+    pub(crate) shared_output: bool,
+}
+
+/// What is to happen with a connection after its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Wait for the client to send.
+    Read,
+    /// Wait for the client to take what is written.
+    Write,
+    /// It has had its share of this turn; go on in the next.
+    Turn,
+    /// It is gone, in order.
+    Close,
+    /// It is gone, with a reset.
+    Abort,
+    /// It is on a stream thread.
+    Streamed,
+}

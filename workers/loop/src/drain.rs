@@ -1,0 +1,115 @@
+//! Draining: accept no more, answer what came, close the rest kindly, all before a deadline.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ferricorn_base::Exit;
+use ferricorn_base::board::State;
+
+use crate::event_loop::Loop;
+use crate::executor::Executor;
+use crate::protocol::Protocol;
+use crate::timers::Wait;
+
+/// How long an idle connection may still bring a request when the whole server stops.
+const QUIET: Duration = Duration::from_secs(1);
+/// How long a worker goes on whose master died; the kernel's alarm ends it soon after.
+const ORPHANED: Duration = Duration::from_millis(900);
+
+/// The state of a worker that drains.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    due: u64,
+    quiet: Duration,
+}
+
+impl Drain {
+    /// When it ends at the latest, in µs of CLOCK_MONOTONIC.
+    pub(crate) fn due(&self) -> u64 {
+        self.due
+    }
+
+    /// How long an idle connection is kept.
+    pub(crate) fn quiet(&self) -> Duration {
+        self.quiet
+    }
+}
+
+impl<P: Protocol, E: Executor> Loop<P, E> {
+    /// Begins to drain, or to drain sooner. With `stop` nobody accepts after us, so what waits in
+    /// the backlog is ours.
+    pub(crate) fn start_drain(&mut self, stop: bool) {
+        let deadlines = self.conf.deadlines;
+        // Successors serve: an idle client may take as long as it usually may, within the grace.
+        let quiet = if stop { QUIET } else { deadlines.keep_alive };
+        self.begin_drain(stop, quiet.min(deadlines.graceful), deadlines.graceful);
+    }
+
+    /// The master is gone; nobody will accept after us.
+    pub(crate) fn orphaned(&mut self) {
+        self.begin_drain(true, ORPHANED / 2, ORPHANED);
+    }
+
+    fn begin_drain(&mut self, stop: bool, quiet: Duration, grace: Duration) {
+        if stop {
+            self.accept_the_rest();
+        }
+        self.stop_accepting();
+        self.context.page.set_state(State::Draining);
+        self.closing.store(true, Ordering::Relaxed);
+        let now = self.clock.now();
+        let due = now + grace.as_micros() as u64;
+        let due = self.drain.as_ref().map_or(due, |drain| drain.due.min(due));
+        self.drain = Some(Drain { due, quiet });
+        let quiet_due = now + quiet.as_micros() as u64;
+        // The idle ones wait for a shorter time now. Those that were in the quiet list move too.
+        let mut idle = vec![];
+        for wait in [Wait::Quiet, Wait::KeepAlive] {
+            while let Some(key) = self.timers.oldest(wait) {
+                self.timers.clear(key);
+                idle.push(key);
+            }
+        }
+        for key in idle {
+            self.timers.set(key, Wait::Quiet, quiet_due);
+        }
+    }
+
+    /// Whether a drain is over: everything is answered, or its deadline has passed.
+    pub(crate) fn drained(&mut self) -> Option<Exit> {
+        let drain = self.drain.as_ref()?;
+        if self.conns.is_empty() {
+            return Some(Exit::Done);
+        }
+        if self.clock.now() < drain.due {
+            return None;
+        }
+        let grace = self.conf.deadlines.graceful.as_secs_f32();
+        for request in self
+            .context
+            .board
+            .view(self.context.seat_number())
+            .in_flight
+        {
+            let line = String::from_utf8_lossy(&request.line).into_owned();
+            log::warn!(
+                "cut {line} of {} after graceful-timeout ({grace} s)",
+                request.peer
+            );
+        }
+        for (_, conn) in &self.conns {
+            let Some(work) = &conn.work else { continue };
+            if let Some(request) = &work.request {
+                let head = request.head();
+                let (method, target, peer) = (head.method(), head.target(), &conn.peer);
+                log::warn!("cut {method} {target} of {peer} after graceful-timeout ({grace} s)");
+            } else if !work.output.is_empty() {
+                log::warn!(
+                    "cut a response to {} after graceful-timeout ({grace} s)",
+                    conn.peer
+                );
+            }
+        }
+        Some(Exit::Done)
+    }
+}

@@ -1,0 +1,312 @@
+//! The event loop: one thread owns the connections and turns until it is told to end.
+//!
+//! It tries I/O first and registers a descriptor only when that would block; it never waits for a
+//! client in place, never forks, and never touches another process but through its [`Context`].
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ferricorn_base::board::Counter;
+use ferricorn_base::lifeline::{Retirement, Up};
+use ferricorn_base::{Command, Conf, Context, Exit, Request, sys};
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use slab::Slab;
+
+use crate::accept::Acceptor;
+use crate::buffer::Buffer;
+use crate::clock::Clock;
+use crate::conn::{Conn, Work};
+use crate::drain::Drain;
+use crate::executor::Executor;
+use crate::output::Output;
+use crate::pool::Pool;
+use crate::protocol::Protocol;
+use crate::stream::Done;
+use crate::timers::Timers;
+
+/// Bytes that one read brings at most.
+const READ: usize = 64 * 1024;
+/// The longest sleep: the heartbeat on the scoreboard is at most this old.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Boxes kept for use again.
+const SPARE: usize = 64;
+
+const COMMAND: usize = 0;
+const SIGNAL: usize = 1;
+const DOOR: usize = 2;
+const STREAMS: usize = 3;
+const LISTENERS: usize = 16;
+const LISTENERS_MAX: usize = 1024;
+const CONNECTIONS: usize = LISTENERS + LISTENERS_MAX;
+
+/// An event loop that serves one protocol with one executor over any transport.
+#[derive(Debug)]
+pub struct Loop<P: Protocol, E> {
+    pub(crate) conf: Arc<Conf>,
+    pub(crate) context: Context,
+    pub(crate) executor: E,
+    pub(crate) poll: Poll,
+    pub(crate) clock: Clock,
+    pub(crate) conns: Slab<Conn<P>>,
+    pub(crate) timers: Timers,
+    pub(crate) acceptor: Acceptor,
+    pub(crate) drain: Option<Drain>,
+    /// Connections that go on in the next turn.
+    pub(crate) ready: VecDeque<usize>,
+    pub(crate) pool: Pool,
+    pub(crate) finished: Finished<P>,
+    pub(crate) closing: Arc<AtomicBool>,
+    /// The buffers that all connections share while they are being served.
+    pub(crate) input: Buffer,
+    pub(crate) output: Output,
+    pub(crate) spare_requests: Vec<Box<Request>>,
+    pub(crate) spare_works: Vec<Box<Work<P>>>,
+    /// The number of requests after which to retire, and whether the master was told to replace us.
+    max_requests: u64,
+    pub(crate) retiring: bool,
+    served_since_idle: bool,
+}
+
+/// Streams that ended, and what tells the loop.
+#[derive(Debug)]
+pub(crate) struct Finished<P> {
+    pub(crate) queue: Arc<Mutex<Vec<Done<P>>>>,
+    pub(crate) waker: Arc<Waker>,
+}
+
+impl<P: Protocol, E: Executor> Loop<P, E> {
+    /// A loop over what `context` has. In the worker.
+    ///
+    /// # Errors
+    /// What epoll_create1(2), epoll_ctl(2) or eventfd(2) answer.
+    pub fn new(context: Context, executor: E) -> io::Result<Loop<P, E>> {
+        let poll = Poll::new()?;
+        let registry = poll.registry();
+        for (fd, token) in context.wake_fds().into_iter().zip([COMMAND, SIGNAL]) {
+            registry.register(
+                &mut SourceFd(&fd.as_raw_fd()),
+                Token(token),
+                Interest::READABLE,
+            )?;
+        }
+        if let Some(door) = context.door() {
+            let fd = door.as_raw_fd();
+            registry.register(&mut SourceFd(&fd), Token(DOOR), Interest::READABLE)?;
+        }
+        let waker = Arc::new(Waker::new(registry, Token(STREAMS))?);
+        let conf = Arc::clone(context.conf());
+        let jitter =
+            u128::from_ne_bytes(sys::random()) % (u128::from(conf.max_requests_jitter) + 1);
+        let max_requests = match conf.max_requests {
+            0 => u64::MAX,
+            requests => requests.saturating_add(jitter as u64),
+        };
+        Ok(Loop {
+            pool: Pool::new(conf.stream_threads),
+            conf,
+            context,
+            executor,
+            poll,
+            clock: Clock::new(),
+            conns: Slab::new(),
+            timers: Timers::new(),
+            acceptor: Acceptor::default(),
+            drain: None,
+            ready: VecDeque::new(),
+            finished: Finished {
+                queue: Arc::default(),
+                waker,
+            },
+            closing: Arc::default(),
+            input: Buffer::new(READ),
+            output: Output::default(),
+            spare_requests: Vec::new(),
+            spare_works: Vec::new(),
+            max_requests,
+            retiring: false,
+            served_since_idle: false,
+        })
+    }
+
+    /// Tells the master that it is ready, and serves until told to end.
+    pub fn run(mut self) -> Exit {
+        if let Err(error) = self.context.ready() {
+            return Exit::Broken(format!("cannot tell the master to be ready: {error}"));
+        }
+        if let Err(error) = self.arm() {
+            return Exit::Broken(format!("cannot listen: {error}"));
+        }
+        let mut events = Events::with_capacity(512);
+        loop {
+            match self.poll.poll(&mut events, Some(self.sleep())) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    return Exit::Broken(format!("cannot wait for events: {error}"));
+                }
+                _ => {}
+            }
+            let now = self.clock.read();
+            self.context.page.turn(now);
+            let requests = self.context.page.counter(Counter::Requests);
+            for event in &events {
+                self.dispatch(event);
+            }
+            for _ in 0..self.ready.len() {
+                if let Some(key) = self.ready.pop_front() {
+                    self.serve(key, false);
+                }
+            }
+            self.expire();
+            self.retry_accept();
+            let all = self.context.page.counter(Counter::Requests);
+            self.served_since_idle |= all != requests;
+            if all >= self.max_requests {
+                self.retire(Retirement::MaxRequests);
+            }
+            if let Some(exit) = self.command() {
+                return exit;
+            }
+            if let Some(exit) = self.drained() {
+                return exit;
+            }
+            if events.is_empty() && self.ready.is_empty() && self.served_since_idle {
+                self.served_since_idle = false;
+                self.executor.idle();
+            }
+            self.flush_access_log();
+        }
+    }
+
+    /// Asks the master for a successor, once; it says when to drain.
+    pub(crate) fn retire(&mut self, why: Retirement) {
+        if !std::mem::replace(&mut self.retiring, true) {
+            // A master that is gone is seen at the life-line.
+            let _ = self.context.report(&Up::Retiring(why));
+        }
+    }
+
+    /// How long to sleep: until the next deadline, at most a heartbeat.
+    fn sleep(&self) -> Duration {
+        if !self.ready.is_empty() {
+            return Duration::ZERO;
+        }
+        let own = self.drain.as_ref().map(Drain::due);
+        let due = [self.timers.next_due(), self.acceptor.retry_due(), own];
+        match due.into_iter().flatten().min() {
+            None => HEARTBEAT,
+            // Rounded up, as epoll_wait(2) has milliseconds only.
+            Some(due) => {
+                let left = due.saturating_sub(self.clock.now()).div_ceil(1000);
+                Duration::from_millis(left).min(HEARTBEAT)
+            }
+        }
+    }
+
+    fn dispatch(&mut self, event: &Event) {
+        match event.token().0 {
+            COMMAND | SIGNAL => {}
+            DOOR => self.accept(),
+            STREAMS => self.take_finished(),
+            token if token < CONNECTIONS => self.accept(),
+            token => {
+                let closed = event.is_read_closed() || event.is_error();
+                self.serve(token - CONNECTIONS, closed);
+            }
+        }
+    }
+
+    /// Does what the master or a signal asks.
+    fn command(&mut self) -> Option<Exit> {
+        while let Some(command) = self.context.command() {
+            match command {
+                Command::Drain { stop } => self.start_drain(stop),
+                Command::Quit => return Some(Exit::Done),
+                Command::Orphaned => {
+                    log::warn!("the master is gone: finishing");
+                    self.orphaned();
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// Streams that ended come back.
+    fn take_finished(&mut self) {
+        let done = {
+            let mut queue = self
+                .finished
+                .queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *queue)
+        };
+        for done in done {
+            self.after_stream(done);
+        }
+    }
+
+    fn flush_access_log(&mut self) {
+        if let Some(log) = &mut self.context.access {
+            log.flush();
+            let dropped = log.dropped();
+            let page = &self.context.page;
+            let counted = page.counter(Counter::LogDropped);
+            page.add(Counter::LogDropped, dropped.saturating_sub(counted));
+        }
+    }
+
+    /// Registers a listener's descriptor: exclusive and level-triggered, which mio has not.
+    pub(crate) fn watch_listener(&self, n: usize) -> io::Result<()> {
+        let token = (LISTENERS + n.min(LISTENERS_MAX - 1)) as u64;
+        let listener = self.context.listeners[n].fd.as_fd();
+        sys::epoll_add_exclusive(self.poll.registry().as_fd(), listener, token)
+    }
+
+    pub(crate) fn unwatch_listener(&self, n: usize) {
+        // It may not be in the set; then it needs no removal.
+        let listener = self.context.listeners[n].fd.as_fd();
+        let _ = sys::epoll_remove(self.poll.registry().as_fd(), listener);
+    }
+
+    pub(crate) fn register(&self, key: usize, fd: i32, write: bool, anew: bool) -> io::Result<()> {
+        let token = Token(CONNECTIONS + key);
+        let interest = if write {
+            Interest::READABLE | Interest::WRITABLE
+        } else {
+            Interest::READABLE
+        };
+        let registry = self.poll.registry();
+        if anew {
+            registry.register(&mut SourceFd(&fd), token, interest)
+        } else {
+            registry.reregister(&mut SourceFd(&fd), token, interest)
+        }
+    }
+
+    pub(crate) fn spare_request(&mut self) -> Box<Request> {
+        self.spare_requests.pop().unwrap_or_default()
+    }
+
+    pub(crate) fn spare_work(&mut self) -> Box<Work<P>> {
+        self.spare_works.pop().unwrap_or_default()
+    }
+
+    pub(crate) fn return_request(&mut self, request: Box<Request>) {
+        if self.spare_requests.len() < SPARE {
+            self.spare_requests.push(request);
+        }
+    }
+
+    pub(crate) fn return_work(&mut self, mut work: Box<Work<P>>) {
+        if self.spare_works.len() < SPARE {
+            *work = Work::default();
+            self.spare_works.push(work);
+        }
+    }
+}

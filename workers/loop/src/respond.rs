@@ -1,0 +1,495 @@
+//! From a complete request to its response: the handler runs, and what it gives is encoded.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::{Arc, PoisonError};
+
+use ferricorn_base::access::Record;
+use ferricorn_base::board::Counter;
+use ferricorn_base::body::Kind;
+use ferricorn_base::lifeline::Retirement;
+use ferricorn_base::{Begin, Request, Response};
+use ferricorn_http::{BodyLength, EncodeError, Length};
+use http::response::Parts;
+use http::{HeaderMap, StatusCode, header};
+use mio::unix::SourceFd;
+
+use crate::conn::{Active, After, Phase, Registered};
+use crate::event_loop::Loop;
+use crate::executor::{Executor, Failure};
+use crate::output::{INLINE, Large, Output};
+use crate::protocol::{BodyWriter, Protocol};
+use crate::serve::Served;
+use crate::stream::{Done, Job, defaults, is_client};
+
+impl<P: Protocol, E: Executor> Loop<P, E> {
+    /// The head is complete: the handler may decide now.
+    pub(crate) fn on_head(&mut self, active: &mut Active<P>) -> Option<Served> {
+        let Some(conn) = self.conns.get(active.key) else {
+            return Some(Served::Flush);
+        };
+        let work = &mut active.work;
+        active.request.renew(&conn.peer);
+        let head = active.request.head();
+        let mut facts = P::facts(head);
+        facts.keep_alive &= self.drain.is_none();
+        let has_body = head.body() != BodyLength::None;
+        work.facts = Some(facts);
+        work.wants_go_on = has_body && head.expects_continue();
+        work.body_read = 0;
+        work.began_us = self.clock.now();
+        let cell =
+            self.context
+                .page
+                .begin(head.method(), head.target(), &conn.peer, self.clock.now());
+        active.phase = Phase::Body;
+        match self.executor.begin(&mut active.request) {
+            Ok(Begin::Buffer) => {
+                if has_body {
+                    // Until its body is here, no handler is busy with it.
+                    self.context.page.cancel(cell);
+                } else {
+                    work.cell = Some(cell);
+                }
+                None
+            }
+            Ok(Begin::Respond(response)) => {
+                work.cell = Some(cell);
+                self.respond_early(active, response, has_body)
+            }
+            // The enum may grow in the contract; what this loop does not know is a failure.
+            Ok(_) => {
+                work.cell = Some(cell);
+                let unknown = ferricorn_base::Error::msg("this worker class cannot begin so");
+                self.fail(active, &Failure::Error(unknown));
+                Some(Served::Flush)
+            }
+            Err(failure) => {
+                work.cell = Some(cell);
+                self.fail(active, &failure);
+                active.phase = Phase::Answered;
+                if has_body {
+                    active.work.after = After::Linger;
+                    return Some(Served::Flush);
+                }
+                None
+            }
+        }
+    }
+
+    /// The handler answered from the head alone.
+    fn respond_early(
+        &mut self,
+        active: &mut Active<P>,
+        response: Response,
+        has_body: bool,
+    ) -> Option<Served> {
+        if has_body && let Some(facts) = &mut active.work.facts {
+            // Only a stream reads the body; what nobody reads cannot be followed by a request.
+            facts.keep_alive &= response.body().needs_thread();
+        }
+        let streamed = self.respond(active, response, !has_body);
+        if streamed {
+            return Some(Served::Streamed);
+        }
+        active.phase = Phase::Answered;
+        has_body.then(|| {
+            active.work.after = After::Linger;
+            Served::Flush
+        })
+    }
+
+    /// The request is complete: the handler answers.
+    pub(crate) fn on_end(&mut self, active: &mut Active<P>) -> Option<Served> {
+        let request = &mut active.request;
+        if request.head().body() != BodyLength::None
+            && let Err(error) = request.body_mut().complete(active.work.protocol.trailers())
+        {
+            self.fail(active, &Failure::Error(error.into()));
+            return None;
+        }
+        if active.work.cell.is_none() {
+            let (head, peer) = (request.head(), request.peer());
+            let now = self.clock.now();
+            active.work.cell = Some(self.context.page.begin(
+                head.method(),
+                head.target(),
+                peer,
+                now,
+            ));
+        }
+        // Interim responses go out at once, if nothing is to go before them.
+        let lend = active.output.is_empty();
+        if lend && let Some(wire) = active.wire.take() {
+            active.request.lend(wire);
+        }
+        let result = self.executor.handle(&mut active.request);
+        let (wire, interim) = active.request.reclaim();
+        if lend {
+            active.wire = wire;
+        }
+        if !interim.is_empty() {
+            active.output.bytes.append(interim);
+        }
+        match result {
+            Ok(response) => self
+                .respond(active, response, true)
+                .then_some(Served::Streamed),
+            Err(failure) => {
+                self.fail(active, &failure);
+                None
+            }
+        }
+    }
+
+    /// A handler failed before its response was sent: 500 for the client, the detail for the log.
+    fn fail(&mut self, active: &mut Active<P>, failure: &Failure) {
+        self.log_failure(&active.request, failure);
+        let response = error_response(StatusCode::INTERNAL_SERVER_ERROR);
+        self.respond(active, response, true);
+    }
+
+    fn log_failure(&mut self, request: &Request, failure: &Failure) {
+        let head = request.head();
+        let (method, target, peer) = (head.method(), head.target(), request.peer());
+        match failure {
+            failure if is_client(failure) => {
+                log::debug!("{method} {target} of {peer} ended: {failure}");
+            }
+            Failure::Error(_) => {
+                self.context.page.add(Counter::Errors, 1);
+                log::error!("{method} {target} of {peer} failed: {failure}");
+            }
+            Failure::Panic(_) => {
+                self.context.page.add(Counter::Panics, 1);
+                log::error!("{method} {target} of {peer} failed: {failure}; this worker retires");
+                self.retire(Retirement::Panic);
+            }
+        }
+    }
+
+    /// Encodes a response into the output, or hands the connection to a stream thread: `true`.
+    fn respond(&mut self, active: &mut Active<P>, response: Response, body_done: bool) -> bool {
+        let (parts, body) = response.into_parts();
+        let content_type = body.content_type();
+        match body.into_kind() {
+            Kind::Empty => self.send(active, &parts, None, 0, Content::None),
+            Kind::Static(bytes) => {
+                self.send(
+                    active,
+                    &parts,
+                    content_type,
+                    bytes.len() as u64,
+                    Content::Static(bytes),
+                );
+            }
+            Kind::Bytes(bytes) => {
+                self.send(
+                    active,
+                    &parts,
+                    content_type,
+                    bytes.len() as u64,
+                    Content::Bytes(bytes),
+                );
+            }
+            Kind::File { file, start, len } => {
+                self.send(
+                    active,
+                    &parts,
+                    content_type,
+                    len,
+                    Content::File(file, start),
+                );
+            }
+            kind => {
+                if self.pool.has_room() {
+                    return self.stream(active, parts, content_type, kind, body_done);
+                }
+                log::warn!(
+                    "all {} stream threads are busy: 503",
+                    self.conf.stream_threads
+                );
+                if !body_done && let Some(facts) = &mut active.work.facts {
+                    facts.keep_alive = false;
+                }
+                let busy = error_response(StatusCode::SERVICE_UNAVAILABLE);
+                let (mut parts, _) = busy.into_parts();
+                parts
+                    .headers
+                    .insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+                let text = b"Service Unavailable";
+                let text_type = Some("text/plain; charset=utf-8");
+                self.send(
+                    active,
+                    &parts,
+                    text_type,
+                    text.len() as u64,
+                    Content::Static(text),
+                );
+            }
+        }
+        false
+    }
+
+    fn send(
+        &mut self,
+        active: &mut Active<P>,
+        parts: &Parts,
+        content_type: Option<&'static str>,
+        len: u64,
+        content: Content,
+    ) {
+        let work = &mut active.work;
+        let Some(mut facts) = work.facts else { return };
+        facts.keep_alive &= self.drain.is_none();
+        let output = &mut active.output;
+        let before = output.bytes.len();
+        let defaults = defaults(self.clock.date(), &self.conf, content_type);
+        let encoded = work
+            .protocol
+            .respond(
+                &mut output.bytes,
+                &facts,
+                parts.status,
+                &parts.headers,
+                Length::Known(len),
+                &defaults,
+            )
+            .and_then(|writer| encode(writer, output, content, len, self.conf.sendfile));
+        let (status, keep_alive, sent, fields) = match encoded {
+            Ok((keep_alive, sent)) => (
+                parts.status.as_u16(),
+                keep_alive,
+                sent,
+                Some(&parts.headers),
+            ),
+            Err(error) => {
+                let head = active.request.head();
+                let (method, target) = (head.method(), head.target());
+                log::error!("cannot send the response to {method} {target}: {error}");
+                self.context.page.add(Counter::Errors, 1);
+                output.bytes.truncate(before);
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                work.protocol.refuse(&mut output.bytes, status, &defaults);
+                (500, false, 0, None)
+            }
+        };
+        if !keep_alive {
+            let wished = facts.keep_alive || self.drain.is_some();
+            // Who asked for the end sends nothing more; others may have sent already.
+            work.after = if wished { After::Linger } else { After::Close };
+        }
+        self.context.page.count_status(status);
+        let began = work.began_us;
+        let now = self.clock.read();
+        if let Some(cell) = work.cell.take() {
+            self.context.page.end(cell, status, now);
+        }
+        if self.context.access.is_some() {
+            self.log_access(&active.request, status, fields, sent, began);
+        }
+    }
+
+    fn log_access(
+        &mut self,
+        request: &Request,
+        status: u16,
+        response_fields: Option<&HeaderMap>,
+        body_bytes: u64,
+        began_us: u64,
+    ) {
+        if let Some(log) = &mut self.context.access {
+            log.log(&Record {
+                head: request.head(),
+                peer: request.peer(),
+                status,
+                response_fields,
+                body_bytes,
+                unix_us: self.clock.unix_us(began_us),
+                took_us: self.clock.now() - began_us,
+            });
+        }
+    }
+
+    /// The connection leaves the loop for a stream thread.
+    fn stream(
+        &mut self,
+        active: &mut Active<P>,
+        parts: Parts,
+        content_type: Option<&'static str>,
+        kind: Kind,
+        body_done: bool,
+    ) -> bool {
+        let work = &mut active.work;
+        let (Some(mut facts), Some(wire)) = (work.facts, active.wire.take()) else {
+            return false;
+        };
+        facts.keep_alive &= self.drain.is_none();
+        let key = active.key;
+        if let Some(conn) = self.conns.get_mut(key)
+            && conn.registered != Registered::No
+        {
+            // The description leaves the set before the thread may close it.
+            let fd = wire.as_fd().as_raw_fd();
+            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+            conn.registered = Registered::No;
+        }
+        if let Some(cell) = work.cell.take() {
+            let streaming = self.context.page.stream(cell);
+            self.context
+                .page
+                .end(cell, parts.status.as_u16(), self.clock.read());
+            work.cell = streaming;
+        }
+        self.context.page.add(Counter::Streams, 1);
+        let input = if active.shared_input {
+            crate::buffer::Buffer::holding(active.input.bytes())
+        } else {
+            std::mem::take(&mut active.input)
+        };
+        active.input.clear();
+        let job = Job {
+            key,
+            wire,
+            protocol: std::mem::take(&mut work.protocol),
+            input,
+            out: std::mem::take(&mut active.output.bytes),
+            request: std::mem::take(&mut active.request),
+            body_done,
+            wants_go_on: work.wants_go_on,
+            facts,
+            parts,
+            content_type,
+            kind,
+            cell: work.cell.take(),
+            began_us: work.began_us,
+            conf: Arc::clone(&self.conf),
+            closing: Arc::clone(&self.closing),
+            now: self.clock.unix_seconds(),
+        };
+        let queue = Arc::clone(&self.finished.queue);
+        let waker = Arc::clone(&self.finished.waker);
+        let started = self.pool.start(move || {
+            let done = job.run();
+            queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(done);
+            // The loop looks at least once a second; a failed wake-up only delays.
+            let _ = waker.wake();
+        });
+        if let Err(error) = started {
+            // The connection went with the task and is closed.
+            log::error!("cannot start a stream thread: {error}");
+            self.forget(key);
+        }
+        true
+    }
+
+    /// A stream has ended: its connection goes on, lingers, or is gone.
+    pub(crate) fn after_stream(&mut self, mut done: Done<P>) {
+        if let Some(failure) = &done.failure {
+            self.log_failure(&done.request, failure);
+        }
+        let page = &self.context.page;
+        page.add(Counter::BytesIn, done.received);
+        page.add(Counter::BytesOut, done.sent);
+        page.add(Counter::Aborted, u64::from(done.aborted));
+        if done.status > 0 {
+            page.count_status(done.status);
+        }
+        let now = self.clock.read();
+        if let Some(cell) = done.cell {
+            self.context.page.end(cell, done.status, now);
+        }
+        if self.context.access.is_some() {
+            let fields = done.fields.take();
+            self.log_access(
+                &done.request,
+                done.status,
+                fields.as_ref(),
+                done.sent,
+                done.began_us,
+            );
+        }
+        let (Some(wire), true) = (done.wire, self.conns.contains(done.key)) else {
+            self.return_request(done.request);
+            return self.forget(done.key);
+        };
+        let mut active = Active {
+            key: done.key,
+            wire: Some(wire),
+            phase: if done.input.is_empty() {
+                Phase::Idle
+            } else {
+                Phase::Head
+            },
+            work: self.spare_work(),
+            request: done.request,
+            input: done.input,
+            output: std::mem::take(&mut self.output),
+            shared_input: false,
+            shared_output: true,
+        };
+        active.work.protocol = done.protocol;
+        if !done.keep_alive {
+            active.work.after = After::Linger;
+        }
+        let next = self.advance(&mut active, false);
+        self.settle(active, next);
+    }
+}
+
+/// Content that goes out from the loop.
+enum Content {
+    None,
+    Static(&'static [u8]),
+    Bytes(bytes::Bytes),
+    File(std::fs::File, u64),
+}
+
+/// Puts content behind its head: whether the connection goes on, and how many bytes it will be.
+fn encode<W: BodyWriter>(
+    mut writer: W,
+    output: &mut Output,
+    content: Content,
+    len: u64,
+    sendfile: bool,
+) -> Result<(bool, u64), EncodeError> {
+    let out = &mut output.bytes;
+    if writer.suppressed() {
+        writer.finish(None, out)?;
+        return Ok((writer.keep_alive(), 0));
+    }
+    let large = match content {
+        Content::None => None,
+        Content::Static(bytes) if bytes.len() <= INLINE => {
+            writer.encode(bytes, out)?;
+            None
+        }
+        Content::Bytes(bytes) if bytes.len() <= INLINE => {
+            writer.encode(&bytes, out)?;
+            None
+        }
+        Content::Static(bytes) => Some(Large::Static(bytes)),
+        Content::Bytes(bytes) => Some(Large::Bytes(bytes)),
+        Content::File(file, at) => (len > 0).then_some(Large::File {
+            file,
+            at,
+            left: len,
+            sendfile,
+        }),
+    };
+    if let Some(large) = large {
+        writer.frame(len, out)?;
+        output.set_large(large);
+    }
+    writer.finish(None, &mut output.bytes)?;
+    Ok((writer.keep_alive(), len))
+}
+
+/// A generic answer: nothing of what went wrong is in it.
+fn error_response(status: StatusCode) -> Response {
+    use ferricorn_base::IntoResponse;
+    // A status with its reason cannot fail to be a response.
+    status.into_response().unwrap_or_default()
+}

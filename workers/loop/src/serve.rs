@@ -1,0 +1,512 @@
+//! One connection's turn: write what waits, parse what is here, read more.
+//!
+//! A connection is taken out of the slab for its turn, with the worker's shared buffers, and put
+//! back with what it must keep. Every path ends in a [`Next`], and every `Next` that waits has a
+//! deadline.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use ferricorn_base::board::Counter;
+use ferricorn_http::{Event, Reject};
+use http::StatusCode;
+
+use crate::buffer::{Buffer, Filled};
+use crate::conn::{Active, After, Next, Phase, Registered};
+use crate::event_loop::Loop;
+use crate::executor::Executor;
+use crate::output::Flushed;
+use crate::protocol::Protocol;
+use crate::stream::defaults;
+use crate::timers::Wait;
+
+/// Reads that one connection gets before others have their turn.
+const ROUNDS: usize = 8;
+/// Bytes that a lingering close reads and drops at most.
+const LINGER_BYTES: u64 = 1 << 20;
+
+/// What parsing came to.
+pub(crate) enum Served {
+    /// It wants more bytes.
+    More,
+    /// Something is to be written first.
+    Flush,
+    /// The connection left the loop.
+    Streamed,
+}
+
+impl<P: Protocol, E: Executor> Loop<P, E> {
+    /// Serves the connection `key`, if it is there. `closed` says that the client has sent its last
+    /// byte, so that a short read may still have an end behind it.
+    pub(crate) fn serve(&mut self, key: usize, closed: bool) {
+        let Some(mut active) = self.take(key) else {
+            return;
+        };
+        let next = self.advance(&mut active, closed);
+        self.settle(active, next);
+    }
+
+    /// Takes a connection out for its turn.
+    fn take(&mut self, key: usize) -> Option<Active<P>> {
+        let conn = self.conns.get_mut(key)?;
+        let wire = conn.wire.take()?;
+        let (mut phase, work) = (conn.phase, conn.work.take());
+        let mut work = work.unwrap_or_else(|| self.spare_work());
+        let shared_input = work.input.is_empty();
+        let shared_output = work.output.is_empty();
+        let request = work.request.take().unwrap_or_else(|| self.spare_request());
+        if phase == Phase::Writing {
+            phase = if shared_input {
+                Phase::Idle
+            } else {
+                Phase::Head
+            };
+        }
+        Some(Active {
+            key,
+            wire: Some(wire),
+            phase,
+            request,
+            input: std::mem::take(if shared_input {
+                &mut self.input
+            } else {
+                &mut work.input
+            }),
+            output: std::mem::take(if shared_output {
+                &mut self.output
+            } else {
+                &mut work.output
+            }),
+            shared_input,
+            shared_output,
+            work,
+        })
+    }
+
+    pub(crate) fn advance(&mut self, active: &mut Active<P>, closed: bool) -> Next {
+        if active.phase == Phase::Lingering {
+            return self.linger(active);
+        }
+        let mut drained = false;
+        for _ in 0..ROUNDS {
+            loop {
+                match self.flush(active) {
+                    Ok(Flushed::All) => {}
+                    Ok(Flushed::Blocked) => return Next::Write,
+                    Ok(Flushed::Turn) => return Next::Turn,
+                    Err(next) => return next,
+                }
+                match active.work.after {
+                    After::Next => {}
+                    After::Close if active.input.is_empty() => return Next::Close,
+                    After::Close | After::Linger => {
+                        active.phase = Phase::Lingering;
+                        active.input.clear();
+                        // The client may be gone already; reading says so.
+                        if let Some(wire) = &mut active.wire {
+                            let _ = wire.finish();
+                        }
+                        return self.linger(active);
+                    }
+                }
+                match self.parse(active) {
+                    Served::More if active.output.is_empty() => break,
+                    Served::More | Served::Flush => {}
+                    Served::Streamed => return Next::Streamed,
+                }
+            }
+            if drained && !closed {
+                return Next::Read;
+            }
+            let Some(wire) = &mut active.wire else {
+                return Next::Close;
+            };
+            match active.input.fill(&mut **wire) {
+                Ok(Filled::Bytes(n, all)) => {
+                    drained = all;
+                    self.context.page.add(Counter::BytesIn, n as u64);
+                    if matches!(active.phase, Phase::Fresh | Phase::Idle) {
+                        active.phase = Phase::Head;
+                    }
+                }
+                Ok(Filled::Nothing) => return Next::Read,
+                Ok(Filled::End) => return Next::Close,
+                Err(error) => {
+                    log::debug!("cannot read from a client: {error}");
+                    return Next::Close;
+                }
+            }
+        }
+        Next::Turn
+    }
+
+    /// Parses and serves what is in the input, pipelined requests one after the other.
+    fn parse(&mut self, active: &mut Active<P>) -> Served {
+        loop {
+            if active.output.is_full() || active.work.after != After::Next {
+                return Served::Flush;
+            }
+            // Between messages an empty input has nothing to tell.
+            if active.input.is_empty()
+                && matches!(active.phase, Phase::Fresh | Phase::Idle | Phase::Head)
+            {
+                return Served::More;
+            }
+            let work = &mut active.work;
+            let head = active.request.head_mut();
+            match work
+                .protocol
+                .next(active.input.bytes(), &self.conf.limits, head)
+            {
+                Ok(Event::NeedMore { consumed }) => {
+                    active.input.consume(consumed);
+                    // RFC 9110 section 10.1.1: the body is wanted, and does not come by itself.
+                    if work.wants_go_on && active.phase == Phase::Body && active.input.is_empty() {
+                        work.wants_go_on = false;
+                        work.protocol.go_on(&mut active.output.bytes);
+                    }
+                    return Served::More;
+                }
+                Ok(Event::Head { consumed }) => {
+                    active.input.consume(consumed);
+                    if let Some(served) = self.on_head(active) {
+                        return served;
+                    }
+                }
+                Ok(Event::Data { skip, len }) => {
+                    work.wants_go_on = false;
+                    work.body_read += len as u64;
+                    if active.phase == Phase::Body {
+                        let content = active.input.range(skip..skip + len);
+                        let conf = &self.conf;
+                        let pushed = active.request.body_mut().push(
+                            content,
+                            conf.body_buffer,
+                            &conf.tmp_dir,
+                        );
+                        if let Err(error) = pushed {
+                            let place = conf.tmp_dir.display();
+                            log::error!("cannot keep a request body in {place}: {error}");
+                            self.refuse(active, StatusCode::INTERNAL_SERVER_ERROR);
+                        }
+                    }
+                    active.input.consume(skip + len);
+                }
+                Ok(Event::End { consumed }) => {
+                    active.input.consume(consumed);
+                    let answered = active.phase == Phase::Answered;
+                    active.phase = Phase::Idle;
+                    if !answered && let Some(served) = self.on_end(active) {
+                        return served;
+                    }
+                    if !active.input.is_empty() {
+                        active.phase = Phase::Head;
+                    }
+                }
+                Err(reject) => {
+                    self.reject(active, reject);
+                    return Served::Flush;
+                }
+            }
+        }
+    }
+
+    fn reject(&mut self, active: &mut Active<P>, reject: Reject) {
+        let peer = self.conns.get(active.key).map(|conn| &conn.peer);
+        if let Some(peer) = peer {
+            log::debug!(
+                "refused a request of {peer} with {}: {}",
+                reject.status,
+                reject.reason
+            );
+        }
+        self.context.page.add(Counter::Refused, 1);
+        if active.phase == Phase::Answered {
+            // The handler has answered; what is wrong behind its head is of no interest any more.
+            active.work.after = After::Linger;
+        } else {
+            self.refuse(active, reject.status);
+        }
+    }
+
+    /// Answers without a handler, and closes.
+    pub(crate) fn refuse(&mut self, active: &mut Active<P>, status: StatusCode) {
+        let defaults = defaults(self.clock.date(), &self.conf, None);
+        active
+            .work
+            .protocol
+            .refuse(&mut active.output.bytes, status, &defaults);
+        self.context.page.count_status(status.as_u16());
+        active.work.after = After::Linger;
+        active.phase = Phase::Answered;
+    }
+
+    /// Writes what waits. An error says how the connection ends.
+    fn flush(&mut self, active: &mut Active<P>) -> Result<Flushed, Next> {
+        if active.output.is_empty() {
+            return Ok(Flushed::All);
+        }
+        let Some(wire) = &mut active.wire else {
+            return Err(Next::Close);
+        };
+        let mut written = 0;
+        let result = active.output.flush(&mut **wire, &mut written);
+        self.context.page.add(Counter::BytesOut, written);
+        if written > 0 && self.timers.wait(active.key) == Some(Wait::Write) {
+            // Progress: the client gets its time anew.
+            self.timers.clear(active.key);
+        }
+        result.map_err(|error| {
+            if error.kind() == std::io::ErrorKind::UnexpectedEof {
+                log::error!("cannot finish a response: {error}");
+            } else {
+                log::debug!("cannot write to a client: {error}");
+            }
+            self.context.page.add(Counter::Aborted, 1);
+            Next::Abort
+        })
+    }
+
+    /// Reads and drops until the client ends, so that it is not reset before it saw the answer.
+    fn linger(&mut self, active: &mut Active<P>) -> Next {
+        let Some(wire) = &mut active.wire else {
+            return Next::Close;
+        };
+        for _ in 0..ROUNDS {
+            active.input.clear();
+            match active.input.fill(&mut **wire) {
+                Ok(Filled::Bytes(n, _)) => {
+                    active.work.body_read += n as u64;
+                    if active.work.body_read > LINGER_BYTES {
+                        return Next::Close;
+                    }
+                }
+                Ok(Filled::Nothing) => {
+                    active.input.clear();
+                    return Next::Read;
+                }
+                Ok(Filled::End) | Err(_) => return Next::Close,
+            }
+        }
+        active.input.clear();
+        Next::Turn
+    }
+
+    /// Puts a connection back with what it must keep, registers it and sets its deadline.
+    pub(crate) fn settle(&mut self, mut active: Active<P>, next: Next) {
+        let key = active.key;
+        match next {
+            Next::Close => return self.bury(active),
+            Next::Abort => {
+                if let Some(wire) = &mut active.wire {
+                    wire.abort();
+                }
+                return self.bury(active);
+            }
+            Next::Streamed => {
+                self.timers.clear(key);
+                if let Some(conn) = self.conns.get_mut(key) {
+                    conn.phase = Phase::Streaming;
+                }
+                return self.recycle(active);
+            }
+            Next::Read | Next::Write | Next::Turn => {}
+        }
+        let idle = next == Next::Read
+            && matches!(active.phase, Phase::Fresh | Phase::Idle | Phase::Head)
+            && active.work.protocol.is_idle(active.input.bytes());
+        if idle && active.phase == Phase::Head {
+            active.phase = Phase::Idle;
+        }
+        self.set_deadline(&mut active, next);
+        if !self.register_for(&active, next) {
+            return self.bury(active);
+        }
+        if next == Next::Turn {
+            self.ready.push_back(key);
+        }
+        let phase = if next == Next::Write {
+            self.writing(active.phase)
+        } else {
+            active.phase
+        };
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        conn.wire = active.wire.take();
+        conn.phase = phase;
+        if idle {
+            return self.recycle(active);
+        }
+        if active.shared_input {
+            if !active.input.is_empty() {
+                active.work.input = Buffer::holding(active.input.bytes());
+                active.input.clear();
+            }
+            self.input = std::mem::take(&mut active.input);
+        } else if !active.input.is_empty() {
+            active.work.input = std::mem::take(&mut active.input);
+        }
+        if active.shared_output && active.output.is_empty() {
+            self.output = std::mem::take(&mut active.output);
+        } else {
+            active.work.output = std::mem::take(&mut active.output);
+        }
+        if matches!(active.phase, Phase::Body | Phase::Answered) {
+            active.work.request = Some(active.request);
+        } else {
+            self.return_request(active.request);
+        }
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.work = Some(active.work);
+        }
+    }
+
+    /// The phase to remember while a response waits: what comes after is in `After`.
+    fn writing(&self, phase: Phase) -> Phase {
+        match phase {
+            Phase::Body | Phase::Answered | Phase::Lingering => phase,
+            _ => Phase::Writing,
+        }
+    }
+
+    fn set_deadline(&mut self, active: &mut Active<P>, next: Next) {
+        let key = active.key;
+        let deadlines = self.conf.deadlines;
+        let (wait, limit) = match (next, active.phase) {
+            (Next::Write, _) => (Wait::Write, deadlines.write),
+            (_, Phase::Lingering) => (Wait::Linger, deadlines.linger),
+            (_, Phase::Body | Phase::Answered) => (Wait::Body, deadlines.body),
+            (_, Phase::Fresh | Phase::Head) => (Wait::Head, deadlines.head),
+            (_, Phase::Idle | Phase::Writing | Phase::Streaming) => match &self.drain {
+                None => (Wait::KeepAlive, deadlines.keep_alive),
+                Some(drain) => (Wait::Quiet, drain.quiet()),
+            },
+        };
+        let waiting = self.timers.wait(key);
+        // A deadline that runs is not put off by a trickle of bytes; only keep-alive begins anew.
+        if waiting == Some(wait) && wait != Wait::KeepAlive && wait != Wait::Quiet {
+            return;
+        }
+        if wait == Wait::Body {
+            active.work.window = active.work.body_read;
+        }
+        self.timers
+            .set(key, wait, self.clock.now() + limit.as_micros() as u64);
+    }
+
+    /// Registers what has to be waited for; `false` when that fails.
+    fn register_for(&mut self, active: &Active<P>, next: Next) -> bool {
+        let Some(conn) = self.conns.get(active.key) else {
+            return false;
+        };
+        let wanted = match (next, conn.registered) {
+            (Next::Turn, registered) | (_, registered @ Registered::ReadWrite) => registered,
+            (Next::Write, _) => Registered::ReadWrite,
+            _ => Registered::Read,
+        };
+        if wanted == conn.registered {
+            return true;
+        }
+        let Some(wire) = &active.wire else {
+            return false;
+        };
+        let fd = wire.as_fd().as_raw_fd();
+        let anew = conn.registered == Registered::No;
+        if let Err(error) = self.register(active.key, fd, wanted == Registered::ReadWrite, anew) {
+            log::error!("cannot watch a connection: {error}");
+            return false;
+        }
+        self.conns[active.key].registered = wanted;
+        true
+    }
+
+    /// Gives everything that was borrowed back.
+    fn recycle(&mut self, mut active: Active<P>) {
+        if active.shared_input {
+            active.input.clear();
+            self.input = active.input;
+        }
+        if active.shared_output {
+            active.output.clear();
+            self.output = active.output;
+        } else if self.output.bytes.capacity() == 0 {
+            active.output.clear();
+            self.output = active.output;
+        }
+        self.return_request(active.request);
+        self.return_work(active.work);
+    }
+
+    /// Ends a connection.
+    fn bury(&mut self, mut active: Active<P>) {
+        let key = active.key;
+        // Closing takes the descriptor out of the epoll set.
+        active.wire = None;
+        self.recycle(active);
+        self.forget(key);
+    }
+
+    /// Forgets a connection whose socket is closed or gone.
+    pub(crate) fn forget(&mut self, key: usize) {
+        self.timers.clear(key);
+        if self.conns.try_remove(key).is_some() {
+            self.context.page.set_connections(self.conns.len());
+            self.room();
+        }
+    }
+
+    /// Closes an idle connection, unless a request came at the last moment: that is served.
+    pub(crate) fn close_idle(&mut self, key: usize) {
+        self.serve(key, false);
+        if self
+            .conns
+            .get(key)
+            .is_some_and(|conn| conn.phase == Phase::Idle)
+        {
+            self.forget(key);
+        }
+    }
+
+    /// Ends the connections whose deadline has passed.
+    pub(crate) fn expire(&mut self) {
+        while let Some((key, wait)) = self.timers.pop_expired(self.clock.now()) {
+            match wait {
+                Wait::KeepAlive | Wait::Quiet => self.close_idle(key),
+                Wait::Linger => self.forget(key),
+                Wait::Head | Wait::Body | Wait::Write => self.expired(key, wait),
+            }
+        }
+    }
+
+    fn expired(&mut self, key: usize, wait: Wait) {
+        let Some(mut active) = self.take(key) else {
+            return;
+        };
+        let next = match (wait, active.phase) {
+            (Wait::Write, _) => {
+                log::debug!("a client takes no more of its response");
+                Next::Abort
+            }
+            (Wait::Head, Phase::Fresh) => Next::Close,
+            (Wait::Body, _) => {
+                let window = self.conf.deadlines.body.as_secs();
+                let least = (self.conf.deadlines.body_min_rate * window).max(1);
+                if active.work.body_read - active.work.window >= least {
+                    return self.settle(active, Next::Read);
+                }
+                if active.phase == Phase::Answered {
+                    Next::Close
+                } else {
+                    self.refuse(&mut active, StatusCode::REQUEST_TIMEOUT);
+                    self.advance(&mut active, false)
+                }
+            }
+            _ => {
+                self.refuse(&mut active, StatusCode::REQUEST_TIMEOUT);
+                self.advance(&mut active, false)
+            }
+        };
+        self.context.page.add(Counter::TimedOut, 1);
+        self.settle(active, next);
+    }
+}

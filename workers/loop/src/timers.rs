@@ -1,0 +1,200 @@
+//! Deadlines of connections: one first-in-first-out list per kind of wait.
+//!
+//! All waits of one kind last equally long, so the list is in the order of its deadlines by itself:
+//! setting, clearing and finding the next one take constant time, and the front of the keep-alive
+//! list is the connection that has been idle longest. Pure: no clock.
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Wait {
+    /// The rest of a request head, or the first byte after accept.
+    Head = 0,
+    /// More of a request body.
+    Body,
+    /// The next request.
+    KeepAlive,
+    /// Room to write.
+    Write,
+    /// The end of a lingering close.
+    Linger,
+    /// The next request, shortly, while the worker drains.
+    Quiet,
+}
+
+const KINDS: usize = Wait::Quiet as usize + 1;
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    before: u32,
+    after: u32,
+    due: u64,
+    wait: Option<Wait>,
+}
+
+const UNLINKED: Link = Link {
+    before: NONE,
+    after: NONE,
+    due: 0,
+    wait: None,
+};
+
+/// The deadlines of all connections, by their key.
+#[derive(Debug)]
+pub(crate) struct Timers {
+    links: Vec<Link>,
+    first: [u32; KINDS],
+    last: [u32; KINDS],
+}
+
+impl Timers {
+    pub(crate) fn new() -> Timers {
+        Timers {
+            links: Vec::new(),
+            first: [NONE; KINDS],
+            last: [NONE; KINDS],
+        }
+    }
+
+    /// The connection waits until `due`, and for nothing else any more.
+    pub(crate) fn set(&mut self, key: usize, wait: Wait, due: u64) {
+        if key >= self.links.len() {
+            self.links.resize(key + 1, UNLINKED);
+        }
+        self.clear(key);
+        let kind = wait as usize;
+        let last = self.last[kind];
+        let at = key as u32;
+        // A clock that stood still for one wait keeps the order; it cannot go back.
+        self.links[key] = Link {
+            before: last,
+            after: NONE,
+            due,
+            wait: Some(wait),
+        };
+        match last {
+            NONE => self.first[kind] = at,
+            _ => self.links[last as usize].after = at,
+        }
+        self.last[kind] = at;
+    }
+
+    /// The connection waits for nothing.
+    pub(crate) fn clear(&mut self, key: usize) {
+        let Some(Link {
+            before,
+            after,
+            wait: Some(wait),
+            ..
+        }) = self.links.get(key).copied()
+        else {
+            return;
+        };
+        let kind = wait as usize;
+        match before {
+            NONE => self.first[kind] = after,
+            _ => self.links[before as usize].after = after,
+        }
+        match after {
+            NONE => self.last[kind] = before,
+            _ => self.links[after as usize].before = before,
+        }
+        self.links[key] = UNLINKED;
+    }
+
+    /// What the connection waits for.
+    pub(crate) fn wait(&self, key: usize) -> Option<Wait> {
+        self.links.get(key)?.wait
+    }
+
+    /// The connection that has waited longest of this kind.
+    pub(crate) fn oldest(&self, wait: Wait) -> Option<usize> {
+        let first = self.first[wait as usize];
+        (first != NONE).then_some(first as usize)
+    }
+
+    /// The next deadline of all.
+    pub(crate) fn next_due(&self) -> Option<u64> {
+        let firsts = self.first.iter().filter(|first| **first != NONE);
+        firsts.map(|first| self.links[*first as usize].due).min()
+    }
+
+    /// A connection whose deadline has passed at `now`; it waits for nothing any more.
+    pub(crate) fn pop_expired(&mut self, now: u64) -> Option<(usize, Wait)> {
+        let firsts = self.first.iter().filter(|first| **first != NONE);
+        let key = firsts
+            .map(|first| *first as usize)
+            .find(|key| self.links[*key].due <= now)?;
+        let wait = self.links[key].wait?;
+        self.clear(key);
+        Some((key, wait))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_pass_in_their_order_and_once() {
+        let mut timers = Timers::new();
+        timers.set(0, Wait::Head, 10);
+        timers.set(1, Wait::KeepAlive, 5);
+        timers.set(2, Wait::Head, 20);
+        assert_eq!(timers.next_due(), Some(5));
+        assert_eq!(timers.pop_expired(4), None);
+        assert_eq!(timers.pop_expired(12), Some((0, Wait::Head)));
+        assert_eq!(timers.pop_expired(12), Some((1, Wait::KeepAlive)));
+        assert_eq!(timers.pop_expired(12), None);
+        assert_eq!(timers.next_due(), Some(20));
+    }
+
+    #[test]
+    fn setting_again_moves_to_the_end() {
+        let mut timers = Timers::new();
+        for key in 0..3 {
+            timers.set(key, Wait::KeepAlive, 10 + key as u64);
+        }
+        timers.set(0, Wait::KeepAlive, 20);
+        assert_eq!(timers.oldest(Wait::KeepAlive), Some(1));
+        timers.clear(1);
+        assert_eq!(timers.oldest(Wait::KeepAlive), Some(2));
+        timers.set(2, Wait::Write, 30);
+        assert_eq!(timers.oldest(Wait::KeepAlive), Some(0));
+        assert_eq!((timers.wait(2), timers.wait(1)), (Some(Wait::Write), None));
+    }
+
+    #[test]
+    fn random_orders_agree_with_a_plain_map() {
+        let mut timers = Timers::new();
+        let mut model = std::collections::BTreeMap::new();
+        let mut seed = 1u64;
+        for now in 0..20_000u64 {
+            seed = seed
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            let key = (seed >> 33) as usize % 50;
+            match (seed >> 60) % 3 {
+                0 => {
+                    timers.set(key, Wait::Head, now + 30);
+                    model.insert(key, (now + 30, Wait::Head));
+                }
+                1 => {
+                    timers.set(key, Wait::Write, now + 7);
+                    model.insert(key, (now + 7, Wait::Write));
+                }
+                _ => {
+                    timers.clear(key);
+                    model.remove(&key);
+                }
+            }
+            assert_eq!(timers.next_due(), model.values().map(|(due, _)| *due).min());
+            while let Some((key, wait)) = timers.pop_expired(now) {
+                let (due, expected) = model.remove(&key).unwrap();
+                assert!(due <= now && wait == expected);
+            }
+            assert!(model.values().all(|(due, _)| *due > now));
+        }
+    }
+}
