@@ -4,5 +4,6 @@
 
 #[doc(hidden)]
 pub mod config;
+mod cpus;
 mod exit;
 mod state;
