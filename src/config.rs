@@ -6,6 +6,16 @@
 //! host names). Nothing is bound, opened for writing or changed here, so that the same call can be
 //! made again on SIGHUP and its outcome thrown away.
 
+mod apps;
+mod check;
+mod file;
+mod load;
+mod print;
+pub(crate) mod raw;
+mod tables;
+#[cfg(test)]
+mod tests;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,6 +24,10 @@ use std::time::Duration;
 
 use ferricorn_base::Conf;
 use log::LevelFilter;
+
+pub use self::print::Change;
+use self::print::Shown;
+pub(crate) use self::tables::listen_keys;
 
 /// How the program was called: captured first thing in `main`, used again at every reload.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +85,7 @@ pub enum Action {
 pub enum Origin {
     /// Built in.
     Default,
-    /// A file, as it was named, and the line in it.
+    /// A file, as it was named, and the line in it; 0 for the whole of it.
     File(PathBuf, usize),
     /// An environment variable.
     Environment(String),
@@ -83,6 +97,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Default => f.write_str("default"),
+            Origin::File(path, 0) => write!(f, "{}", path.display()),
             Origin::File(path, line) => write!(f, "{}:{line}", path.display()),
             Origin::Environment(name) | Origin::CommandLine(name) => f.write_str(name),
         }
@@ -156,6 +171,12 @@ pub struct Config {
     /// What a worker is told. `listeners` has one entry per bind, in order, whose `local` is a
     /// guess until the master has bound the socket.
     pub conf: Conf,
+    /// What a listener has that says nothing of its own.
+    pub(crate) listener: Bind,
+    /// The settings as they are printed; tables apart.
+    shown: Vec<Shown>,
+    listens: Vec<Vec<Shown>>,
+    mounts: Vec<Vec<Shown>>,
 }
 
 /// One listener: one socket to bind or to take over.
@@ -270,13 +291,8 @@ impl Config {
     ///
     /// # Errors
     /// A command line that cannot be read, or everything that is wrong with the values.
-    pub fn load(_call: &Call, _known: &Known<'_>) -> Result<Loaded, Refusal> {
-        Ok(Loaded::Config(Box::default()))
-    }
-
-    /// Every setting with its effective value and its origin, as a configuration file.
-    pub fn print(&self) -> String {
-        String::new()
+    pub fn load(call: &Call, known: &Known<'_>) -> Result<Loaded, Refusal> {
+        load::load(call, known, &|path| std::fs::read_to_string(path))
     }
 }
 
@@ -306,6 +322,18 @@ impl Default for Config {
             error_log: Destination::Standard,
             log_level: LevelFilter::Info,
             conf: Conf::default(),
+            listener: Bind {
+                text: String::new(),
+                address: Address::Fd(0),
+                backlog: 2048,
+                socket_mode: 0o660,
+                socket_owner: None,
+                socket_group: None,
+                origin: Origin::Default,
+            },
+            shown: Vec::new(),
+            listens: Vec::new(),
+            mounts: Vec::new(),
         }
     }
 }

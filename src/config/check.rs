@@ -1,0 +1,394 @@
+//! From raw values to a checked configuration: the second phase, and the only one that looks at
+//! the system.
+//!
+//! Every value is checked, and everything that is wrong is reported; a wrong value leaves its
+//! field at the default, and the configuration is thrown away at the end.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::print::Shown;
+use super::raw::{Given, Raw, Values};
+use super::{Config, ConfigError, Destination, Group, Known, Origin, User};
+use crate::cpus;
+use crate::settings::value::{self, quote};
+use crate::settings::{self, Kind, Scope, Setting};
+
+/// Checks values and puts them into a configuration.
+pub(super) struct Checker<'a> {
+    pub(super) known: &'a Known<'a>,
+    pub(super) config: Config,
+    pub(super) errors: Vec<ConfigError>,
+}
+
+/// What a value comes to: how it stands in a file, and a remark.
+type Applied = Result<(String, Option<String>), String>;
+
+impl Checker<'_> {
+    /// Checks every setting except those that become listeners and mounts.
+    pub(super) fn settings(&mut self, given: &Values, defaults: &Values) {
+        // Other paths start in the directory that this one names.
+        let (first, rest): (Vec<_>, Vec<_>) =
+            settings::all().partition(|setting| setting.name == "chdir");
+        for setting in first.into_iter().chain(rest) {
+            if matches!(
+                setting.kind,
+                Kind::File | Kind::Binds | Kind::App | Kind::Mounts
+            ) {
+                continue;
+            }
+            let value = given.get(setting.name).or(defaults.get(setting.name));
+            let shown = match value {
+                Some(value) => self.setting(setting, value),
+                None => Shown::absent(setting),
+            };
+            self.config.shown.push(shown);
+        }
+    }
+
+    /// Checks one value and puts it where it goes.
+    pub(super) fn setting(&mut self, setting: &'static Setting, given: &Given) -> Shown {
+        let (literal, note) = match self.apply(setting, given) {
+            Ok(applied) => applied,
+            Err(message) => {
+                self.wrong(setting.name, &given.origin, message);
+                Default::default()
+            }
+        };
+        Shown {
+            note,
+            ..Shown::new(setting.name, literal, &given.origin)
+        }
+    }
+
+    /// Reports a wrong value. An option or variable names itself; in a file the key is named.
+    pub(super) fn wrong(&mut self, name: &str, origin: &Origin, message: String) {
+        self.errors.push(named(name, origin, message));
+    }
+
+    fn apply(&mut self, setting: &Setting, given: &Given) -> Applied {
+        let raw = &given.raw;
+        let wrong = || format!("expected {}, found {raw}", setting.kind.expected());
+        let measure = || raw.measure().ok_or_else(wrong);
+        let config = &mut self.config;
+        let literal = match setting.kind {
+            Kind::Switch(set) => {
+                let yes = match raw {
+                    Raw::Boolean(yes) => Some(*yes),
+                    Raw::Word(word) => word.to_str().and_then(value::switch),
+                    _ => None,
+                };
+                let yes = yes.ok_or_else(wrong)?;
+                set(config, yes);
+                yes.to_string()
+            }
+            Kind::Number { least, most, set } => {
+                let number = raw
+                    .number()
+                    .filter(|number| (least..=most).contains(number));
+                let number = number.ok_or_else(wrong)?;
+                set(config, number);
+                number.to_string()
+            }
+            Kind::Workers(set) => {
+                let text = measure()?;
+                if text == "auto" {
+                    let number = cpus::available().min(value::MOST_WORKERS);
+                    set(config, Some(number));
+                    return Ok((quote("auto"), Some(format!("{number} here"))));
+                }
+                let number = value::number(&text).and_then(|number| usize::try_from(number).ok());
+                let number = number.filter(|number| (1..=value::MOST_WORKERS).contains(number));
+                let number = number.ok_or_else(wrong)?;
+                set(config, Some(number));
+                number.to_string()
+            }
+            Kind::Share(set) => {
+                let text = measure()?;
+                set(config, value::share(&text).ok_or_else(wrong)?);
+                if text.ends_with('%') {
+                    quote(&text)
+                } else {
+                    text
+                }
+            }
+            Kind::Size { least, set } => {
+                let bytes = value::size(&measure()?).filter(|bytes| *bytes >= least);
+                let bytes = bytes.ok_or_else(wrong)?;
+                set(config, bytes);
+                value::show_size(bytes)
+            }
+            Kind::Time { zero, set } => {
+                let time = value::time(&measure()?).filter(|time| zero || !time.is_zero());
+                let time = time.ok_or_else(wrong)?;
+                set(config, time);
+                value::show_time(time)
+            }
+            Kind::Mode(set) => {
+                // 660 without quotes is a decimal number; taken for octal it would surprise.
+                let text = match raw {
+                    Raw::Integer { written, .. } if written.starts_with("0o") => {
+                        Some(written.as_str())
+                    }
+                    other => other.text(),
+                };
+                let mode = text.and_then(value::mode).ok_or_else(wrong)?;
+                set(config, mode);
+                format!("\"{mode:04o}\"")
+            }
+            Kind::Text(set) => {
+                let text = raw.text().ok_or_else(wrong)?;
+                if text.chars().any(char::is_control) {
+                    return Err(format!(
+                        "expected a text without control characters, found {raw}"
+                    ));
+                }
+                set(config, text.to_owned());
+                quote(text)
+            }
+            Kind::Choice(choices, set) => {
+                let word = raw.text().ok_or_else(wrong)?;
+                if !choices.contains(&word) {
+                    return Err(wrong() + &did_you_mean(word, choices));
+                }
+                set(config, word);
+                quote(word)
+            }
+            Kind::Class(set) => {
+                let classes = self.known.classes;
+                let class = raw.text().ok_or_else(wrong)?;
+                if !classes.contains(&class) {
+                    let hint = did_you_mean(class, classes);
+                    return Err(format!(
+                        "unknown worker class {raw}, expected one of {}{hint}",
+                        classes.join(", ")
+                    ));
+                }
+                set(config, class.to_owned());
+                quote(class)
+            }
+            Kind::Path(set) => {
+                let path = absolute(&config.directory, raw).map_err(|()| wrong())?;
+                let literal = show_path(path.as_deref());
+                set(config, path);
+                literal
+            }
+            Kind::Directory(set) => {
+                let path = absolute(&config.directory, raw).map_err(|()| wrong())?;
+                // A built-in default that does not exist is a matter of its first use.
+                if let (Some(path), true) = (&path, given.origin != Origin::Default) {
+                    is_directory(path)?;
+                }
+                let literal = show_path(path.as_deref());
+                set(config, path);
+                literal
+            }
+            Kind::Log(set) => {
+                let standard = raw.text() == Some("-");
+                let path = absolute(&config.directory, raw).map_err(|()| wrong())?;
+                let literal = if standard {
+                    quote("-")
+                } else {
+                    show_path(path.as_deref())
+                };
+                set(
+                    config,
+                    match path {
+                        Some(_) if standard => Some(Destination::Standard),
+                        other => other.map(Destination::File),
+                    },
+                );
+                literal
+            }
+            Kind::User(set) => {
+                let text = raw.measure().ok_or_else(wrong)?;
+                set(config, user(&text)?);
+                quote(&text)
+            }
+            Kind::Group(set) => {
+                let text = raw.measure().ok_or_else(wrong)?;
+                set(config, group(&text)?);
+                quote(&text)
+            }
+            Kind::Pairs(set) => {
+                let pairs = pairs(given)
+                    .map_err(|odd| format!("expected {}, found {odd}", setting.kind.expected()))?;
+                let literals = pairs.iter().map(|(name, value)| {
+                    quote(&format!(
+                        "{}={}",
+                        name.to_string_lossy(),
+                        value.to_string_lossy()
+                    ))
+                });
+                let literal = format!("[{}]", literals.collect::<Vec<_>>().join(", "));
+                set(config, pairs);
+                literal
+            }
+            Kind::File | Kind::Binds | Kind::App | Kind::Mounts => String::new(),
+        };
+        Ok((literal, None))
+    }
+
+    /// Checks what settings say of one another, and fills what follows from several.
+    pub(super) fn together(&mut self) {
+        let config = &mut self.config;
+        if config.access_log.is_none() {
+            config.conf.access_format = None;
+        }
+        let mut errors = Vec::new();
+        let mut warnings = Vec::new();
+        let origin = |name: &str| {
+            let shown = config.shown.iter().find(|shown| shown.name == name);
+            shown.map_or(Origin::Default, |shown| shown.origin.clone())
+        };
+        let note = |name: &str, message: &str| named(name, &origin(name), message.to_owned());
+        let limits = &config.conf.limits;
+        for (name, size) in [
+            ("limit-request-line", limits.request_line),
+            ("limit-request-field-size", limits.field_size),
+        ] {
+            let head = "limit-request-head";
+            if size > limits.head {
+                errors.push(match origin(head) {
+                    Origin::Default => note(name, &format!("larger than {head}, never reached")),
+                    _ => note(head, &format!("smaller than {name}, which is {size}")),
+                });
+            }
+        }
+        if config.initgroups && config.user.is_none() {
+            errors.push(note("initgroups", "needs user"));
+        }
+        if config.conf.max_requests == 0 && config.conf.max_requests_jitter > 0 {
+            warnings.push(note(
+                "max-requests-jitter",
+                "has no effect without max-requests",
+            ));
+        }
+        if config.daemon && config.error_log == Destination::Standard {
+            warnings.push(note("daemon", "the error log is lost; set error-logfile"));
+        }
+        if config.daemon && config.access_log == Some(Destination::Standard) {
+            warnings.push(note("daemon", "the access log is lost; set access-logfile"));
+        }
+        config.warnings.extend(warnings);
+        self.errors.extend(errors);
+    }
+}
+
+fn named(name: &str, origin: &Origin, message: String) -> ConfigError {
+    let message = match origin {
+        Origin::CommandLine(_) | Origin::Environment(_) => message,
+        Origin::File(..) | Origin::Default => format!("{name}: {message}"),
+    };
+    ConfigError {
+        origin: origin.clone(),
+        message,
+    }
+}
+
+/// The settings that a listener may have of its own.
+pub(super) fn listener_settings() -> impl Iterator<Item = &'static Setting> {
+    settings::all()
+        .filter(|setting| setting.scope == Scope::Listener && !matches!(setting.kind, Kind::Binds))
+}
+
+fn did_you_mean(word: &str, choices: &[&str]) -> String {
+    match settings::nearest(word, choices.iter().copied()) {
+        Some(near) => format!("; did you mean \"{near}\"?"),
+        None => String::new(),
+    }
+}
+
+/// A path made absolute; `None` for an empty one.
+fn absolute(directory: &Path, raw: &Raw) -> Result<Option<PathBuf>, ()> {
+    let path = raw.os().ok_or(())?;
+    if path.as_bytes().contains(&0) {
+        return Err(());
+    }
+    Ok((!path.is_empty()).then(|| directory.join(path)))
+}
+
+fn show_path(path: Option<&Path>) -> String {
+    quote(&path.unwrap_or(Path::new("")).to_string_lossy())
+}
+
+fn is_directory(path: &Path) -> Result<(), String> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(format!("\"{}\" is not a directory", path.display())),
+        Err(error) => Err(format!("cannot use \"{}\": {error}", path.display())),
+    }
+}
+
+/// Looks an account up, by name or number (getpwnam(3)).
+fn user(text: &str) -> Result<Option<User>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let uid = value::number(text).and_then(|uid| u32::try_from(uid).ok());
+    let found = match uid {
+        Some(uid) => nix::unistd::User::from_uid(uid.into()),
+        None => nix::unistd::User::from_name(text),
+    };
+    let found = found.map_err(|error| format!("cannot look up the user \"{text}\": {error}"))?;
+    let uid = uid.or(found.as_ref().map(|found| found.uid.as_raw()));
+    Ok(Some(User {
+        text: text.to_owned(),
+        uid: uid.ok_or_else(|| format!("unknown user \"{text}\""))?,
+        gid: found.as_ref().map(|found| found.gid.as_raw()),
+        name: found.map(|found| found.name),
+    }))
+}
+
+/// Looks a group up, by name or number (getgrnam(3)).
+fn group(text: &str) -> Result<Option<Group>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let gid = match value::number(text).and_then(|gid| u32::try_from(gid).ok()) {
+        Some(gid) => Some(gid),
+        None => nix::unistd::Group::from_name(text)
+            .map_err(|error| format!("cannot look up the group \"{text}\": {error}"))?
+            .map(|found| found.gid.as_raw()),
+    };
+    let gid = gid.ok_or_else(|| format!("unknown group \"{text}\""))?;
+    Ok(Some(Group {
+        text: text.to_owned(),
+        gid,
+    }))
+}
+
+/// Variables as `NAME=VALUE` texts or as a table; `Err` with the first that is neither.
+fn pairs(given: &Given) -> Result<Vec<(OsString, OsString)>, &Raw> {
+    let plain = |text: &OsStr| !text.as_bytes().contains(&0);
+    let pair = |name: &OsStr, value: &OsStr| {
+        let named = !name.is_empty() && !name.as_bytes().contains(&b'=');
+        (named && plain(name) && plain(value)).then(|| (name.to_owned(), value.to_owned()))
+    };
+    if let Raw::Table(entries) = &given.raw {
+        let read = |(name, value): &'_ (String, Given)| {
+            value
+                .raw
+                .os()
+                .and_then(|value| pair(OsStr::new(name), value))
+        };
+        return entries
+            .iter()
+            .map(|entry| read(entry).ok_or(&entry.1.raw))
+            .collect();
+    }
+    let read = |item: &Given| {
+        let bytes = item.raw.os()?.as_bytes();
+        let at = bytes.iter().position(|byte| *byte == b'=')?;
+        pair(
+            OsStr::from_bytes(&bytes[..at]),
+            OsStr::from_bytes(&bytes[at + 1..]),
+        )
+    };
+    given
+        .items()
+        .iter()
+        .map(|item| read(item).ok_or(&item.raw))
+        .collect()
+}

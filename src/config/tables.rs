@@ -1,0 +1,305 @@
+//! Listeners and mounts: the settings that come in numbers, each with settings of its own.
+
+use std::net::ToSocketAddrs;
+
+use ferricorn_base::conf::{ListenerConf, LocalAddr, MountConf};
+
+use super::check::{Checker, listener_settings};
+use super::print::Shown;
+use super::raw::{Given, Raw, Values};
+use super::{Address, Bind, Origin, apps, file};
+use crate::address;
+use crate::settings::value::quote;
+use crate::settings::{self, Kind};
+
+/// An application, its prefix, and where it was given.
+type Candidate = (MountConf, Origin);
+
+impl Checker<'_> {
+    /// Makes the listeners, from `bind` and from the `[[listen]]` tables of the file. The command
+    /// line and the environment replace both.
+    pub(super) fn listeners(&mut self, given: &Values, defaults: &Values, listens: &[Given]) {
+        let bind = given.get("bind");
+        let listens = if bind.is_some_and(Given::above_file) {
+            &[]
+        } else {
+            listens
+        };
+        let default = defaults.get("bind").filter(|_| listens.is_empty());
+        let mut literals = Vec::new();
+        let bind = bind.or(default);
+        for item in bind.map(Given::items).unwrap_or_default() {
+            literals.push(quote(item.raw.text().unwrap_or_default()));
+            self.bind(item);
+        }
+        if let Some(bind) = bind {
+            let literal = format!("[{}]", literals.join(", "));
+            self.config
+                .shown
+                .push(Shown::new("bind", literal, &bind.origin));
+        }
+        for listen in listens {
+            let Raw::Table(entries) = &listen.raw else {
+                continue;
+            };
+            self.listen(given, &listen.origin, entries);
+        }
+        self.distinct();
+        self.config.conf.listeners = self.config.binds.iter().map(Bind::conf).collect();
+    }
+
+    /// One `[[listen]]` table. What the command line or the environment says for all listeners
+    /// outranks it.
+    fn listen(&mut self, given: &Values, origin: &Origin, entries: &[(String, Given)]) {
+        let mut shown = Vec::new();
+        let all = self.config.listener.clone();
+        let mut bind = None;
+        for (name, value) in entries {
+            if name == "bind" {
+                bind = Some(value);
+                continue;
+            }
+            let Some(setting) = listener_settings().find(|setting| setting.name == name) else {
+                let mut keys = vec!["bind"];
+                keys.extend(listener_settings().map(|setting| setting.name));
+                let message = file::misplaced(name, "listen", &keys);
+                self.errors.push(super::ConfigError {
+                    origin: value.origin.clone(),
+                    message,
+                });
+                continue;
+            };
+            let outranked = given.get(setting.name).filter(|given| given.above_file());
+            let own = self.setting(setting, value);
+            match outranked {
+                Some(value) => drop(self.setting(setting, value)),
+                None => shown.push(own),
+            }
+        }
+        match bind {
+            Some(value) => {
+                shown.insert(
+                    0,
+                    Shown::new(
+                        "bind",
+                        quote(value.raw.text().unwrap_or_default()),
+                        &value.origin,
+                    ),
+                );
+                self.bind(value);
+            }
+            None => self.errors.push(super::ConfigError {
+                origin: origin.clone(),
+                message: "[[listen]] without bind".to_owned(),
+            }),
+        }
+        self.config.listener = all;
+        self.config.listens.push(shown);
+    }
+
+    /// One address, with the settings of listeners as they are at the moment.
+    fn bind(&mut self, given: &Given) {
+        let look_up = |name: &str, port: u16| Ok((name, port).to_socket_addrs()?.collect());
+        let address = match given.raw.text() {
+            Some(text) => address::parse(text)
+                .and_then(|written| written.resolve(&self.config.directory, &look_up)),
+            None => Err(format!("expected an address, found {}", given.raw)),
+        };
+        match address {
+            Ok(address) => self.config.binds.push(Bind {
+                text: given.raw.text().unwrap_or_default().to_owned(),
+                address,
+                origin: given.origin.clone(),
+                ..self.config.listener.clone()
+            }),
+            Err(message) => self.wrong("bind", &given.origin, message),
+        }
+    }
+
+    /// Two listeners cannot have one address, unless the system chooses the port.
+    fn distinct(&mut self) {
+        let binds = std::mem::take(&mut self.config.binds);
+        for (index, bind) in binds.iter().enumerate() {
+            let chosen = matches!(bind.address, Address::Tcp(address) if address.port() == 0);
+            let earlier = binds[..index]
+                .iter()
+                .find(|other| other.address == bind.address);
+            if let (false, Some(other)) = (chosen, earlier) {
+                let message = match other.origin == bind.origin {
+                    true => format!("\"{}\" is given twice", bind.text),
+                    false => format!(
+                        "\"{}\" is given twice, first at {}",
+                        bind.text, other.origin
+                    ),
+                };
+                self.wrong("bind", &bind.origin, message);
+            }
+        }
+        self.config.binds = binds;
+    }
+
+    /// Makes the mounts, from `app` and `mount`. At one prefix the higher source wins; where
+    /// nothing is given, the program's first application answers everywhere.
+    pub(super) fn mounts(&mut self, given: &Values) {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for item in given.get("mount").map(Given::items).unwrap_or_default() {
+            match self.mount(item) {
+                Ok(mount) => candidates.push((mount, item.origin.clone())),
+                Err(Some(message)) => self.wrong("mount", &item.origin, message),
+                Err(None) => {}
+            }
+        }
+        let nothing = !given.contains_key("mount");
+        let app = given
+            .get("app")
+            .filter(|given| !given.raw.is_empty())
+            .cloned();
+        let first = self.known.apps.first().filter(|_| nothing);
+        let app = app.or(first.map(|first| Given::word(*first, Origin::Default)));
+        let mut root = None;
+        if let Some(app) = &app {
+            match self.app(&app.raw) {
+                Ok(name) => {
+                    let mount = MountConf {
+                        prefix: "/".to_owned(),
+                        app: name,
+                    };
+                    root = Some((mount, app.origin.clone()));
+                }
+                Err(message) => self.wrong("app", &app.origin, message),
+            }
+        }
+        candidates.extend(root.clone());
+        let mounts = self.one_per_prefix(candidates);
+        // A mount that outranks `app` leaves it without effect.
+        let (app, tables): (Vec<&Candidate>, Vec<_>) = mounts
+            .iter()
+            .partition(|mount| root.as_ref() == Some(*mount));
+        let shown = match app.first() {
+            Some((mount, origin)) => Shown::new("app", quote(&mount.app), origin),
+            None => Shown::new("app", quote(""), &Origin::Default),
+        };
+        self.config.shown.push(shown);
+        for (mount, origin) in tables {
+            self.config.mounts.push(vec![
+                Shown::new("prefix", quote(&mount.prefix), origin),
+                Shown::new("app", quote(&mount.app), origin),
+            ]);
+        }
+        self.config.conf.mounts = mounts.into_iter().map(|(mount, _)| mount).collect();
+    }
+
+    /// One mount: `PREFIX=APP` or a table. `Err(None)` when all is said already.
+    fn mount(&mut self, given: &Given) -> Result<MountConf, Option<String>> {
+        let expected = || {
+            let kind = Kind::Mounts.expected();
+            Some(format!("expected {kind}, found {}", given.raw))
+        };
+        if let Raw::Table(entries) = &given.raw {
+            let (mut prefix, mut app) = (None, None);
+            for (name, value) in entries {
+                match name.as_str() {
+                    "prefix" => prefix = Some(value),
+                    "app" => app = Some(value),
+                    _ => {
+                        let message = file::misplaced(name, "mount", &["prefix", "app"]);
+                        let origin = value.origin.clone();
+                        self.errors.push(super::ConfigError { origin, message });
+                    }
+                }
+            }
+            let (Some(prefix), Some(app)) = (prefix, app) else {
+                return Err(Some("a mount has a prefix and an app".to_owned()));
+            };
+            let text = prefix.raw.text();
+            let prefix_error = match text {
+                Some(text) => apps::check_prefix(text).err(),
+                None => Some(format!("expected a text, found {}", prefix.raw)),
+            };
+            let name = self.app(&app.raw);
+            if let Some(message) = &prefix_error {
+                self.wrong("prefix", &prefix.origin, message.clone());
+            }
+            if let Err(message) = &name {
+                self.wrong("app", &app.origin, message.clone());
+            }
+            return match (prefix_error, text, name) {
+                (None, Some(text), Ok(app)) => Ok(MountConf {
+                    prefix: text.to_owned(),
+                    app,
+                }),
+                _ => Err(None),
+            };
+        }
+        let (prefix, app) = given
+            .raw
+            .text()
+            .and_then(|text| text.split_once('='))
+            .ok_or_else(expected)?;
+        apps::check_prefix(prefix)?;
+        let app = self.app(&Raw::Text(app.to_owned()))?;
+        Ok(MountConf {
+            prefix: prefix.to_owned(),
+            app,
+        })
+    }
+
+    fn app(&self, raw: &Raw) -> Result<String, String> {
+        let app = raw
+            .text()
+            .ok_or_else(|| format!("expected {}, found {raw}", Kind::App.expected()))?;
+        apps::check(app, self.known.apps)?;
+        Ok(app.to_owned())
+    }
+
+    fn one_per_prefix(&mut self, candidates: Vec<Candidate>) -> Vec<Candidate> {
+        let rank = |origin: &Origin| match origin {
+            Origin::Default => 0,
+            Origin::File(..) => 1,
+            Origin::Environment(_) => 2,
+            Origin::CommandLine(_) => 3,
+        };
+        let mut mounts: Vec<Candidate> = Vec::new();
+        for (mount, origin) in candidates {
+            let other = mounts
+                .iter()
+                .position(|(other, _)| other.prefix == mount.prefix);
+            let Some(other) = other else {
+                mounts.push((mount, origin));
+                continue;
+            };
+            let first = mounts[other].1.clone();
+            if rank(&first) == rank(&origin) {
+                let message = format!("\"{}\" is mounted twice, first at {first}", mount.prefix);
+                self.wrong("mount", &origin, message);
+            } else if rank(&first) < rank(&origin) {
+                mounts[other] = (mount, origin);
+            }
+        }
+        mounts
+    }
+}
+
+impl Bind {
+    /// What a worker is told of it before the socket is bound.
+    fn conf(&self) -> ListenerConf {
+        let local = match &self.address {
+            Address::Tcp(address) => LocalAddr::Tcp(*address),
+            Address::Unix(path) => LocalAddr::Unix(path.clone()),
+            Address::Abstract(name) => LocalAddr::Unix(format!("@{name}").into()),
+            Address::Fd(_) => LocalAddr::Unix(self.text.clone().into()),
+        };
+        ListenerConf {
+            bind: self.text.clone(),
+            local,
+        }
+    }
+}
+
+/// Every setting of one listener as it is by default, for the documents.
+pub(crate) fn listen_keys() -> Vec<&'static settings::Setting> {
+    settings::find("bind")
+        .into_iter()
+        .chain(listener_settings())
+        .collect()
+}

@@ -1,0 +1,137 @@
+//! What a user would notice of the configuration: values, precedence, messages, the round trip.
+
+mod errors;
+mod print;
+mod tables;
+mod usage;
+mod values;
+
+use super::*;
+
+const KNOWN: Known<'_> = Known {
+    apps: &["welcome", "hello", "echo"],
+    classes: &["sync", "odd"],
+};
+
+/// Loads `file` (as ./ferricorn.toml), variables and arguments.
+fn attempt(
+    file: &str,
+    environment: &[(&str, &str)],
+    arguments: &[&str],
+) -> Result<Config, Refusal> {
+    let mut words = vec![OsString::from("ferricorn")];
+    words.extend(arguments.iter().map(OsString::from));
+    let call = Call {
+        arguments: words,
+        environment: environment
+            .iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
+        directory: "/".into(),
+    };
+    let read = |path: &Path| match path.to_str() {
+        Some("/ferricorn.toml") if !file.is_empty() => Ok(file.to_owned()),
+        Some("/other.toml") => Ok("workers = 9".to_owned()),
+        _ => Err(std::io::ErrorKind::NotFound.into()),
+    };
+    match load::load(&call, &KNOWN, &read)? {
+        Loaded::Config(config) => Ok(*config),
+        Loaded::Generated(text) => panic!("a document: {text}"),
+    }
+}
+
+#[track_caller]
+fn fine(file: &str, environment: &[(&str, &str)], arguments: &[&str]) -> Config {
+    attempt(file, environment, arguments).unwrap_or_else(|refusal| panic!("{refusal:?}"))
+}
+
+#[track_caller]
+fn wrong(file: &str, environment: &[(&str, &str)], arguments: &[&str]) -> Vec<String> {
+    match attempt(file, environment, arguments) {
+        Err(Refusal::Errors(errors)) => errors.iter().map(ConfigError::to_string).collect(),
+        other => panic!("no configuration errors: {other:?}"),
+    }
+}
+
+/// The line of a setting in what `--print-config` prints.
+#[track_caller]
+fn line(config: &Config, name: &str) -> String {
+    let start = format!("{name} = ");
+    let text = config.print();
+    let line = text.lines().find(|line| line.starts_with(&start));
+    line.unwrap_or_else(|| panic!("no {name} in {text}"))
+        .to_owned()
+}
+
+/// Every setting of one value, in the file and as it is printed.
+const VALUES: &[(&str, &str, &str)] = &[
+    ("app", "\"hello\"", "\"hello\""),
+    ("backlog", "1", "1"),
+    ("socket-mode", "\"600\"", "\"0600\""),
+    ("socket-mode", "0o600", "\"0600\""),
+    ("socket-owner", "\"root\"", "\"root\""),
+    ("socket-owner", "12345", "\"12345\""),
+    ("socket-group", "\"root\"", "\"root\""),
+    ("workers", "3", "3"),
+    ("workers", "\"3\"", "3"),
+    ("worker-class", "\"odd\"", "\"odd\""),
+    ("worker-connections", "10", "10"),
+    ("max-requests", "1_000", "1000"),
+    ("max-requests-jitter", "0", "0"),
+    ("timeout", "0", "0"),
+    ("timeout", "0.25", "0.25"),
+    ("timeout", "\"1m\"", "60"),
+    ("boot-timeout", "\"1500ms\"", "1.5"),
+    ("heartbeat-timeout", "5", "5"),
+    ("graceful-timeout", "\"2h\"", "7200"),
+    ("stream-threads", "1", "1"),
+    ("max-surge", "2", "2"),
+    ("max-surge", "\"50%\"", "\"50%\""),
+    ("max-unavailable", "\"0%\"", "\"0%\""),
+    ("keep-alive", "0", "0"),
+    ("limit-request-line", "\"8K\"", "\"8KiB\""),
+    ("limit-request-fields", "50", "50"),
+    ("limit-request-field-size", "1000", "1000"),
+    ("limit-request-head", "\"128KiB\"", "\"128KiB\""),
+    ("limit-request-body", "0", "0"),
+    ("limit-request-body", "1048576", "\"1MiB\""),
+    ("body-buffer", "0x1000", "\"4KiB\""),
+    ("head-timeout", "10", "10"),
+    ("body-timeout", "10", "10"),
+    ("body-min-rate", "0", "0"),
+    ("write-timeout", "10", "10"),
+    ("linger-timeout", "0", "0"),
+    ("server-header", "\"\"", "\"\""),
+    ("server-header", "'a \"b\"'", "\"a \\\"b\\\"\""),
+    ("sendfile", "false", "false"),
+    ("tmp-dir", "\"/\"", "\"/\""),
+    ("chdir", "\"/usr\"", "\"/usr\""),
+    ("env", "[\"A=1\", \"B=x=y\"]", "[\"A=1\", \"B=x=y\"]"),
+    ("env", "\"A=\"", "[\"A=\"]"),
+    ("env", "{ A = \"1\" }", "[\"A=1\"]"),
+    ("pidfile", "\"run/a.pid\"", "\"/run/a.pid\""),
+    ("user", "\"root\"", "\"root\""),
+    ("group", "0", "\"0\""),
+    ("initgroups", "false", "false"),
+    ("umask", "\"0027\"", "\"0027\""),
+    ("proc-name", "\"shop\"", "\"shop\""),
+    ("access-logfile", "\"-\"", "\"-\""),
+    ("access-logfile", "\"log/a\"", "\"/log/a\""),
+    ("access-logformat", "\"json\"", "\"json\""),
+    ("error-logfile", "\"/log/e\"", "\"/log/e\""),
+    ("log-level", "\"warning\"", "\"warning\""),
+    ("daemon", "false", "false"),
+];
+
+const LISTENERS: &str = r#"
+backlog = 100
+bind = ["127.0.0.1:1", "unix:a.sock"]
+
+[[listen]]
+bind = "unix:@b"
+backlog = 200
+
+[[listen]]
+bind = "fd://3"
+socket-mode = "0600"
+"#;

@@ -1,0 +1,239 @@
+//! Every message about what is wrong, word for word.
+
+use super::*;
+
+#[test]
+fn everything_that_is_wrong_in_a_file_is_told_with_its_line() {
+    let file = r#"worker_class = "sync"
+workers = true
+timeout = "30 sec"
+keepalive = 5
+preload_app = true
+workrs = 3
+socket-mode = 660
+umask = 0x22
+bind = 8000
+max-surge = "200%"
+log-level = "warn"
+user = "no-such-user"
+env = ["A=1", "B"]
+chdir = "/no-such-directory"
+worker-class = "snc"
+backlog = "10"
+max-requests = -1
+boot-timeout = 0
+limit-request-fields = 0
+limit-request-body = "1KB"
+daemon = "yes"
+pidfile = 1979-05-27
+group = "no-such-group"
+check-config = true
+proc-name = "a\nb"
+access-logfile = []
+sendfile = {}
+tmp-dir = "/etc/passwd"
+workers-and-more = 1
+colour = "red"
+
+[server]
+workers = 1
+[[listens]]
+
+[[listen]]
+bindd = ":80"
+workers = 4
+
+[[listen]]
+bind = ["127.0.0.1:1"]
+backlog = 0
+
+[[mount]]
+prefix = "/a/"
+app = "helo"
+
+[[mount]]
+prefix = "/b"
+ap = "hello"
+"#;
+    let expected = r#"
+1: unknown setting "worker_class"; use "worker-class" (section Workers)
+2: workers: expected a whole number from 1 to 4096 or "auto", found true
+3: timeout: expected seconds such as 30 or 0.5, or a time such as "500ms" or "5m", found "30 sec"
+4: unknown setting "keepalive"; use "keep-alive" (section Requests)
+5: unknown setting "preload_app"; Gunicorn has it, Ferricorn does not: preloading is not available yet
+6: unknown setting "workrs"; did you mean "workers" (section Workers)?
+7: socket-mode: expected an octal mode such as "0660" or 0o660, found 660
+8: umask: expected an octal mode such as "0660" or 0o660, found 0x22
+9: bind: expected an address, found 8000
+10: max-surge: expected a whole number or a percentage up to "100%", found "200%"
+11: log-level: expected one of trace, debug, info, warning, error, critical, found "warn"; did you mean "warning"?
+12: user: unknown user "no-such-user"
+13: env: expected a text such as "NAME=VALUE", a list of them, or a table, found "B"
+14: chdir: cannot use "/no-such-directory": No such file or directory (os error 2)
+15: worker-class: unknown worker class "snc", expected one of sync, odd; did you mean "sync"?
+16: backlog: expected a whole number from 1 to 1048576, found "10"
+17: max-requests: expected a whole number from 0 to 4294967295, found -1
+18: boot-timeout: expected seconds such as 30 or 0.5, or a time such as "500ms" or "5m", above 0, found 0
+19: limit-request-fields: expected a whole number from 1 to 32768, found 0
+20: limit-request-body: expected a size such as 4096, "64KiB" or "1GiB", found "1KB"
+21: daemon: expected true or false, found "yes"
+22: pidfile: expected a path, found the date 1979-05-27
+23: group: unknown group "no-such-group"
+24: check-config cannot be given in the file
+25: proc-name: expected a text without control characters, found "a\nb"
+26: access-logfile: expected a path or "-", found a list
+27: sendfile: expected true or false, found a table
+28: tmp-dir: "/etc/passwd" is not a directory
+29: unknown setting "workers-and-more"
+30: unknown setting "colour"
+32: unknown table "server"; settings stand at the top, without a table
+34: unknown table "listens"; did you mean "listen"?
+36: [[listen]] without bind
+37: unknown setting "bindd" in [[listen]]; did you mean "bind"?
+38: workers is a setting of the server, not of [[listen]]; give it above the first table
+41: bind: expected an address, found a list
+42: backlog: expected a whole number from 1 to 1048576, found 0
+45: prefix: expected a prefix without a final "/": "/a"
+46: app: unknown application "helo"; did you mean "hello"?
+48: mount: a mount has a prefix and an app
+50: unknown setting "ap" in [[mount]]; did you mean "app"?
+"#;
+    let expected: Vec<String> = expected
+        .trim()
+        .lines()
+        .map(|line| format!("ferricorn.toml:{line}"))
+        .collect();
+    assert_eq!(wrong(file, &[], &[]), expected);
+}
+
+#[test]
+fn errors_of_syntax_have_their_line() {
+    let file = "workers = 2\nbind = \nfoo = 0660\n";
+    let errors = wrong(file, &[], &["-w", "x"]);
+    let lines: Vec<_> = errors
+        .iter()
+        .map(|error| error.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(
+        lines,
+        ["ferricorn.toml:2:", "ferricorn.toml:3:", "--workers:"]
+    );
+    let errors = wrong("workers = 2\nworkers = 3\n", &[], &[]);
+    assert_eq!(errors, ["ferricorn.toml:2: duplicate key"]);
+}
+
+#[test]
+fn a_wrong_variable_and_a_wrong_option_are_named() {
+    let whole = "expected a whole number from 1 to 4096 or \"auto\"";
+    for (variables, arguments, message) in [
+        (
+            &[("WEB_CONCURRENCY", "many")][..],
+            &[][..],
+            format!("WEB_CONCURRENCY: {whole}, found \"many\""),
+        ),
+        (
+            &[("FERRICORN_WORKERS", "0")],
+            &[],
+            format!("FERRICORN_WORKERS: {whole}, found \"0\""),
+        ),
+        (
+            &[],
+            &["-w", "0"],
+            format!("--workers: {whole}, found \"0\""),
+        ),
+        (
+            &[("PORT", "http")],
+            &[],
+            "PORT: expected a port from 0 to 65535, found \"http\" in \"0.0.0.0:http\"".to_owned(),
+        ),
+        (
+            &[("FERRICORN_BIND", ":1 x:y")],
+            &[],
+            "FERRICORN_BIND: expected a port from 0 to 65535, found \"y\" in \"x:y\"".to_owned(),
+        ),
+        (
+            &[],
+            &["helo"],
+            "APP: unknown application \"helo\"; did you mean \"hello\"?".to_owned(),
+        ),
+        (
+            &[],
+            &["--mount", "/a"],
+            "--mount: expected a text such as \"PREFIX=APP\", a list of them, or tables \
+             [[mount]], found \"/a\""
+                .to_owned(),
+        ),
+        (
+            &[],
+            &["--mount", "a=hello"],
+            "--mount: expected a prefix that starts with \"/\", found \"a\"".to_owned(),
+        ),
+        (
+            &[],
+            &["-b", ":1", "-b", ":1"],
+            "--bind: \":1\" is given twice".to_owned(),
+        ),
+        (
+            &[],
+            &["--initgroups"],
+            "--initgroups: needs user".to_owned(),
+        ),
+        (
+            &[],
+            &["--daemon=perhaps"],
+            "--daemon: expected true or false, found \"perhaps\"".to_owned(),
+        ),
+    ] {
+        assert_eq!(wrong("", variables, arguments), [message]);
+    }
+    let errors = wrong("workers = 0", &[("FERRICORN_TIMEOUT", "x")], &["-k", "x"]);
+    let origins: Vec<_> = errors
+        .iter()
+        .map(|error| error.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(
+        origins,
+        ["ferricorn.toml:1:", "FERRICORN_TIMEOUT:", "--worker-class:"]
+    );
+}
+
+#[test]
+fn settings_that_contradict_one_another_are_errors() {
+    let errors = wrong(
+        "limit-request-head = 1000\nlimit-request-field-size = 1000",
+        &[],
+        &[],
+    );
+    let message = "limit-request-head: smaller than limit-request-line, which is 4094";
+    assert_eq!(errors, [format!("ferricorn.toml:1: {message}")]);
+    let errors = wrong("", &[], &["--limit-request-field-size=1M", "--initgroups"]);
+    assert_eq!(
+        errors,
+        [
+            "--initgroups: needs user",
+            "--limit-request-field-size: larger than limit-request-head, never reached",
+        ]
+    );
+}
+
+#[test]
+fn what_is_odd_but_harmless_is_a_warning() {
+    let variables = [
+        ("FERRICORN_WORKRES", "2"),
+        ("FERRICORN_PORT", "tcp://10.0.0.1:8000"),
+        ("FERRICORN_SERVICE_HOST", "10.0.0.1"),
+    ];
+    let file = "max-requests-jitter = 5\naccess-logfile = \"-\"";
+    let config = fine(file, &variables, &["-D"]);
+    let warnings: Vec<_> = config.warnings.iter().map(ConfigError::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "FERRICORN_WORKRES: no such setting; did you mean FERRICORN_WORKERS?",
+            "ferricorn.toml:1: max-requests-jitter: has no effect without max-requests",
+            "--daemon: the error log is lost; set error-logfile",
+            "--daemon: the access log is lost; set access-logfile",
+        ]
+    );
+    assert!(fine("", &[], &[]).warnings.is_empty());
+}

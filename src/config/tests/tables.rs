@@ -1,0 +1,106 @@
+//! Listeners and mounts.
+
+use super::*;
+
+#[test]
+fn listeners_have_settings_of_their_own() {
+    let config = fine(LISTENERS, &[], &[]);
+    let told: Vec<_> = config
+        .binds
+        .iter()
+        .map(|bind| {
+            (
+                bind.address.clone(),
+                bind.backlog,
+                bind.socket_mode,
+                bind.origin.to_string(),
+            )
+        })
+        .collect();
+    let at = |line| format!("ferricorn.toml:{line}");
+    assert_eq!(
+        told,
+        [
+            (
+                Address::Tcp("127.0.0.1:1".parse().unwrap()),
+                100,
+                0o660,
+                at(3)
+            ),
+            (Address::Unix("/a.sock".into()), 100, 0o660, at(3)),
+            (Address::Abstract("b".into()), 200, 0o660, at(6)),
+            (Address::Fd(3), 100, 0o600, at(10)),
+        ]
+    );
+    let given: Vec<_> = config
+        .conf
+        .listeners
+        .iter()
+        .map(|listener| &listener.bind)
+        .collect();
+    assert_eq!(given, ["127.0.0.1:1", "unix:a.sock", "unix:@b", "fd://3"]);
+
+    // The command line outranks the file, its tables included.
+    let config = fine(LISTENERS, &[], &["--backlog", "7"]);
+    assert!(config.binds.iter().all(|bind| bind.backlog == 7));
+    let config = fine(LISTENERS, &[("FERRICORN_BIND", ":9")], &[]);
+    assert_eq!(config.binds.len(), 1);
+    // Where there are tables, neither the default nor PORT adds a listener.
+    let config = fine("[[listen]]\nbind = \":1\"", &[("PORT", "5")], &[]);
+    assert_eq!(config.binds.len(), 1);
+    assert_eq!(config.binds[0].text, ":1");
+}
+
+#[test]
+fn two_listeners_cannot_have_one_address() {
+    let file = "bind = \":80\"\n[[listen]]\nbind = \"0.0.0.0:80\"";
+    let message =
+        "ferricorn.toml:3: bind: \"0.0.0.0:80\" is given twice, first at ferricorn.toml:1";
+    assert_eq!(wrong(file, &[], &[]), [message]);
+    assert_eq!(fine("", &[], &["-b", ":0", "-b", ":0"]).binds.len(), 2);
+    let message = "ferricorn.toml:1: listen: expected tables [[listen]]";
+    assert_eq!(wrong("listen = \":80\"", &[], &[]), [message]);
+    assert_eq!(wrong("[listen]\nbind = \":80\"", &[], &[]), [message]);
+}
+
+#[test]
+fn mounts() {
+    let tables =
+        "[[mount]]\nprefix = \"/\"\napp = \"echo\"\n[[mount]]\nprefix = \"/h\"\napp = \"hello\"";
+    let list = "mount = [\"/h=hello\"]";
+    for (file, variables, arguments, mounts) in [
+        ("", &[][..], &[][..], "/=welcome"),
+        ("", &[], &["hello"], "/=hello"),
+        ("", &[], &["--mount", "/h=hello"], "/h=hello"),
+        ("", &[], &["--mount", "/h=hello", "echo"], "/h=hello /=echo"),
+        (tables, &[], &[], "/=echo /h=hello"),
+        (tables, &[], &["welcome"], "/=welcome /h=hello"),
+        (tables, &[], &["--mount", "/x=echo"], "/x=echo"),
+        (list, &[], &[], "/h=hello"),
+        (list, &[("FERRICORN_APP", "echo")], &[], "/h=hello /=echo"),
+        (
+            "app = \"hello\"",
+            &[("FERRICORN_MOUNT", "/a=echo,/b=echo")],
+            &[],
+            "/a=echo /b=echo /=hello",
+        ),
+        ("app = \"hello\"", &[], &["--mount", "/=echo"], "/=echo"),
+    ] {
+        let config = fine(file, variables, arguments);
+        let told = config
+            .conf
+            .mounts
+            .iter()
+            .map(|mount| format!("{}={}", mount.prefix, mount.app));
+        assert_eq!(
+            told.collect::<Vec<_>>().join(" "),
+            mounts,
+            "{file} {arguments:?}"
+        );
+        let again = fine(&config.print(), &[], &[]);
+        assert_eq!(config.conf.mounts.len(), again.conf.mounts.len());
+    }
+    let file = format!("app = \"hello\"\n{tables}");
+    let message = "ferricorn.toml:1: mount: \"/\" is mounted twice, first at ferricorn.toml:2";
+    assert_eq!(wrong(&file, &[], &[]), [message]);
+}

@@ -1,0 +1,35 @@
+//! What is served, and where.
+
+use super::{COMMON, Kind, Scope, Section, Setting};
+
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "app",
+        gunicorn: Some("wsgi_app"),
+        kind: Kind::App,
+        default_doc: "the first application that the program offers",
+        scope: Scope::Mount,
+        doc: "The application that answers at /.\n\n\
+              On the command line it is the argument APP. The stock program offers welcome (a page \
+              that shows what is running, the default), hello (Hello, World! as text/plain) and \
+              echo (sends the request body back).\n\n\
+              SCHEME:REST is kept for applications that are other programs; the schemes static, \
+              cgi, fastcgi, scgi, uwsgi, http and wsgi are reserved and not available yet.",
+        ..HERE
+    },
+    Setting {
+        name: "mount",
+        kind: Kind::Mounts,
+        doc: "Serve an application under a path prefix: PREFIX=APP.\n\n\
+              Repeatable. A prefix matches at segment boundaries, and the longest that matches \
+              wins: /a matches /a and /a/b, not /ab. In the file each mount is a table [[mount]] \
+              with the keys prefix and app. Where there are mounts, app is served at / only if it \
+              is given.",
+        ..HERE
+    },
+];
+
+const HERE: Setting = Setting {
+    section: Section::Application,
+    ..COMMON
+};

@@ -1,0 +1,100 @@
+//! The process itself: where it runs, as whom, under which name.
+
+use super::{COMMON, Kind, Section, Setting, Sources};
+
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "chdir",
+        kind: Kind::Directory(|config, path| {
+            if let Some(path) = path {
+                config.directory = path;
+            }
+        }),
+        default_doc: "the working directory at the start",
+        doc: "The working directory.\n\n\
+              Relative paths in other settings start there; that of the configuration file itself \
+              starts where the server was started.",
+        ..HERE
+    },
+    Setting {
+        name: "daemon",
+        short: Some('D'),
+        kind: Kind::Switch(|config, yes| config.daemon = yes),
+        default: "false",
+        reload: false,
+        doc: "Go into the background.\n\n\
+              Not under systemd or another supervisor, which do that themselves.",
+        ..HERE
+    },
+    Setting {
+        name: "env",
+        short: Some('e'),
+        gunicorn: Some("raw_env"),
+        kind: Kind::Pairs(|config, pairs| config.env = pairs),
+        sources: Sources::NoEnvironment,
+        doc: "A variable for the environment of the workers: NAME=VALUE.\n\n\
+              Repeatable. In the file a list of such texts, or a table [env]. Settings are not \
+              read from these variables.",
+        ..HERE
+    },
+    Setting {
+        name: "pidfile",
+        short: Some('p'),
+        aliases: &["pid"],
+        kind: Kind::Path(|config, path| config.pidfile = path),
+        reload: false,
+        doc: "A file for the master's process id.\n\n\
+              It is locked while the server runs, so that a second one with the same file is \
+              refused.",
+        ..HERE
+    },
+    Setting {
+        name: "user",
+        short: Some('u'),
+        kind: Kind::User(|config, user| config.user = user),
+        default_doc: "the master's user",
+        doc: "Run the workers as this user: a name or number.\n\n\
+              The master stays what it is, usually root. Without group the workers take the user's \
+              primary group too.",
+        ..HERE
+    },
+    Setting {
+        name: "group",
+        short: Some('g'),
+        kind: Kind::Group(|config, group| config.group = group),
+        default_doc: "the primary group of user, or the master's group",
+        doc: "Run the workers as this group: a name or number.",
+        ..HERE
+    },
+    Setting {
+        name: "initgroups",
+        kind: Kind::Switch(|config, yes| config.initgroups = yes),
+        default: "false",
+        doc: "Give the workers the supplementary groups of user.",
+        ..HERE
+    },
+    Setting {
+        name: "umask",
+        short: Some('m'),
+        kind: Kind::Mode(|config, mode| config.umask = mode),
+        default: "0022",
+        doc: "The file mode creation mask, octal.",
+        ..HERE
+    },
+    Setting {
+        name: "proc-name",
+        short: Some('n'),
+        aliases: &["name"],
+        kind: Kind::Text(|config, text| {
+            config.proc_name = Some(text).filter(|text| !text.is_empty());
+        }),
+        default_doc: "the program's name",
+        doc: "The name of the processes in ps and top.",
+        ..HERE
+    },
+];
+
+const HERE: Setting = Setting {
+    section: Section::Process,
+    ..COMMON
+};

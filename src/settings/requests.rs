@@ -1,0 +1,178 @@
+//! What a request may bring and how long every wait on a connection lasts.
+
+use super::{COMMON, Kind, Section, Setting};
+
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "keep-alive",
+        gunicorn: Some("keepalive"),
+        kind: Kind::Time {
+            zero: true,
+            set: |config, time| config.conf.deadlines.keep_alive = time,
+        },
+        default: "65",
+        doc: "How long a connection may wait for its next request.\n\n\
+              0 closes after each response. The default is above the 60 seconds for which load \
+              balancers commonly keep idle connections: the side that closes first must not be the \
+              server, or the balancer sends a request into a closing connection and answers 502. \
+              Gunicorn's default of 2 seconds invites that.",
+        ..HERE
+    },
+    Setting {
+        name: "limit-request-line",
+        kind: Kind::Size {
+            least: 0,
+            set: |config, bytes| config.conf.limits.request_line = size(bytes),
+        },
+        default: "4094",
+        doc: "Bytes of the request line; beyond it 414. 0: only limit-request-head.",
+        ..HERE
+    },
+    Setting {
+        name: "limit-request-fields",
+        kind: Kind::Number {
+            least: 1,
+            most: 32768,
+            set: |config, number| config.conf.limits.fields = size(number),
+        },
+        default: "100",
+        doc: "How many header fields a request may have; beyond it 431.",
+        ..HERE
+    },
+    Setting {
+        name: "limit-request-field-size",
+        aliases: &["limit-request-field_size"],
+        kind: Kind::Size {
+            least: 1,
+            set: |config, bytes| config.conf.limits.field_size = size(bytes),
+        },
+        default: "8190",
+        doc: "Bytes of one header field; beyond it 431.",
+        ..HERE
+    },
+    Setting {
+        name: "limit-request-head",
+        kind: Kind::Size {
+            least: 64,
+            set: |config, bytes| config.conf.limits.head = size(bytes),
+        },
+        default: "64KiB",
+        doc: "Bytes of the request line and all header fields; beyond it 431.",
+        ..HERE
+    },
+    Setting {
+        name: "limit-request-body",
+        kind: Kind::Size {
+            least: 0,
+            set: |config, bytes| config.conf.limits.body = bytes,
+        },
+        default: "1GiB",
+        doc: "Bytes of a request body; beyond it 413. 0: no limit.",
+        ..HERE
+    },
+    Setting {
+        name: "body-buffer",
+        kind: Kind::Size {
+            least: 0,
+            set: |config, bytes| config.conf.body_buffer = size(bytes),
+        },
+        default: "64KiB",
+        doc: "A request body up to this size stays in memory.\n\n\
+              A larger one goes to a file in tmp-dir that has no name.",
+        ..HERE
+    },
+    Setting {
+        name: "head-timeout",
+        kind: Kind::Time {
+            zero: false,
+            set: |config, time| config.conf.deadlines.head = time,
+        },
+        default: "30",
+        doc: "How long a request head may take to arrive; beyond it 408.",
+        ..HERE
+    },
+    Setting {
+        name: "body-timeout",
+        kind: Kind::Time {
+            zero: true,
+            set: |config, time| config.conf.deadlines.body = time,
+        },
+        default: "30",
+        doc: "How long a body may be slower than body-min-rate.\n\n\
+              A grace at the start of the body, after which its average rate counts; beyond it 408.",
+        ..HERE
+    },
+    Setting {
+        name: "body-min-rate",
+        kind: Kind::Size {
+            least: 0,
+            set: |config, bytes| config.conf.deadlines.body_min_rate = bytes,
+        },
+        default: "500",
+        doc: "Bytes per second that a body must bring at least.\n\n\
+              It counts after body-timeout. 0 asks for no rate, so that a client may take for ever.",
+        ..HERE
+    },
+    Setting {
+        name: "write-timeout",
+        kind: Kind::Time {
+            zero: false,
+            set: |config, time| config.conf.deadlines.write = time,
+        },
+        default: "60",
+        doc: "How long a client may take no byte of its response.",
+        ..HERE
+    },
+    Setting {
+        name: "linger-timeout",
+        kind: Kind::Time {
+            zero: true,
+            set: |config, time| config.conf.deadlines.linger = time,
+        },
+        default: "5",
+        doc: "How long a closing connection reads on.\n\n\
+              Without it a client that still sends may lose the response to a reset.",
+        ..HERE
+    },
+    Setting {
+        name: "server-header",
+        kind: Kind::Text(|config, text| {
+            config.conf.server = Some(text).filter(|text| !text.is_empty());
+        }),
+        default: "ferricorn",
+        doc: "The value of the Server field; empty sends none.",
+        ..HERE
+    },
+    Setting {
+        name: "sendfile",
+        off: Some("no-sendfile"),
+        kind: Kind::Switch(|config, yes| config.conf.sendfile = yes),
+        default: "true",
+        doc: "Send files with sendfile(2).\n\n\
+              To be turned off where the files lie on a file system that does not support it.",
+        ..HERE
+    },
+    Setting {
+        name: "tmp-dir",
+        gunicorn: Some("worker_tmp_dir"),
+        kind: Kind::Directory(|config, path| {
+            if let Some(path) = path {
+                config.conf.tmp_dir = path;
+            }
+        }),
+        default: "/tmp",
+        variable: Some("TMPDIR"),
+        doc: "Directory for request bodies larger than body-buffer.",
+        ..HERE
+    },
+];
+
+const HERE: Setting = Setting {
+    section: Section::Requests,
+    ..COMMON
+};
+
+/// A checked size of something in memory. Every size that the kind allows fits.
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

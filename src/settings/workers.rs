@@ -1,0 +1,159 @@
+//! The processes that serve: how many, of which class, for how long, and how they are replaced.
+
+use super::{COMMON, Kind, Section, Setting};
+
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "workers",
+        short: Some('w'),
+        kind: Kind::Workers(|config, number| {
+            config.workers = number.unwrap_or(1);
+            config.conf.workers = config.workers;
+        }),
+        default: "auto",
+        variable: Some("WEB_CONCURRENCY"),
+        doc: "How many worker processes serve.\n\n\
+              auto is one for each processor that the server may use: CPU affinity and the CPU \
+              quotas of cgroups v1 and v2 count, part of a processor as a whole one. When nothing \
+              else says so, WEB_CONCURRENCY gives the default. SIGTTIN and SIGTTOU change the \
+              number of a running server by one.",
+        ..HERE
+    },
+    Setting {
+        name: "worker-class",
+        short: Some('k'),
+        kind: Kind::Class(|config, class| config.conf.worker_class = class),
+        default: "sync",
+        doc: "The class of the workers.\n\n\
+              sync is one event loop per worker that runs handlers one at a time; no client can \
+              hold it up. A program may register classes of its own.",
+        ..HERE
+    },
+    Setting {
+        name: "worker-connections",
+        kind: Kind::Number {
+            least: 1,
+            most: 1 << 20,
+            set: |config, number| config.conf.worker_connections = size(number),
+        },
+        default: "1000",
+        doc: "How many connections a worker may hold.\n\n\
+              At the bound the longest idle one is closed; only when none is idle does the worker \
+              stop accepting.",
+        ..HERE
+    },
+    Setting {
+        name: "max-requests",
+        kind: Kind::Number {
+            least: 0,
+            most: u32::MAX as u64,
+            set: |config, number| config.conf.max_requests = number,
+        },
+        default: "0",
+        doc: "Replace a worker after so many requests; 0 never.\n\n\
+              The new worker is ready before the old one retires.",
+        ..HERE
+    },
+    Setting {
+        name: "max-requests-jitter",
+        kind: Kind::Number {
+            least: 0,
+            most: u32::MAX as u64,
+            set: |config, number| config.conf.max_requests_jitter = number,
+        },
+        default: "0",
+        doc: "Add up to so many requests to max-requests, drawn per worker.\n\n\
+              So the workers do not all retire at once.",
+        ..HERE
+    },
+    Setting {
+        name: "timeout",
+        short: Some('t'),
+        kind: Kind::Time {
+            zero: true,
+            set: |config, time| config.conf.deadlines.request = time,
+        },
+        default: "30",
+        doc: "How long a handler may take for one request; 0: no limit.\n\n\
+              It counts the handler's time, not the client's. A worker that exceeds it is \
+              diagnosed in the log (which request, how long), killed and replaced.",
+        ..HERE
+    },
+    Setting {
+        name: "boot-timeout",
+        kind: Kind::Time {
+            zero: false,
+            set: |config, time| config.boot_timeout = time,
+        },
+        default: "60",
+        doc: "How long a worker may take until it is ready.\n\n\
+              This includes loading the application.",
+        ..HERE
+    },
+    Setting {
+        name: "heartbeat-timeout",
+        kind: Kind::Time {
+            zero: false,
+            set: |config, time| config.heartbeat_timeout = time,
+        },
+        default: "30",
+        doc: "How long a worker's loop may be silent outside a handler.\n\n\
+              Beyond it the worker is taken for hung, killed and replaced.",
+        ..HERE
+    },
+    Setting {
+        name: "graceful-timeout",
+        kind: Kind::Time {
+            zero: true,
+            set: |config, time| {
+                config.graceful_timeout = time;
+                config.conf.deadlines.graceful = time;
+            },
+        },
+        default: "30",
+        doc: "How long requests in flight may take on a graceful stop.\n\n\
+              It holds for a stop of the server, for a reload and for the replacement of a single \
+              worker. What is not finished then is cut, with a line in the log for each request.",
+        ..HERE
+    },
+    Setting {
+        name: "stream-threads",
+        kind: Kind::Number {
+            least: 1,
+            most: 1 << 16,
+            set: |config, number| config.conf.stream_threads = size(number),
+        },
+        default: "64",
+        doc: "Threads per worker for streams and upgrades.\n\n\
+              Streamed bodies, upgraded connections and blocking readers run on them, never on the \
+              loop. A request that finds none free is answered 503.",
+        ..HERE
+    },
+    Setting {
+        name: "max-surge",
+        kind: Kind::Share(|config, share| config.max_surge = share),
+        default: "25%",
+        doc: "How many extra workers may run during a reload.\n\n\
+              A number, or a percentage of workers, rounded up. When this and max-unavailable both \
+              come to 0, one extra worker is allowed, since a reload could not begin otherwise.",
+        ..HERE
+    },
+    Setting {
+        name: "max-unavailable",
+        kind: Kind::Share(|config, share| config.max_unavailable = share),
+        default: "0",
+        doc: "How many workers may be missing during a reload.\n\n\
+              A number, or a percentage of workers, rounded down.",
+        ..HERE
+    },
+];
+
+const HERE: Setting = Setting {
+    section: Section::Workers,
+    ..COMMON
+};
+
+/// A checked number of things in memory; the bounds of the entry are far below the type's.
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
