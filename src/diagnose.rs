@@ -1,0 +1,202 @@
+//! What is known of a worker that hangs or has died, in words.
+//!
+//! Nothing that comes from the scoreboard is believed: text is escaped and bounded, times are
+//! clamped, and the pid is the one that fork gave. It reads /proc and never decides anything.
+
+mod memory;
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use ferricorn_base::board::{RequestView, SeatView};
+use ferricorn_base::lifeline::Retirement;
+
+use crate::exit::signal_name;
+use crate::state::{Ending, Fate, Moment, Overdue, Signal, Stop};
+
+pub use memory::Oom;
+
+/// Bytes of a request line that are logged.
+const LINE: usize = 200;
+/// Requests that are listed in full.
+const LISTED: usize = 8;
+
+/// Which deadline a worker that serves is past, if any. A zero limit is none.
+pub fn overdue(
+    view: &SeatView,
+    timeout: Duration,
+    heartbeat: Duration,
+    now: Moment,
+) -> Option<Overdue> {
+    let in_handler: Vec<&RequestView> = view
+        .in_flight
+        .iter()
+        .filter(|request| !request.streaming)
+        .collect();
+    let is_late = |request: &&&RequestView| age(request.started_us, now) > timeout;
+    if !timeout.is_zero() && in_handler.iter().any(|request| is_late(&request)) {
+        return Some(Overdue::Request);
+    }
+    // While a handler runs inline, the loop cannot turn.
+    let silent =
+        in_handler.is_empty() && view.heartbeat_us > 0 && age(view.heartbeat_us, now) > heartbeat;
+    (silent && !heartbeat.is_zero()).then_some(Overdue::Heartbeat)
+}
+
+/// How long ago, never negative: a worker may write any number.
+fn age(since_us: u64, now: Moment) -> Duration {
+    now.saturating_sub(Duration::from_micros(since_us))
+}
+
+/// "GET /slow from 127.0.0.1:4711 for 31.2 s", one for each request in flight; empty when there
+/// is none.
+pub fn requests(view: &SeatView, now: Moment) -> Vec<String> {
+    let mut words: Vec<String> = view
+        .in_flight
+        .iter()
+        .take(LISTED)
+        .map(|request| {
+            let seconds = age(request.started_us, now).as_secs_f64();
+            let stream = if request.streaming {
+                " (streaming)"
+            } else {
+                ""
+            };
+            format!(
+                "{} from {} for {seconds:.1} s{stream}",
+                line(&request.line),
+                request.peer
+            )
+        })
+        .collect();
+    if let Some(more) = view
+        .in_flight
+        .len()
+        .checked_sub(LISTED)
+        .filter(|more| *more > 0)
+    {
+        words.push(format!("{more} more"));
+    }
+    words
+}
+
+/// " while serving A; B", or nothing.
+pub fn serving(view: &SeatView, now: Moment) -> String {
+    let requests = requests(view, now);
+    if requests.is_empty() {
+        String::new()
+    } else {
+        format!(" while serving {}", requests.join("; "))
+    }
+}
+
+/// A stranger's bytes as printable ASCII, bounded.
+fn line(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes.iter().take(LINE) {
+        match byte {
+            b'\\' => text.push_str("\\\\"),
+            b' '..=b'~' => text.push(char::from(*byte)),
+            _ => {
+                let _ = write!(text, "\\x{byte:02x}");
+            }
+        }
+    }
+    if bytes.len() > LINE {
+        text.push_str("...");
+    }
+    text
+}
+
+/// Where the kernel sees a process: its state, what it waits in, which system call it is in; as far
+/// as this process may read it.
+pub fn whereabouts(pid: i32) -> String {
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
+    let status = read("status").unwrap_or_default();
+    let state = status
+        .lines()
+        .find_map(|line| line.strip_prefix("State:"))
+        .map(str::trim);
+    let wchan = read("wchan").filter(|wchan| !wchan.is_empty() && wchan != "0");
+    let syscall = read("syscall").and_then(|text| Some(text.split(' ').next()?.trim().to_owned()));
+    let mut words = vec![format!("state {}", state.unwrap_or("unknown"))];
+    words.extend(wchan.map(|wchan| format!("waiting in {wchan}")));
+    words.extend(syscall.map(|number| match number.as_str() {
+        "running" => "running user code".to_owned(),
+        "-1" => "in no system call".to_owned(),
+        number => format!("system call {number}"),
+    }));
+    words.join(", ")
+}
+
+/// Why the master is about to end a worker: the sentence before the kill.
+pub fn accusation(fate: Fate) -> &'static str {
+    match fate {
+        Fate::RequestTimeout => "has a request past timeout",
+        Fate::Silent => "is silent past heartbeat-timeout",
+        Fate::BootTimeout => "was not ready within boot-timeout",
+        Fate::GracefulTimeout => "did not finish within graceful-timeout",
+        Fate::Stubborn => "did not leave when told to",
+        Fate::Recycled(_)
+        | Fate::Replaced
+        | Fate::Surplus
+        | Fate::Stopped(_)
+        | Fate::CouldNotBoot(_) => "has to go",
+    }
+}
+
+/// What the master did to a worker, as a reason for its death.
+pub fn reason(fate: Fate) -> String {
+    match fate {
+        Fate::Recycled(Retirement::MaxRequests) => "replaced after max-requests".to_owned(),
+        Fate::Recycled(Retirement::Panic) => "replaced after a panic".to_owned(),
+        Fate::Recycled(Retirement::Asked) => "replaced after SIGTERM".to_owned(),
+        Fate::Replaced => "replaced by a reload".to_owned(),
+        Fate::Surplus => "fewer workers are wanted".to_owned(),
+        Fate::Stopped(Stop::Graceful) => "the server stops".to_owned(),
+        Fate::Stopped(Stop::Quick) => "the server stops at once".to_owned(),
+        Fate::CouldNotBoot(_) => "it could not boot".to_owned(),
+        fate => format!("it {}", accusation(fate)),
+    }
+}
+
+/// What became of a worker, without who: "exited with code 1", "was killed by SIGKILL, not by us".
+/// The second value tells whether it is as it should be.
+pub fn obituary(
+    ending: Ending,
+    fate: Option<Fate>,
+    sent: Option<Signal>,
+    oom: Option<&str>,
+) -> (String, bool) {
+    let by_us = match (ending, sent) {
+        (Ending::Signal(libc::SIGKILL), Some(Signal::Kill)) => true,
+        (Ending::Signal(libc::SIGABRT), Some(Signal::Abort | Signal::Kill)) => true,
+        (Ending::Signal(libc::SIGTERM), Some(_)) => true,
+        _ => false,
+    };
+    match (ending, fate) {
+        (Ending::Code(0), Some(fate)) => (format!("exited ({})", reason(fate)), true),
+        (Ending::Code(0), None) => ("exited with code 0 without being told to".to_owned(), false),
+        (Ending::Code(code), Some(fate)) => {
+            let boot = matches!(fate, Fate::CouldNotBoot(_));
+            (format!("exited with code {code} ({})", reason(fate)), boot)
+        }
+        (Ending::Code(code), None) => (format!("exited with code {code}"), false),
+        (Ending::Signal(number), Some(fate)) if by_us => (
+            format!(
+                "was killed by {} from us: {}",
+                signal_name(number),
+                reason(fate)
+            ),
+            false,
+        ),
+        (Ending::Signal(libc::SIGKILL), _) => match oom {
+            Some(evidence) => (format!("was killed by the OOM killer ({evidence})"), false),
+            None => ("was killed by SIGKILL from outside".to_owned(), false),
+        },
+        (Ending::Signal(number), _) => (format!("was killed by {}", signal_name(number)), false),
+    }
+}
+
+#[cfg(test)]
+mod tests;

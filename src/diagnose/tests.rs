@@ -1,0 +1,156 @@
+//! What is said of a worker, in tables.
+
+use ferricorn_base::Peer;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn request(line: &[u8], started: Duration, streaming: bool) -> RequestView {
+    RequestView {
+        line: line.to_vec(),
+        peer: Peer::Tcp("127.0.0.1:4711".parse().unwrap()),
+        started_us: started.as_micros() as u64,
+        ended_us: 0,
+        status: 0,
+        streaming,
+    }
+}
+
+fn view(heartbeat: Duration, in_flight: Vec<RequestView>) -> SeatView {
+    SeatView {
+        heartbeat_us: heartbeat.as_micros() as u64,
+        in_flight,
+        ..SeatView::default()
+    }
+}
+
+#[test]
+fn a_request_is_late_after_timeout_and_a_stream_never() {
+    let now = 100 * SECOND;
+    let late = |started: u32, streaming, timeout: u32| {
+        let view = view(now, vec![request(b"GET /", started * SECOND, streaming)]);
+        overdue(&view, timeout * SECOND, 30 * SECOND, now)
+    };
+    assert_eq!(late(69, false, 30), Some(Overdue::Request));
+    assert_eq!(late(71, false, 30), None);
+    assert_eq!(late(1, true, 30), None);
+    assert_eq!(late(1, false, 0), None);
+    assert_eq!(
+        late(200, false, 30),
+        None,
+        "a start in the future is no age"
+    );
+}
+
+#[test]
+fn a_silent_loop_is_overdue_unless_a_handler_runs_or_it_never_turned() {
+    let now = 100 * SECOND;
+    let silent = |view: SeatView| overdue(&view, 200 * SECOND, 30 * SECOND, now);
+    assert_eq!(silent(view(69 * SECOND, vec![])), Some(Overdue::Heartbeat));
+    assert_eq!(silent(view(71 * SECOND, vec![])), None);
+    assert_eq!(silent(view(Duration::ZERO, vec![])), None);
+    let busy = vec![request(b"GET /", 60 * SECOND, false)];
+    assert_eq!(silent(view(60 * SECOND, busy)), None);
+    let streams = vec![request(b"GET /", 60 * SECOND, true)];
+    assert_eq!(silent(view(60 * SECOND, streams)), Some(Overdue::Heartbeat));
+}
+
+#[test]
+fn requests_are_named_escaped_and_bounded() {
+    let now = 100 * SECOND;
+    let nasty = request(b"GET /\n[2026] \x1b[31m \\ \xff", 90 * SECOND, false);
+    let words = requests(&view(now, vec![nasty]), now);
+    assert_eq!(
+        words,
+        ["GET /\\x0a[2026] \\x1b[31m \\\\ \\xff from 127.0.0.1:4711 for 10.0 s"]
+    );
+    let many = (0..50)
+        .map(|_| request(&[b'x'; 5000], now, false))
+        .collect();
+    let words = requests(&view(now, many), now);
+    assert_eq!(words.len(), LISTED + 1);
+    assert_eq!(words[LISTED], "42 more");
+    assert!(words[0].len() < LINE + 100);
+    assert_eq!(serving(&view(now, vec![]), now), "");
+}
+
+#[test]
+fn an_obituary_tells_who_did_it() {
+    let killed = Ending::Signal(libc::SIGKILL);
+    for (ending, fate, sent, oom, words, well) in [
+        (
+            Ending::Code(0),
+            Some(Fate::Surplus),
+            None,
+            None,
+            "exited (fewer workers are wanted)",
+            true,
+        ),
+        (
+            Ending::Code(0),
+            None,
+            None,
+            None,
+            "exited with code 0 without being told to",
+            false,
+        ),
+        (
+            Ending::Code(1),
+            None,
+            None,
+            None,
+            "exited with code 1",
+            false,
+        ),
+        (
+            killed,
+            None,
+            None,
+            None,
+            "was killed by SIGKILL from outside",
+            false,
+        ),
+        (
+            killed,
+            None,
+            None,
+            Some("evidence"),
+            "was killed by the OOM killer (evidence)",
+            false,
+        ),
+        (
+            killed,
+            Some(Fate::RequestTimeout),
+            Some(Signal::Kill),
+            Some("not ours"),
+            "was killed by SIGKILL from us: it has a request past timeout",
+            false,
+        ),
+        (
+            Ending::Signal(libc::SIGSEGV),
+            None,
+            None,
+            None,
+            "was killed by SIGSEGV",
+            false,
+        ),
+        (
+            Ending::Signal(libc::SIGRTMIN() + 3),
+            Some(Fate::Replaced),
+            None,
+            None,
+            "was killed by SIGRTMIN+3",
+            false,
+        ),
+    ] {
+        assert_eq!(obituary(ending, fate, sent, oom), (words.to_owned(), well));
+    }
+}
+
+#[test]
+fn whereabouts_of_this_process_and_of_nobody() {
+    let pid = std::process::id() as i32;
+    assert!(whereabouts(pid).starts_with("state "));
+    assert_eq!(whereabouts(-1), "state unknown");
+}

@@ -1,0 +1,249 @@
+//! The listeners: bound once, kept as long as a generation has them, never read from.
+//!
+//! A listener belongs to the generations that list it (an `Rc`). A reload takes over what is
+//! unchanged, binds what is new before anything stops, and what nobody lists any more is closed
+//! when its last generation has gone. In the master only; a forked child's copy removes no file.
+
+mod inherited;
+mod unix;
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use ferricorn_base::conf::{ListenerConf, LocalAddr};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::config::{Address, Bind};
+
+pub use inherited::Inherited;
+use unix::SocketFile;
+
+/// One listening socket.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    bind: Bind,
+    local: LocalAddr,
+    // Removes the file of a unix socket when the last generation lets go of it.
+    file: Option<SocketFile>,
+}
+
+/// Why a listener could not be made: what to say, and whether to try again makes sense.
+#[derive(Debug)]
+pub struct BindError {
+    text: String,
+    /// Another process listens there.
+    pub in_use: bool,
+}
+
+impl Listener {
+    /// Makes a listener; what was inherited is used where it fits.
+    ///
+    /// # Errors
+    /// What the system answers, with the address.
+    pub fn bind(bind: &Bind, inherited: &Inherited) -> Result<Listener, BindError> {
+        let listener = match &bind.address {
+            Address::Fd(number) => inherited
+                .take(*number)
+                .and_then(|fd| Listener::adopt(fd, bind)),
+            address => match inherited.find(address) {
+                Some(fd) => Listener::adopt(fd, bind),
+                None => Listener::make(bind),
+            },
+        };
+        listener.map_err(|error| BindError {
+            text: format!("cannot bind {}: {}", bind.text, describe(&error)),
+            in_use: error.kind() == io::ErrorKind::AddrInUse,
+        })
+    }
+
+    /// Makes a listener of a descriptor that is bound already.
+    ///
+    /// # Errors
+    /// A descriptor that is no stream socket, or what the system answers.
+    pub fn adopt(fd: OwnedFd, bind: &Bind) -> io::Result<Listener> {
+        let socket = Socket::from(fd);
+        if socket.r#type()? != Type::STREAM {
+            return Err(io::Error::other("it is not a stream socket"));
+        }
+        socket.set_cloexec(true)?;
+        socket.set_nonblocking(true)?;
+        if !socket.is_listener()? {
+            socket.listen(backlog(bind))?;
+        }
+        let local = local(&socket)?;
+        if matches!(local, LocalAddr::Tcp(_)) {
+            socket.set_tcp_nodelay(true)?;
+        }
+        Ok(Listener {
+            socket,
+            bind: bind.clone(),
+            local,
+            file: None,
+        })
+    }
+
+    fn make(bind: &Bind) -> io::Result<Listener> {
+        let (domain, address) = match &bind.address {
+            Address::Tcp(address) => (Domain::for_address(*address), SockAddr::from(*address)),
+            Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
+            Address::Abstract(name) => (Domain::UNIX, SockAddr::unix(format!("\0{name}"))?),
+            Address::Fd(_) => return Err(io::Error::other("it was not inherited")),
+        };
+        // Close-on-exec; non-blocking, because a connection that goes away between poll and accept
+        // would otherwise stop a worker.
+        let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
+        let mut file = None;
+        match &bind.address {
+            Address::Tcp(address) => {
+                socket.set_reuse_address(true)?;
+                if address.is_ipv6() {
+                    socket.set_only_v6(true)?;
+                }
+                // Accepted connections inherit it.
+                socket.set_tcp_nodelay(true)?;
+                socket.bind(&address_of(*address))?;
+            }
+            Address::Unix(path) => file = Some(SocketFile::bind(&socket, &address, path, bind)?),
+            _ => socket.bind(&address)?,
+        }
+        socket.listen(backlog(bind))?;
+        let local = local(&socket)?;
+        Ok(Listener {
+            socket,
+            bind: bind.clone(),
+            local,
+            file,
+        })
+    }
+
+    /// Whether this listener is what `bind` asks for.
+    pub fn is(&self, bind: &Bind) -> bool {
+        self.bind.address == bind.address
+    }
+
+    /// Takes over what may change without a new socket: backlog, mode and owner.
+    ///
+    /// # Errors
+    /// What the system answers.
+    pub fn adjust(&self, bind: &Bind) -> io::Result<()> {
+        if self.bind.backlog != bind.backlog {
+            self.socket.listen(backlog(bind))?;
+        }
+        match &self.file {
+            Some(file) => file.adjust(bind),
+            None => Ok(()),
+        }
+    }
+
+    /// What a worker is told of it.
+    pub fn conf(&self) -> ListenerConf {
+        ListenerConf {
+            bind: self.bind.text.clone(),
+            local: self.local.clone(),
+        }
+    }
+
+    /// A second descriptor of it, for a worker.
+    ///
+    /// # Errors
+    /// What dup(2) answers.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        self.socket.as_fd().try_clone_to_owned()
+    }
+
+    /// Its address as a user would type it.
+    pub fn url(&self) -> String {
+        match &self.local {
+            LocalAddr::Tcp(address) => format!("http://{address}"),
+            LocalAddr::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
+
+    /// The length of the accept queue that was asked for.
+    pub fn backlog(&self) -> u32 {
+        self.bind.backlog
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+/// Makes the listeners of a new generation: those of `old` that are unchanged, and new ones. When
+/// one fails, those already made are closed again and nothing has changed.
+///
+/// # Errors
+/// The first that could not be made.
+pub fn listeners(
+    binds: &[Bind],
+    old: &[Rc<Listener>],
+    inherited: &Inherited,
+) -> Result<Vec<Rc<Listener>>, BindError> {
+    let one = |bind: &Bind| match old.iter().find(|listener| listener.is(bind)) {
+        Some(listener) => Ok(Rc::clone(listener)),
+        None => Listener::bind(bind, inherited).map(Rc::new),
+    };
+    binds.iter().map(one).collect()
+}
+
+/// The kernel's bound on accept queues, `net.core.somaxconn`.
+pub fn somaxconn() -> Option<u32> {
+    std::fs::read_to_string("/proc/sys/net/core/somaxconn")
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}
+
+fn backlog(bind: &Bind) -> i32 {
+    i32::try_from(bind.backlog).unwrap_or(i32::MAX)
+}
+
+fn address_of(address: std::net::SocketAddr) -> SockAddr {
+    SockAddr::from(address)
+}
+
+fn local(socket: &Socket) -> io::Result<LocalAddr> {
+    let address = socket.local_addr()?;
+    if let Some(address) = address.as_socket() {
+        return Ok(LocalAddr::Tcp(address));
+    }
+    if let Some(name) = address.as_abstract_namespace() {
+        let name = String::from_utf8_lossy(name);
+        return Ok(LocalAddr::Unix(PathBuf::from(format!("@{name}"))));
+    }
+    Ok(LocalAddr::Unix(
+        address.as_pathname().map(PathBuf::from).unwrap_or_default(),
+    ))
+}
+
+/// The system's words without its number.
+fn describe(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "address in use".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "no such address on this machine".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::NotFound => "no such directory".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+impl std::fmt::Display for BindError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Listeners against the real system, on the loopback and in a temporary directory.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use super::*;
+use crate::config::Origin;
+
+fn bind_to(address: Address) -> Bind {
+    Bind {
+        text: "test".to_owned(),
+        address,
+        backlog: 16,
+        socket_mode: 0o660,
+        socket_owner: None,
+        socket_group: None,
+        origin: Origin::Default,
+    }
+}
+
+fn tcp(text: &str) -> Bind {
+    bind_to(Address::Tcp(text.parse().unwrap()))
+}
+
+fn listen(bind: &Bind) -> Result<Listener, BindError> {
+    Listener::bind(bind, &Inherited::default())
+}
+
+fn place(name: &str) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("ferricorn-sockets-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    dir.join(name)
+}
+
+fn unix(path: &Path) -> Bind {
+    bind_to(Address::Unix(path.to_owned()))
+}
+
+#[test]
+fn a_tcp_listener_tells_its_real_port_and_refuses_a_second() {
+    let first = listen(&tcp("127.0.0.1:0")).unwrap();
+    let LocalAddr::Tcp(address) = first.conf().local else {
+        panic!()
+    };
+    assert_ne!(address.port(), 0);
+    let error = listen(&tcp(&address.to_string())).unwrap_err();
+    assert!(error.in_use);
+    assert_eq!(error.to_string(), "cannot bind test: address in use");
+}
+
+#[test]
+fn ipv4_and_ipv6_do_not_get_in_each_others_way() {
+    let Ok(first) = listen(&tcp("[::]:0")) else {
+        return;
+    };
+    let LocalAddr::Tcp(address) = first.conf().local else {
+        panic!()
+    };
+    listen(&tcp(&format!("0.0.0.0:{}", address.port()))).unwrap();
+}
+
+#[test]
+fn a_unix_socket_has_its_mode_and_goes_with_its_listener() {
+    let path = place("mode");
+    let listener = listen(&unix(&path)).unwrap();
+    let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode, 0o660);
+    UnixStream::connect(&path).unwrap();
+    let open = Bind {
+        socket_mode: 0o666,
+        ..unix(&path)
+    };
+    listener.adjust(&open).unwrap();
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
+        0o666
+    );
+    drop(listener);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_stale_socket_is_replaced_and_a_live_one_is_not_stolen() {
+    let path = place("stale");
+    let stale = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let error = listen(&unix(&path)).unwrap_err();
+    assert!(error.in_use);
+    drop(stale);
+    let listener = listen(&unix(&path)).unwrap();
+    UnixStream::connect(&path).unwrap();
+    drop(listener);
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_left_alone() {
+    let path = place("precious");
+    fs::write(&path, "data").unwrap();
+    let error = listen(&unix(&path)).unwrap_err().to_string();
+    assert!(
+        error.ends_with("there is a file that is no socket"),
+        "{error}"
+    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), "data");
+}
+
+#[test]
+fn a_socket_file_that_somebody_else_made_since_stays() {
+    let path = place("foreign");
+    let listener = listen(&unix(&path)).unwrap();
+    fs::remove_file(&path).unwrap();
+    // The first listener keeps its inode, so that this one has another.
+    let _other = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    assert!(fs::metadata(&path).unwrap().ino() > 0);
+    drop(listener);
+    assert!(path.exists());
+}
+
+#[test]
+fn an_abstract_socket_has_no_file() {
+    let name = format!("ferricorn-test-{}", std::process::id());
+    let listener = listen(&bind_to(Address::Abstract(name.clone()))).unwrap();
+    assert_eq!(
+        listener.conf().local,
+        LocalAddr::Unix(PathBuf::from(format!("@{name}")))
+    );
+    assert!(
+        listen(&bind_to(Address::Abstract(name)))
+            .unwrap_err()
+            .in_use
+    );
+}
+
+#[test]
+fn a_descriptor_that_was_not_inherited_is_refused() {
+    let error = listen(&bind_to(Address::Fd(77))).unwrap_err().to_string();
+    assert!(error.contains("descriptor 77"), "{error}");
+}
+
+#[test]
+fn unchanged_listeners_are_taken_over_and_a_failure_changes_nothing() {
+    let taken = listen(&tcp("127.0.0.1:0")).unwrap();
+    let LocalAddr::Tcp(busy) = taken.conf().local else {
+        panic!()
+    };
+    let kept = bind_to(Address::Abstract(format!(
+        "ferricorn-kept-{}",
+        std::process::id()
+    )));
+    let none = Inherited::default();
+    let old = listeners(std::slice::from_ref(&kept), &[], &none).unwrap();
+    let new = listeners(&[kept.clone(), tcp("127.0.0.1:0")], &old, &none).unwrap();
+    assert!(Rc::ptr_eq(&old[0], &new[0]));
+    drop(new);
+    assert!(listeners(&[kept, tcp(&busy.to_string())], &old, &none).is_err());
+    assert_eq!(Rc::strong_count(&old[0]), 1);
+}

@@ -1,0 +1,93 @@
+//! The file of a unix socket: never open to more than it should be, never stolen from somebody who
+//! listens, never removed when it is not ours any more.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{Mode, umask};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::config::Bind;
+
+/// A socket file that this process made.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+    owner: u32,
+}
+
+impl SocketFile {
+    /// Binds `socket` to `path`. A stale file is replaced.
+    ///
+    /// # Errors
+    /// `AddrInUse` when somebody listens there; `AlreadyExists` when it is no socket.
+    pub fn bind(
+        socket: &Socket,
+        address: &SockAddr,
+        path: &Path,
+        bind: &Bind,
+    ) -> io::Result<SocketFile> {
+        remove_stale(address, path)?;
+        // Nobody may connect before mode and owner are what they should be.
+        let before = umask(Mode::from_bits_truncate(0o777));
+        let bound = socket.bind(address);
+        umask(before);
+        bound?;
+        let there = fs::symlink_metadata(path)?;
+        let identity = (there.dev(), there.ino());
+        let file = SocketFile {
+            path: path.to_owned(),
+            identity,
+            owner: std::process::id(),
+        };
+        file.adjust(bind)?;
+        Ok(file)
+    }
+
+    /// Gives the file the mode and the owner that `bind` asks for.
+    ///
+    /// # Errors
+    /// What chown(2) or chmod(2) answer.
+    pub fn adjust(&self, bind: &Bind) -> io::Result<()> {
+        let uid = bind.socket_owner.as_ref().map(|user| user.uid);
+        let gid = bind.socket_group.as_ref().map(|group| group.gid);
+        if uid.is_some() || gid.is_some() {
+            std::os::unix::fs::lchown(&self.path, uid, gid)?;
+        }
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(bind.socket_mode))
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = std::process::id() == self.owner
+            && fs::symlink_metadata(&self.path)
+                .is_ok_and(|there| (there.dev(), there.ino()) == self.identity);
+        if ours {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Removes a socket that nobody listens on; connect(2) is the only way to know.
+fn remove_stale(address: &SockAddr, path: &Path) -> io::Result<()> {
+    let there = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        there => there?,
+    };
+    if !there.file_type().is_socket() {
+        let text = "there is a file that is no socket";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+    }
+    // Non-blocking: a full accept queue answers EAGAIN, and that one is alive.
+    let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    match probe.connect(address) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+        _ => Err(io::ErrorKind::AddrInUse.into()),
+    }
+}
