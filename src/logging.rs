@@ -94,6 +94,7 @@ fn file(path: &Path) -> io::Result<OwnedFd> {
 }
 
 #[cfg(test)]
+#[allow(clippy::field_reassign_with_default, reason = "it has private fields")]
 mod tests {
     use super::*;
 
@@ -102,10 +103,8 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("ferricorn-logs-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let (path, rotated) = (dir.join("error.log"), dir.join("error.log.1"));
-        let config = Config {
-            error_log: Destination::File(path.clone()),
-            ..Config::default()
-        };
+        let mut config = Config::default();
+        config.error_log = Destination::File(path.clone());
         let files = LogFiles::open(&config).unwrap();
         std::fs::rename(&path, &rotated).unwrap();
         let files = files.reopen().unwrap();
@@ -117,10 +116,8 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_opened_is_named() {
-        let config = Config {
-            error_log: Destination::File("/nonexistent/error.log".into()),
-            ..Config::default()
-        };
+        let mut config = Config::default();
+        config.error_log = Destination::File("/nonexistent/error.log".into());
         let error = LogFiles::open(&config).unwrap_err().to_string();
         assert!(error.contains("/nonexistent/error.log"), "{error}");
     }
