@@ -2,6 +2,7 @@
 //!
 //! Reading the text is pure; only a host name needs the system to become an address. Nothing is
 //! bound here.
+#![forbid(unsafe_code)]
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

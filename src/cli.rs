@@ -3,6 +3,7 @@
 //! clap reads it and writes `--help`; the values stay raw, to be checked with those of the other
 //! sources. So a line that cannot be read at all is a usage error (exit code 2), and a wrong value
 //! is a configuration error (1) wherever it was given.
+#![forbid(unsafe_code)]
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

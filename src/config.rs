@@ -5,6 +5,7 @@
 //! become the typed [`Config`]; only this second phase looks at the system (users, processors,
 //! host names). Nothing is bound, opened for writing or changed here, so that the same call can be
 //! made again on SIGHUP and its outcome thrown away.
+#![forbid(unsafe_code)]
 
 mod apps;
 mod check;

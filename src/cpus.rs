@@ -4,6 +4,7 @@
 //! control groups allow, from the process's own group up to the root of the mount (cgroups(7);
 //! version 2: `cpu.max`; version 1: `cpu.cfs_quota_us` over `cpu.cfs_period_us`). Part of a
 //! processor counts as a whole one. Files that are missing or odd set no bound.
+#![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
 

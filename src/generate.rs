@@ -3,6 +3,7 @@
 //! What belongs to a setting comes from its entry; what does not (signals, files, exit status,
 //! examples) is written here. The manual pages and the settings page are kept in the repository,
 //! and a test says when they are out of date.
+#![forbid(unsafe_code)]
 
 mod man;
 mod page;

@@ -5,6 +5,7 @@
 //! this module collects; no name, default or explanation stands anywhere else. An entry also says
 //! where its checked value goes (a function into [`Config`]), so that type and destination cannot
 //! disagree. To add a setting, add an entry to the file of its section.
+#![forbid(unsafe_code)]
 
 mod application;
 mod configuration;
@@ -134,6 +135,10 @@ pub enum Kind {
     Mode(fn(&mut Config, u32)),
     /// Any text; empty means none.
     Text(fn(&mut Config, String)),
+    /// The value of a field of a response; empty means none.
+    Field(fn(&mut Config, String)),
+    /// A format of the access log.
+    Format(fn(&mut Config, String)),
     /// One of a few words.
     Choice(&'static [&'static str], fn(&mut Config, &str)),
     /// A registered worker class.

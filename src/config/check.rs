@@ -8,6 +8,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use ferricorn_base::access::AccessFormat;
+
 use super::print::Shown;
 use super::raw::{Given, Raw, Values};
 use super::{Config, ConfigError, Destination, Group, Known, Origin, User};
@@ -138,12 +140,23 @@ impl Checker<'_> {
                 format!("\"{mode:04o}\"")
             }
             Kind::Text(set) => {
+                let text = raw
+                    .text()
+                    .filter(|text| !text.chars().any(char::is_control));
+                let text = text.ok_or_else(wrong)?;
+                set(config, text.to_owned());
+                quote(text)
+            }
+            Kind::Field(set) => {
+                let printable = |text: &&str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+                let text = raw.text().filter(printable).ok_or_else(wrong)?.trim();
+                set(config, text.to_owned());
+                quote(text)
+            }
+            Kind::Format(set) => {
                 let text = raw.text().ok_or_else(wrong)?;
-                if text.chars().any(char::is_control) {
-                    return Err(format!(
-                        "expected a text without control characters, found {raw}"
-                    ));
-                }
+                AccessFormat::compile(text)
+                    .map_err(|error| format!("byte {}: {}", error.position, error.reason))?;
                 set(config, text.to_owned());
                 quote(text)
             }

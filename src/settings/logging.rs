@@ -1,5 +1,6 @@
 //! What is written where.
 
+use ferricorn_base::access::DEFAULT_FORMAT;
 use log::LevelFilter;
 
 use super::{COMMON, Kind, Section, Setting};
@@ -18,8 +19,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "access-logformat",
         gunicorn: Some("access_log_format"),
-        kind: Kind::Text(|config, text| config.conf.access_format = Some(text)),
-        default: r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s""#,
+        kind: Kind::Format(|config, text| config.conf.access_format = Some(text)),
+        default: DEFAULT_FORMAT,
         doc: "How a line of the access log looks: Gunicorn's atoms, or json.\n\n\
               json writes one object per line.",
         ..HERE

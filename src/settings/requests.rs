@@ -94,23 +94,24 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "body-timeout",
         kind: Kind::Time {
-            zero: true,
+            zero: false,
             set: |config, time| config.conf.deadlines.body = time,
         },
         default: "30",
-        doc: "How long a body may be slower than body-min-rate.\n\n\
-              A grace at the start of the body, after which its average rate counts; beyond it 408.",
+        doc: "How long a request body may be too slow; beyond it 408.\n\n\
+              In each such span the body must bring body-min-rate bytes for every second of it.",
         ..HERE
     },
     Setting {
         name: "body-min-rate",
-        kind: Kind::Size {
+        kind: Kind::Number {
             least: 0,
-            set: |config, bytes| config.conf.deadlines.body_min_rate = bytes,
+            most: 1 << 30,
+            set: |config, number| config.conf.deadlines.body_min_rate = number,
         },
         default: "500",
-        doc: "Bytes per second that a body must bring at least.\n\n\
-              It counts after body-timeout. 0 asks for no rate, so that a client may take for ever.",
+        doc: "Bytes per second that a request body must bring.\n\n\
+              0 asks for one byte in each body-timeout, so that a body may take very long.",
         ..HERE
     },
     Setting {
@@ -136,7 +137,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "server-header",
-        kind: Kind::Text(|config, text| {
+        kind: Kind::Field(|config, text| {
             config.conf.server = Some(text).filter(|text| !text.is_empty());
         }),
         default: "ferricorn",

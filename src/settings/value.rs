@@ -36,7 +36,9 @@ impl Kind {
                     .to_owned()
             }
             Kind::Mode(_) => "an octal mode such as \"0660\" or 0o660".to_owned(),
-            Kind::Text(_) => "a text".to_owned(),
+            Kind::Text(_) => "a text without control characters".to_owned(),
+            Kind::Field(_) => "a text of printable ASCII".to_owned(),
+            Kind::Format(_) => "a format such as \"%(h)s %(s)s\", or \"json\"".to_owned(),
             Kind::Choice(choices, _) => format!("one of {}", choices.join(", ")),
             Kind::Class(_) => "the name of a worker class".to_owned(),
             Kind::Path(_) | Kind::File => "a path".to_owned(),
@@ -65,7 +67,8 @@ impl Kind {
             Kind::Size { .. } => "SIZE",
             Kind::Time { .. } => "TIME",
             Kind::Mode(_) => "MODE",
-            Kind::Text(_) => "TEXT",
+            Kind::Text(_) | Kind::Field(_) => "TEXT",
+            Kind::Format(_) => "FORMAT",
             Kind::Choice(..) => "WORD",
             Kind::Class(_) => "CLASS",
             Kind::Path(_) | Kind::File | Kind::Log(_) => "FILE",

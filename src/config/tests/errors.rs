@@ -34,6 +34,9 @@ sendfile = {}
 tmp-dir = "/etc/passwd"
 workers-and-more = 1
 colour = "red"
+server-header = "a\r\nSet-Cookie: b"
+access-logformat = "%(h)s %(zz)s"
+body-timeout = 0
 
 [server]
 workers = 1
@@ -86,17 +89,20 @@ ap = "hello"
 28: tmp-dir: "/etc/passwd" is not a directory
 29: unknown setting "workers-and-more"
 30: unknown setting "colour"
-32: unknown table "server"; settings stand at the top, without a table
-34: unknown table "listens"; did you mean "listen"?
-36: [[listen]] without bind
-37: unknown setting "bindd" in [[listen]]; did you mean "bind"?
-38: workers is a setting of the server, not of [[listen]]; give it above the first table
-41: bind: expected an address, found a list
-42: backlog: expected a whole number from 1 to 1048576, found 0
-45: prefix: expected a prefix without a final "/": "/a"
-46: app: unknown application "helo"; did you mean "hello"?
-48: mount: a mount has a prefix and an app
-50: unknown setting "ap" in [[mount]]; did you mean "app"?
+31: server-header: expected a text of printable ASCII, found "a\u000D\nSet-Cookie: b"
+32: access-logformat: byte 6: unknown atom `zz`
+33: body-timeout: expected seconds such as 30 or 0.5, or a time such as "500ms" or "5m", above 0, found 0
+35: unknown table "server"; settings stand at the top, without a table
+37: unknown table "listens"; did you mean "listen"?
+39: [[listen]] without bind
+40: unknown setting "bindd" in [[listen]]; did you mean "bind"?
+41: workers is a setting of the server, not of [[listen]]; give it above the first table
+44: bind: expected an address, found a list
+45: backlog: expected a whole number from 1 to 1048576, found 0
+48: prefix: expected a prefix without a final "/": "/a"
+49: app: unknown application "helo"; did you mean "hello"?
+51: mount: a mount has a prefix and an app
+53: unknown setting "ap" in [[mount]]; did you mean "app"?
 "#;
     let expected: Vec<String> = expected
         .trim()
