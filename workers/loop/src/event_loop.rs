@@ -71,6 +71,8 @@ pub struct Loop<P: Protocol, E> {
     max_requests: u64,
     pub(crate) retiring: bool,
     served_since_idle: bool,
+    /// The master or a signal has something to say.
+    asked: bool,
 }
 
 /// Streams that ended, and what tells the loop.
@@ -131,6 +133,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             max_requests,
             retiring: false,
             served_since_idle: false,
+            asked: false,
         })
     }
 
@@ -168,7 +171,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             if all >= self.max_requests {
                 self.retire(Retirement::MaxRequests);
             }
-            if let Some(exit) = self.command() {
+            if std::mem::take(&mut self.asked)
+                && let Some(exit) = self.command()
+            {
                 return exit;
             }
             if let Some(exit) = self.drained() {
@@ -209,7 +214,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     fn dispatch(&mut self, event: &Event) {
         match event.token().0 {
-            COMMAND | SIGNAL => {}
+            COMMAND | SIGNAL => self.asked = true,
             DOOR => self.accept(),
             STREAMS => self.take_finished(),
             token if token < CONNECTIONS => self.accept(),

@@ -41,6 +41,12 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             self.context
                 .page
                 .begin(head.method(), head.target(), &conn.peer, self.clock.now());
+        if facts.connect_request {
+            // RFC 9110 section 9.3.6: a 2xx would promise a tunnel, which no handler here makes.
+            self.context.page.cancel(cell);
+            self.refuse(active, StatusCode::NOT_IMPLEMENTED);
+            return Some(Served::Flush);
+        }
         active.phase = Phase::Body;
         match self.executor.begin(&mut active.request) {
             Ok(Begin::Buffer) => {
