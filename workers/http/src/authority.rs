@@ -27,11 +27,7 @@ pub(crate) fn check(value: &[u8]) -> Option<Authority> {
     let port = match rest {
         [] => None,
         [b':'] => None, // port = *DIGIT may be empty (RFC 3986 §3.2.3)
-        [b':', digits @ ..] => Some(
-            syntax::decimal(digits)
-                .ok()
-                .and_then(|port| u16::try_from(port).ok())?,
-        ),
+        [b':', digits @ ..] => Some(port_number(digits)?),
         _ => return None,
     };
     Some(Authority {
@@ -42,23 +38,38 @@ pub(crate) fn check(value: &[u8]) -> Option<Authority> {
 
 /// Length of the `reg-name` in front; `None` when it holds a byte that none may.
 fn reg_name(value: &[u8]) -> Option<usize> {
-    let mut i = 0;
-    while let Some(&byte) = value.get(i) {
-        if syntax::is(byte, REG_NAME) {
-            i += 1;
-        } else if byte == b'%' {
-            let digits = value.get(i + 1..i + 3)?;
-            if !digits.iter().all(u8::is_ascii_hexdigit) {
-                return None;
+    let mut end = 0;
+    loop {
+        end += value[end..]
+            .iter()
+            .take_while(|&&byte| syntax::is(byte, REG_NAME))
+            .count();
+        match value.get(end) {
+            None | Some(b':') => return Some(end),
+            Some(b'%')
+                if value
+                    .get(end + 1..end + 3)?
+                    .iter()
+                    .all(u8::is_ascii_hexdigit) =>
+            {
+                end += 3
             }
-            i += 3;
-        } else if byte == b':' {
-            break;
-        } else {
+            Some(_) => return None,
+        }
+    }
+}
+
+/// `*DIGIT` of at most 65535.
+fn port_number(digits: &[u8]) -> Option<u16> {
+    let mut port = 0u32;
+    for digit in digits {
+        let value = digit.wrapping_sub(b'0');
+        port = port * 10 + u32::from(value);
+        if value > 9 || port > u32::from(u16::MAX) {
             return None;
         }
     }
-    Some(i)
+    u16::try_from(port).ok()
 }
 
 /// What was found in an authority.

@@ -61,8 +61,14 @@ pub(crate) struct Framing {
 }
 
 impl Gathered {
-    /// Looks at one field. Most are told apart by length and first letter alone.
+    /// Whether a field of this name may be one of ours, by its length alone: most are not.
     #[inline]
+    pub(crate) fn is_relevant(name: &str) -> bool {
+        const LENGTHS: u32 = 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10 | 1 << 12 | 1 << 14 | 1 << 17;
+        name.len() < 32 && LENGTHS >> name.len() & 1 == 1
+    }
+
+    /// Looks at one field. By length and first letter most are told apart.
     pub(crate) fn note(&mut self, index: u32, name: &str, value: &[u8]) -> Result<(), Reject> {
         let bytes = name.as_bytes();
         match (bytes.len(), bytes.first().map_or(0, |first| first | 0x20)) {

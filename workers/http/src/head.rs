@@ -197,25 +197,25 @@ impl Head {
         );
         let parsed = target::parse(method, target.as_bytes(), secure)?;
         let start = bytes.as_ptr() as usize;
-        let mut gathered = Gathered::default();
+        self.spans.extend(request.headers.iter().map(|field| Span {
+            name: offset(field.name.as_ptr() as usize - start),
+            name_len: offset(field.name.len()),
+            value: offset(field.value.as_ptr() as usize - start),
+            value_len: offset(field.value.len()),
+        }));
         // Each line begins where the line before it ended; that one ended with CRLF, or httparse
         // let a bare LF pass (RFC 9112 §2.2 permits it; two parsers could read it in two ways).
-        let mut line = 0;
-        let mut longest = limits.longest_request_line().saturating_add(2);
+        let (mut line, mut longest) = (0, limits.longest_request_line() + 2);
+        let mut gathered = Gathered::default();
         for (index, field) in request.headers.iter().enumerate() {
-            let name = field.name.as_ptr() as usize - start;
-            check_line(&bytes[..name], line, longest)?;
-            line = name;
-            longest = limits.longest_field();
-            gathered.note(offset(index), field.name, field.value)?;
-            self.spans.push(Span {
-                name: offset(name),
-                name_len: offset(field.name.len()),
-                value: offset(field.value.as_ptr() as usize - start),
-                value_len: offset(field.value.len()),
-            });
+            let end = field.name.as_ptr() as usize - start;
+            check_line(bytes, line, end, longest)?;
+            (line, longest) = (end, limits.longest_field());
+            if Gathered::is_relevant(field.name) {
+                gathered.note(offset(index), field.name, field.value)?;
+            }
         }
-        check_line(&bytes[..bytes.len().saturating_sub(2)], line, longest)?;
+        check_line(bytes, line, bytes.len().saturating_sub(2), longest)?;
         if !bytes.ends_with(b"\r\n") {
             return Err(bare_lf());
         }
@@ -224,18 +224,14 @@ impl Head {
         self.target = parsed;
         self.version = version;
         self.raw.extend_from_slice(bytes);
-        for part in [
-            method,
-            " ",
-            target,
-            if version == Version::Http10 {
-                " HTTP/1.0"
-            } else {
-                " HTTP/1.1"
-            },
-        ] {
-            self.line.push_str(part);
-        }
+        self.line.push_str(method);
+        self.line.push(' ');
+        self.line.push_str(target);
+        self.line.push_str(if version == Version::Http10 {
+            " HTTP/1.0"
+        } else {
+            " HTTP/1.1"
+        });
         Ok(())
     }
 
@@ -381,13 +377,13 @@ impl Head {
     }
 }
 
-/// Checks that the line from `start` to the end of `bytes` ends with CRLF and is not longer than
-/// this, CRLF included.
+/// Checks that the line of `bytes` from `start` to `end` ends with CRLF and is not longer than this,
+/// CRLF included.
 #[inline]
-fn check_line(bytes: &[u8], start: usize, longest: usize) -> Result<(), Reject> {
-    if !bytes.ends_with(b"\r\n") {
+fn check_line(bytes: &[u8], start: usize, end: usize, longest: usize) -> Result<(), Reject> {
+    if !bytes[..end].ends_with(b"\r\n") {
         Err(bare_lf())
-    } else if bytes.len() - start > longest {
+    } else if end - start > longest {
         // Which limit it was, and so which status, the reader's scan finds out.
         Err(Reject::new(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,

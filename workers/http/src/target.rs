@@ -178,9 +178,10 @@ fn path_and_query(target: &[u8], start: usize) -> Result<(Part, Option<Part>), R
     Ok((offset(start)..offset(i), None))
 }
 
-/// A head never reaches 4 GiB: the reader refuses one before.
+/// An offset into a head, which never reaches 4 GiB: `Limits::longest_head` says so.
+#[inline]
 pub(crate) fn offset(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
+    at as u32
 }
 
 #[cfg(test)]
