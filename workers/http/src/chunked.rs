@@ -299,6 +299,8 @@ mod tests {
             "0\r\n\n",
             "0\r\nXX\r\n\r\n",
             "1\r\nx\r0\r\n\r\n",
+            "\r\n\r\n",
+            ";a\r\n\r\n",
         ] {
             assert_eq!(
                 decode(input.as_bytes(), &Limits::default()),

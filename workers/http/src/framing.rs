@@ -60,12 +60,25 @@ pub(crate) struct Framing {
     pub(crate) upgrade: Option<u32>,
 }
 
+/// The bit of this letter in a set of letters.
+const fn letter(letter: u8) -> u32 {
+    1 << (letter & 31)
+}
+
 impl Gathered {
-    /// Whether a field of this name may be one of ours, by its length alone: most are not.
+    /// Whether a field of this name may be one of ours, by length and first letter: most are not.
     #[inline]
     pub(crate) fn is_relevant(name: &str) -> bool {
         const LENGTHS: u32 = 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10 | 1 << 12 | 1 << 14 | 1 << 17;
-        name.len() < 32 && LENGTHS >> name.len() & 1 == 1
+        // Of a letter in either case the low five bits are its place in the alphabet.
+        const LETTERS: u32 =
+            letter(b'c') | letter(b'e') | letter(b'h') | letter(b't') | letter(b'u');
+        match name.as_bytes() {
+            [first, ..] if name.len() < 32 => {
+                (LENGTHS >> name.len()) & (LETTERS >> (first & 31)) & 1 == 1
+            }
+            _ => false,
+        }
     }
 
     /// Looks at one field. By length and first letter most are told apart.

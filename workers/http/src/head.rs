@@ -206,11 +206,12 @@ impl Head {
         // Each line begins where the line before it ended; that one ended with CRLF, or httparse
         // let a bare LF pass (RFC 9112 §2.2 permits it; two parsers could read it in two ways).
         let (mut line, mut longest) = (0, limits.longest_request_line() + 2);
+        let longest_field = limits.longest_field();
         let mut gathered = Gathered::default();
         for (index, field) in request.headers.iter().enumerate() {
             let end = field.name.as_ptr() as usize - start;
             check_line(bytes, line, end, longest)?;
-            (line, longest) = (end, limits.longest_field());
+            (line, longest) = (end, longest_field);
             if Gathered::is_relevant(field.name) {
                 gathered.note(offset(index), field.name, field.value)?;
             }

@@ -128,3 +128,19 @@ impl Scan {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_byte_is_searched_twice() {
+        let text = b"GET / HTTP/1.1\r\nHost: h\r\nA: 0123456789\r\n\r\n";
+        let (mut scan, limits) = (Scan::default(), Limits::default());
+        for end in 1..text.len() {
+            assert_eq!(scan.advance(&text[..end], &limits, false), Ok(None));
+            assert_eq!(scan.searched, end);
+        }
+        assert_eq!(scan.advance(text, &limits, false), Ok(Some(text.len())));
+    }
+}
