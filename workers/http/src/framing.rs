@@ -60,6 +60,12 @@ pub(crate) struct Framing {
     pub(crate) upgrade: Option<u32>,
 }
 
+/// Whether a name is this one (RFC 9110 §5.1: in any case of letters); cheaper for the usual spelling.
+#[inline]
+fn same(name: &str, usual: &str) -> bool {
+    name == usual || name.eq_ignore_ascii_case(usual)
+}
+
 /// The bit of this letter in a set of letters.
 const fn letter(letter: u8) -> u32 {
     1 << (letter & 31)
@@ -85,20 +91,20 @@ impl Gathered {
     pub(crate) fn note(&mut self, index: u32, name: &str, value: &[u8]) -> Result<(), Reject> {
         let bytes = name.as_bytes();
         match (bytes.len(), bytes.first().map_or(0, |first| first | 0x20)) {
-            (4, b'h') if name.eq_ignore_ascii_case("host") => self.note_host(index, value),
-            (6, b'e') if name.eq_ignore_ascii_case("expect") => {
+            (4, b'h') if same(name, "Host") => self.note_host(index, value),
+            (6, b'e') if same(name, "Expect") => {
                 self.note_expect(value);
                 Ok(())
             }
-            (7, b'u') if name.eq_ignore_ascii_case("upgrade") => {
+            (7, b'u') if same(name, "Upgrade") => {
                 self.upgrade.get_or_insert(index);
                 Ok(())
             }
-            (10, b'c') if name.eq_ignore_ascii_case("connection") => {
+            (10, b'c') if same(name, "Connection") => {
                 self.note_connection(value);
                 Ok(())
             }
-            (12, b'c') if name.eq_ignore_ascii_case("content-type") => {
+            (12, b'c') if same(name, "Content-Type") => {
                 // A singleton field that comes twice has two readings (RFC 9110 §5.3, §8.3), and
                 // multipart boundaries make this one security relevant.
                 match std::mem::replace(&mut self.content_type, true) {
@@ -106,8 +112,8 @@ impl Gathered {
                     false => Ok(()),
                 }
             }
-            (14, b'c') if name.eq_ignore_ascii_case("content-length") => self.note_length(value),
-            (17, b't') if name.eq_ignore_ascii_case("transfer-encoding") => {
+            (14, b'c') if same(name, "Content-Length") => self.note_length(value),
+            (17, b't') if same(name, "Transfer-Encoding") => {
                 self.note_codings(value);
                 Ok(())
             }
@@ -139,6 +145,10 @@ impl Gathered {
 
     /// RFC 9110 §7.6.1; empty elements are ignored (§5.6.1.2).
     fn note_connection(&mut self, value: &[u8]) {
+        if value == b"keep-alive" {
+            self.keep_alive = true;
+            return;
+        }
         for option in syntax::elements(value) {
             self.close |= option.eq_ignore_ascii_case(b"close");
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
