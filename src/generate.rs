@@ -10,6 +10,9 @@ mod page;
 
 use clap_complete::Shell;
 
+#[cfg(test)]
+pub(crate) use self::man::EXAMPLE;
+
 use crate::cli;
 use crate::config::Known;
 

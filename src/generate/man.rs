@@ -4,7 +4,7 @@ use crate::config::listen_keys;
 use crate::settings::{self, Kind, Setting};
 
 /// A configuration file that shows every form.
-pub(super) const EXAMPLE: &str = r#"workers = 4
+pub(crate) const EXAMPLE: &str = r#"workers = 4
 worker-class = "sync"
 timeout = "1m"
 access-logfile = "/var/log/ferricorn/access.log"

@@ -100,7 +100,7 @@ fn values_arrive_where_they_are_used() {
         server-header = ""
         max-requests = 100
         limit-request-body = "2M"
-        tmp-dir = "/"
+        tmp-dir = "share"
         env = ["A=1", "B="]
         "#,
         &[],
@@ -149,7 +149,7 @@ fn values_arrive_where_they_are_used() {
         (None, 100)
     );
     assert_eq!(config.conf.limits.body, 2 << 20);
-    assert_eq!(config.conf.tmp_dir, Path::new("/"));
+    assert_eq!(config.conf.tmp_dir, Path::new("/usr/share"));
     assert!(
         config
             .conf
@@ -316,4 +316,17 @@ fn paths_and_variables_need_not_be_text() {
         Err(Refusal::Errors(errors)) => assert_eq!(errors.len(), 1),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn the_example_of_the_documents_is_a_configuration() {
+    let config = fine(
+        &crate::generate::EXAMPLE.replace("www-data", "root"),
+        &[],
+        &[],
+    );
+    assert_eq!(
+        (config.workers, config.binds.len(), config.conf.mounts.len()),
+        (4, 2, 2)
+    );
 }
