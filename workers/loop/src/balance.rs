@@ -54,11 +54,10 @@ impl Balance {
 
     /// The patience is over: `turns` says how often a sibling's loop has turned by now.
     pub(crate) fn give_up(&mut self, turns: impl Fn(usize) -> u64) {
-        if let Some(woken) = self.woken.take()
-            && turns(woken.seat) == woken.turns
-        {
-            self.ignored.push((woken.seat, woken.turns));
-        }
+        let woken = self.woken.take();
+        let unmoved = woken.filter(|woken| turns(woken.seat) == woken.turns);
+        self.ignored
+            .extend(unmoved.map(|woken| (woken.seat, woken.turns)));
     }
 }
 

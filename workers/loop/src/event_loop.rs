@@ -171,10 +171,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             if all >= self.max_requests {
                 self.retire(Retirement::MaxRequests);
             }
-            if std::mem::take(&mut self.asked)
-                && let Some(exit) = self.command()
-            {
-                return exit;
+            if std::mem::take(&mut self.asked) {
+                if let Some(exit) = self.command() {
+                    return exit;
+                }
             }
             if let Some(exit) = self.drained() {
                 return exit;

@@ -89,7 +89,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         response: Response,
         has_body: bool,
     ) -> Option<Served> {
-        if has_body && let Some(facts) = &mut active.work.facts {
+        if let (true, Some(facts)) = (has_body, &mut active.work.facts) {
             // Only a stream reads the body; what nobody reads cannot be followed by a request.
             facts.keep_alive &= response.body().needs_thread();
         }
@@ -107,11 +107,12 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     /// The request is complete: the handler answers.
     pub(crate) fn on_end(&mut self, active: &mut Active<P>) -> Option<Served> {
         let request = &mut active.request;
-        if request.head().body() != BodyLength::None
-            && let Err(error) = request.body_mut().complete(active.work.protocol.trailers())
-        {
-            self.fail(active, &Failure::Error(error.into()));
-            return None;
+        if request.head().body() != BodyLength::None {
+            let trailers = active.work.protocol.trailers();
+            if let Err(error) = request.body_mut().complete(trailers) {
+                self.fail(active, &Failure::Error(error.into()));
+                return None;
+            }
         }
         if active.work.cell.is_none() {
             let (head, peer) = (request.head(), request.peer());
@@ -125,8 +126,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         // Interim responses go out at once, if nothing is to go before them.
         let lend = active.output.is_empty();
-        if lend && let Some(wire) = active.wire.take() {
-            active.request.lend(wire);
+        if lend {
+            if let Some(wire) = active.wire.take() {
+                active.request.lend(wire);
+            }
         }
         let result = self.executor.handle(&mut active.request);
         let (wire, interim) = active.request.reclaim();
@@ -214,7 +217,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                     "all {} stream threads are busy: 503",
                     self.conf.stream_threads
                 );
-                if !body_done && let Some(facts) = &mut active.work.facts {
+                if let (false, Some(facts)) = (body_done, &mut active.work.facts) {
                     facts.keep_alive = false;
                 }
                 let busy = error_response(StatusCode::SERVICE_UNAVAILABLE);
@@ -331,13 +334,13 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         };
         facts.keep_alive &= self.drain.is_none();
         let key = active.key;
-        if let Some(conn) = self.conns.get_mut(key)
-            && conn.registered != Registered::No
-        {
-            // The description leaves the set before the thread may close it.
-            let fd = wire.as_fd().as_raw_fd();
-            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
-            conn.registered = Registered::No;
+        if let Some(conn) = self.conns.get_mut(key) {
+            if conn.registered != Registered::No {
+                // The description leaves the set before the thread may close it.
+                let fd = wire.as_fd().as_raw_fd();
+                let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+                conn.registered = Registered::No;
+            }
         }
         if let Some(cell) = work.cell.take() {
             let streaming = self.context.page.stream(cell);

@@ -195,8 +195,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                     active.input.consume(consumed);
                     let answered = active.phase == Phase::Answered;
                     active.phase = Phase::Idle;
-                    if !answered && let Some(served) = self.on_end(active) {
-                        return served;
+                    if !answered {
+                        if let Some(served) = self.on_end(active) {
+                            return served;
+                        }
                     }
                     if !active.input.is_empty() {
                         active.phase = Phase::Head;
