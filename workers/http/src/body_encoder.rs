@@ -1,10 +1,7 @@
 //! The framing of a response body. Counts what is written against what was declared; never
 //! holds content, and never lets a Content-Length be wrong on the wire without saying so.
 
-use crate::{
-    encode::{EncodeError, field},
-    trailers::is_forbidden,
-};
+use crate::{encode::field, encode_error::EncodeError, trailers::is_forbidden};
 use http::HeaderMap;
 
 /// How the content is delimited.

@@ -4,7 +4,7 @@
 
 use crate::{
     authority,
-    head::{BodyLength, TargetForm, Version},
+    kinds::{BodyLength, TargetForm, Version},
     limits::Limits,
     reject::Reject,
     syntax::{self, NotDecimal},

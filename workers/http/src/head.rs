@@ -5,6 +5,7 @@
 
 use crate::{
     framing::{Framing, Gathered},
+    kinds::{BodyLength, TargetForm, Version},
     limits::Limits,
     reject::Reject,
     target::{self, Target, offset},
@@ -12,42 +13,6 @@ use crate::{
 use http::StatusCode;
 use httparse::{Request, Status};
 use std::{mem::MaybeUninit, ops::Range};
-
-/// The version of a message (RFC 9110 §2.5). A higher minor version is read as HTTP/1.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Version {
-    /// HTTP/1.0
-    Http10,
-    /// HTTP/1.1
-    #[default]
-    Http11,
-}
-
-/// The four forms of a request target (RFC 9112 §3.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum TargetForm {
-    /// `/path?query`
-    #[default]
-    Origin,
-    /// `http://authority/path?query`
-    Absolute,
-    /// `host:port`, of CONNECT only
-    Authority,
-    /// `*`, of OPTIONS only
-    Asterisk,
-}
-
-/// How the content of a request is delimited (RFC 9112 §6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum BodyLength {
-    /// Neither Content-Length nor Transfer-Encoding: there is none.
-    #[default]
-    None,
-    /// Content-Length, in bytes.
-    Length(u64),
-    /// `Transfer-Encoding: chunked`.
-    Chunked,
-}
 
 /// One field line: where its name and its value are in the bytes of the head.
 #[derive(Clone, Copy, Debug)]

@@ -16,8 +16,10 @@ mod build;
 mod chunked;
 mod date;
 mod encode;
+mod encode_error;
 mod framing;
 mod head;
+mod kinds;
 mod limits;
 mod reader;
 mod reject;
@@ -28,10 +30,10 @@ mod trailers;
 
 pub use body_encoder::BodyEncoder;
 pub use date::Date;
-pub use encode::{
-    Defaults, EncodeError, Facts, Length, encode_head, encode_interim, encode_reject,
-};
-pub use head::{BodyLength, Fields, Head, TargetForm, Version};
+pub use encode::{Defaults, Facts, Length, encode_head, encode_interim, encode_reject};
+pub use encode_error::EncodeError;
+pub use head::{Fields, Head};
+pub use kinds::{BodyLength, TargetForm, Version};
 pub use limits::Limits;
 pub use reader::{Event, Reader};
 pub use reject::Reject;

@@ -3,7 +3,8 @@
 
 use crate::{
     chunked::{Chunked, Step},
-    head::{BodyLength, Head},
+    head::Head,
+    kinds::BodyLength,
     limits::Limits,
     reject::Reject,
     scan::{Front, Scan},

@@ -3,7 +3,7 @@
 
 use crate::{
     authority,
-    head::{TargetForm, Version},
+    kinds::{TargetForm, Version},
     reject::Reject,
     syntax::{self, PATH, QUERY},
 };

@@ -742,3 +742,8 @@ fn heads_by_hand() {
         assert!(Head::build("GET", "/", [field]).is_err(), "{field:?}");
     }
 }
+
+#[test]
+fn an_idle_connection_costs_little() {
+    assert!(size_of::<Reader>() <= 80, "{} bytes", size_of::<Reader>());
+}
