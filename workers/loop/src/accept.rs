@@ -17,8 +17,11 @@ use crate::timers::Wait;
 
 /// Connections that one turn of the loop accepts from one listener at most.
 const BATCH: usize = 64;
-/// How long to leave the listeners alone when the process is out of descriptors, in µs.
+/// How long to leave the listeners alone when connections or descriptors ran out, in µs.
 const STARVED_US: u64 = 100_000;
+
+/// How long a new connection may be silent before it can be closed to make room, in µs.
+const SILENT_US: u64 = 1_000_000;
 
 /// Whether the listeners are being watched.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -30,8 +33,8 @@ enum Watch {
     Armed,
     /// Out of it until this time: a sibling was woken, or descriptors ran out.
     Until(u64),
-    /// Out of it until a connection ends.
-    Full,
+    /// Out of it until a connection ends, or until this time, when one may have fallen silent.
+    Full(u64),
 }
 
 /// The state of accepting.
@@ -67,7 +70,7 @@ impl Listening {
 impl Acceptor {
     pub(crate) fn retry_due(&self) -> Option<u64> {
         match self.watch {
-            Watch::Until(due) => Some(due),
+            Watch::Until(due) | Watch::Full(due) => Some(due),
             _ => None,
         }
     }
@@ -108,13 +111,13 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// Accepts what waits, as long as it is this worker's turn.
     pub(crate) fn accept(&mut self) {
-        if self.acceptor.watch == Watch::Closed || self.acceptor.watch == Watch::Full {
+        if matches!(self.acceptor.watch, Watch::Closed | Watch::Full(_)) {
             return;
         }
         for n in 0..self.acceptor.listeners.len() {
             for _ in 0..BATCH {
                 if !self.make_room() {
-                    self.unwatch(Watch::Full);
+                    self.unwatch(Watch::Full(self.clock.now() + STARVED_US));
                     return;
                 }
                 if let Some(sibling) = self.sibling_to_accept() {
@@ -169,10 +172,11 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// Watches the listeners again when the time for that has come.
     pub(crate) fn retry_accept(&mut self) {
-        let Watch::Until(due) = self.acceptor.watch else {
-            return;
-        };
-        if due > self.clock.now() {
+        if self
+            .acceptor
+            .retry_due()
+            .is_none_or(|due| due > self.clock.now())
+        {
             return;
         }
         let board = &self.context.board;
@@ -182,7 +186,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// A connection has ended: there is room again.
     pub(crate) fn room(&mut self) {
-        if self.acceptor.watch == Watch::Full {
+        if matches!(self.acceptor.watch, Watch::Full(_)) {
             self.rewatch();
         }
     }
@@ -196,14 +200,27 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// Whether another connection may be held; the one idle longest makes room for it.
     fn make_room(&mut self) -> bool {
-        let limit = self.conf.worker_connections;
-        while self.conns.len() >= limit {
-            let Some(key) = self.timers.oldest(Wait::KeepAlive) else {
+        while self.conns.len() >= self.conf.worker_connections {
+            let idle = self.timers.oldest(Wait::KeepAlive);
+            let Some(key) = idle.or_else(|| self.oldest_silent()) else {
                 return false;
             };
             self.close_idle(key);
+            if self.conns.contains(key) {
+                // It brought a request at the last moment.
+                return false;
+            }
         }
         true
+    }
+
+    /// The oldest connection that has not sent a byte, once it had a moment to do so.
+    fn oldest_silent(&self) -> Option<usize> {
+        let key = self.timers.oldest(Wait::Head)?;
+        let head_us = self.conf.deadlines.head.as_micros() as u64;
+        let accepted = self.timers.due(key)?.saturating_sub(head_us);
+        let silent = self.conns.get(key)?.phase == Phase::Fresh;
+        (silent && self.clock.now() >= accepted + SILENT_US).then_some(key)
     }
 
     fn sibling_to_accept(&mut self) -> Option<usize> {

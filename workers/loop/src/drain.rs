@@ -6,6 +6,7 @@ use std::time::Duration;
 use ferricorn_base::Exit;
 use ferricorn_base::board::State;
 
+use crate::conn::Phase;
 use crate::event_loop::Loop;
 use crate::executor::Executor;
 use crate::protocol::Protocol;
@@ -62,16 +63,12 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let due = self.drain.as_ref().map_or(due, |drain| drain.due.min(due));
         self.drain = Some(Drain { due, quiet });
         let quiet_due = now + quiet.as_micros() as u64;
-        // The idle ones wait for a shorter time now. Those that were in the quiet list move too.
-        let mut idle = vec![];
-        for wait in [Wait::Quiet, Wait::KeepAlive] {
-            while let Some(key) = self.timers.oldest(wait) {
-                self.timers.clear(key);
-                idle.push(key);
+        // Those with nothing under way wait for a shorter time now, silent new ones too.
+        let quiet_ones = |phase| matches!(phase, Phase::Fresh | Phase::Idle);
+        for (key, conn) in &self.conns {
+            if quiet_ones(conn.phase) {
+                self.timers.set(key, Wait::Quiet, quiet_due);
             }
-        }
-        for key in idle {
-            self.timers.set(key, Wait::Quiet, quiet_due);
         }
     }
 

@@ -179,9 +179,12 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             if let Some(exit) = self.drained() {
                 return exit;
             }
-            if events.is_empty() && self.ready.is_empty() && self.served_since_idle {
-                self.served_since_idle = false;
-                self.executor.idle();
+            if events.is_empty() && self.ready.is_empty() {
+                // What a slow reader of the error log left behind.
+                ferricorn_base::logs::flush();
+                if std::mem::take(&mut self.served_since_idle) {
+                    self.executor.idle();
+                }
             }
             self.flush_access_log();
         }

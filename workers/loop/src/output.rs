@@ -64,6 +64,13 @@ impl Output {
         self.large = Some(large);
     }
 
+    /// What is gathered and not yet written, to be written by somebody else.
+    pub(crate) fn take_rest(&mut self) -> Vec<u8> {
+        let mut rest = std::mem::take(&mut self.bytes);
+        rest.drain(..std::mem::take(&mut self.at));
+        rest
+    }
+
     /// Forgets everything, after a failure.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();

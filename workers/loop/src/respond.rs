@@ -361,7 +361,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             wire,
             protocol: std::mem::take(&mut work.protocol),
             input,
-            out: std::mem::take(&mut active.output.bytes),
+            out: active.output.take_rest(),
             request: std::mem::take(&mut active.request),
             body_done,
             wants_go_on: work.wants_go_on,

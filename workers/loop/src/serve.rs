@@ -378,10 +378,11 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             (Next::Write, _) => (Wait::Write, deadlines.write),
             (_, Phase::Lingering) => (Wait::Linger, deadlines.linger),
             (_, Phase::Body | Phase::Answered) => (Wait::Body, deadlines.body),
-            (_, Phase::Fresh | Phase::Head) => (Wait::Head, deadlines.head),
-            (_, Phase::Idle | Phase::Writing | Phase::Streaming) => match &self.drain {
-                None => (Wait::KeepAlive, deadlines.keep_alive),
+            (_, Phase::Head) => (Wait::Head, deadlines.head),
+            (_, phase) => match &self.drain {
                 Some(drain) => (Wait::Quiet, drain.quiet()),
+                None if phase == Phase::Fresh => (Wait::Head, deadlines.head),
+                None => (Wait::KeepAlive, deadlines.keep_alive),
             },
         };
         let waiting = self.timers.wait(key);

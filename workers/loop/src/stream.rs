@@ -135,7 +135,13 @@ impl<P: Protocol> Job<P> {
         let mut date = Date::new();
         date.update(self.now.load(Ordering::Relaxed));
         let defaults = defaults(&date, &self.conf, None);
-        let status = self.parts.status;
+        let mut status = self.parts.status;
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            log::error!("an upgrade needs the status 101, not {status}");
+            status = StatusCode::INTERNAL_SERVER_ERROR;
+            self.parts.headers.clear();
+            self.kind = Kind::Empty;
+        }
         let sent = self
             .protocol
             .respond(

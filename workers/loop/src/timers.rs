@@ -108,6 +108,14 @@ impl Timers {
         self.links.get(key)?.wait
     }
 
+    /// When its wait ends.
+    pub(crate) fn due(&self, key: usize) -> Option<u64> {
+        self.links
+            .get(key)
+            .filter(|link| link.wait.is_some())
+            .map(|link| link.due)
+    }
+
     /// The connection that has waited longest of this kind.
     pub(crate) fn oldest(&self, wait: Wait) -> Option<usize> {
         let first = self.first[wait as usize];
