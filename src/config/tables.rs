@@ -44,6 +44,13 @@ impl Checker<'_> {
             };
             self.listen(given, &listen.origin, entries);
         }
+        if let (Some(bind), true) = (bind, listens.is_empty() && literals.is_empty()) {
+            self.wrong(
+                "bind",
+                &bind.origin,
+                "expected at least one address".to_owned(),
+            );
+        }
         self.distinct();
         self.config.conf.listeners = self.config.binds.iter().map(Bind::conf).collect();
     }
@@ -149,7 +156,7 @@ impl Checker<'_> {
                 Err(None) => {}
             }
         }
-        let nothing = !given.contains_key("mount");
+        let nothing = candidates.is_empty();
         let app = given
             .get("app")
             .filter(|given| !given.raw.is_empty())

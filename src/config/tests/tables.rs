@@ -58,6 +58,12 @@ fn two_listeners_cannot_have_one_address() {
         "ferricorn.toml:3: bind: \"0.0.0.0:80\" is given twice, first at ferricorn.toml:1";
     assert_eq!(wrong(file, &[], &[]), [message]);
     assert_eq!(fine("", &[], &["-b", ":0", "-b", ":0"]).binds.len(), 2);
+    let message = "ferricorn.toml:1: bind: expected at least one address";
+    assert_eq!(wrong("bind = []", &[], &[]), [message]);
+    let file = "bind = []\n[[listen]]\nbind = \":1\"";
+    assert_eq!(fine(file, &[], &[]).binds.len(), 1);
+    let message = "FERRICORN_BIND: expected at least one address";
+    assert_eq!(wrong(file, &[("FERRICORN_BIND", ",")], &[]), [message]);
     let message = "ferricorn.toml:1: listen: expected tables [[listen]]";
     assert_eq!(wrong("listen = \":80\"", &[], &[]), [message]);
     assert_eq!(wrong("[listen]\nbind = \":80\"", &[], &[]), [message]);
@@ -77,6 +83,7 @@ fn mounts() {
         (tables, &[], &["welcome"], "/=welcome /h=hello"),
         (tables, &[], &["--mount", "/x=echo"], "/x=echo"),
         (list, &[], &[], "/h=hello"),
+        ("mount = []", &[], &[], "/=welcome"),
         (list, &[("FERRICORN_APP", "echo")], &[], "/h=hello /=echo"),
         (
             "app = \"hello\"",
