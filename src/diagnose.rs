@@ -168,12 +168,15 @@ pub fn obituary(
     sent: Option<Signal>,
     oom: Option<&str>,
 ) -> (String, bool) {
-    let by_us = match (ending, sent) {
-        (Ending::Signal(libc::SIGKILL), Some(Signal::Kill)) => true,
-        (Ending::Signal(libc::SIGABRT), Some(Signal::Abort | Signal::Kill)) => true,
-        (Ending::Signal(libc::SIGTERM), Some(_)) => true,
-        _ => false,
-    };
+    let by_us = matches!(
+        (ending, sent),
+        (Ending::Signal(libc::SIGKILL), Some(Signal::Kill))
+            | (
+                Ending::Signal(libc::SIGABRT),
+                Some(Signal::Abort | Signal::Kill)
+            )
+            | (Ending::Signal(libc::SIGTERM), Some(_))
+    );
     match (ending, fate) {
         (Ending::Code(0), Some(fate)) => (format!("exited ({})", reason(fate)), true),
         (Ending::Code(0), None) => ("exited with code 0 without being told to".to_owned(), false),

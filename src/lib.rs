@@ -1,12 +1,26 @@
-//! Ferricorn.
+//! Ferricorn: a pre-fork application server in the Gunicorn mould.
+//!
+//! A master binds the sockets, forks workers that share them, and supervises the workers with
+//! signals. The workers hand each request to an application: a type behind [`App`], or a closure.
+//!
+//! ```no_run
+//! use ferricorn::Request;
+//!
+//! fn main() -> std::process::ExitCode {
+//!     ferricorn::main(|_: &mut Request| "Hello, World!")
+//! }
+//! ```
+//!
+//! That program has the whole command line of the server: `./hello --bind 127.0.0.1:8000 --workers
+//! 4`; `./hello --help` shows it. A program with several applications or with a worker class of its
+//! own uses [`Server::builder`].
+//!
+//! This crate is the master. It supervises and never reads a byte from a client; everything below
+//! `workers/` handles client bytes and never supervises.
 #![deny(unsafe_code)]
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the shell around the state is on its way"
-)]
 
 mod address;
+mod children;
 mod cli;
 #[doc(hidden)]
 pub mod config;
@@ -15,13 +29,26 @@ mod daemon;
 mod diagnose;
 mod exit;
 mod generate;
+mod generation;
 mod logging;
+mod master;
 mod pidfile;
 mod privileges;
+mod registry;
+mod report;
+mod server;
 mod settings;
 mod signals;
 mod sockets;
+mod spawn;
 mod state;
 #[allow(unsafe_code)]
 mod sys;
 mod title;
+
+pub use ferricorn_base::{
+    App, Begin, Body, BoxApp, Conf, Context, Error, Exchange, Exit, Handler, Incoming,
+    IntoResponse, Peer, Request, Response, Seat, Upgraded, Worker, board, body, conf, http,
+    lifeline, transport,
+};
+pub use server::{Builder, Server, main};

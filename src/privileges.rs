@@ -48,12 +48,6 @@ impl Account {
         Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
     }
 
-    /// The file owner that lets the worker write what the master opened: uid and gid, if they
-    /// change.
-    pub fn owner(&self) -> Option<(Option<u32>, Option<u32>)> {
-        (!self.is_current()).then_some((self.uid, self.gid))
-    }
-
     /// Becomes it.
     ///
     /// # Errors
@@ -114,7 +108,6 @@ mod tests {
     fn nothing_asked_is_nothing_done() {
         let account = Account::of(&Config::default());
         assert!(account.check().is_ok() && account.assume().is_ok());
-        assert_eq!(account.owner(), None);
     }
 
     #[test]

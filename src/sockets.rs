@@ -146,14 +146,6 @@ impl Listener {
         }
     }
 
-    /// A second descriptor of it, for a worker.
-    ///
-    /// # Errors
-    /// What dup(2) answers.
-    pub fn share(&self) -> io::Result<OwnedFd> {
-        self.socket.as_fd().try_clone_to_owned()
-    }
-
     /// Its address as a user would type it.
     pub fn url(&self) -> String {
         match &self.local {

@@ -23,10 +23,12 @@ use std::time::Duration;
 
 use ferricorn_base::lifeline::{self, Retirement};
 
+use crate::exit::{APP_LOAD, WORKER_BOOT};
+
 pub use action::{Action, Fate, Note, Signal};
 pub use event::{Ending, Event, Generation, Moment, Overdue, Policy, Stop, WorkerId};
 pub use pool::{Pool, Stage, Worker};
-pub use roll::{Reload, Roll};
+pub use roll::Reload;
 
 /// What a draining worker has beyond `graceful-timeout`, so that it can cut what is left itself.
 pub const GRACE: Duration = Duration::from_millis(1500);
@@ -34,9 +36,6 @@ pub const GRACE: Duration = Duration::from_millis(1500);
 pub const QUICK: Duration = Duration::from_secs(2);
 /// How long a worker that hangs has between SIGABRT and SIGKILL.
 pub const ABORT: Duration = Duration::from_secs(1);
-
-const COULD_NOT_BOOT: u8 = 3;
-const COULD_NOT_LOAD: u8 = 4;
 
 /// Where the server is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,11 +94,13 @@ impl State {
     }
 
     /// The workers.
+    #[cfg(test)]
     pub fn pool(&self) -> &Pool {
         &self.pool
     }
 
     /// How far a reload is.
+    #[cfg(test)]
     pub fn reload(&self) -> &Reload {
         &self.reload
     }
@@ -135,7 +136,7 @@ impl State {
             (_, Event::Failed(id, stage, reason)) => self.failed(id, stage, reason, now, &mut out),
             (_, Event::SpawnFailed(id, reason)) => {
                 if let Some(worker) = self.pool.remove(id) {
-                    self.boot_failed(&worker, COULD_NOT_BOOT, reason, now, &mut out);
+                    self.boot_failed(&worker, WORKER_BOOT, reason, now, &mut out);
                 }
             }
             (Phase::Starting, Event::Reload) => {
@@ -228,8 +229,8 @@ impl State {
         worker.fate = Some(Fate::CouldNotBoot(stage));
         let worker = worker.clone();
         let code = match stage {
-            lifeline::Stage::Load => COULD_NOT_LOAD,
-            lifeline::Stage::Boot => COULD_NOT_BOOT,
+            lifeline::Stage::Load => APP_LOAD,
+            lifeline::Stage::Boot => WORKER_BOOT,
         };
         self.boot_failed(&worker, code, reason, now, out);
     }
@@ -268,16 +269,16 @@ impl State {
         let Some(worker) = self.pool.remove(id) else {
             return;
         };
-        out.push(Action::Bury(id, worker.fate));
+        out.push(Action::Bury(id, ending, worker.fate));
         if matches!(self.phase, Phase::Stopping { .. }) {
             return;
         }
         match worker.stage {
             Stage::Booting { .. } => {
                 let code = if ending == Ending::Code(4) {
-                    COULD_NOT_LOAD
+                    APP_LOAD
                 } else {
-                    COULD_NOT_BOOT
+                    WORKER_BOOT
                 };
                 let reason = format!("worker {} {ending} before it was ready", worker.slot);
                 self.boot_failed(&worker, code, reason, now, out);
@@ -371,7 +372,7 @@ impl State {
                         worker.slot,
                         limit.as_secs_f64()
                     );
-                    self.boot_failed(&worker, COULD_NOT_BOOT, reason, now, out);
+                    self.boot_failed(&worker, WORKER_BOOT, reason, now, out);
                 }
                 Stage::Draining { .. } => {
                     worker.stage = Stage::Killed;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ferricorn_base::lifeline::{Retirement, Stage};
 
-use super::event::{Generation, Stop, WorkerId};
+use super::event::{Ending, Generation, Stop, WorkerId};
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub enum Action {
     /// Write down what is known of a worker before it is killed.
     Diagnose(WorkerId, Fate),
     /// The worker has gone: free its seat and its life-line, and say of what it died.
-    Bury(WorkerId, Option<Fate>),
+    Bury(WorkerId, Ending, Option<Fate>),
     /// Read the configuration, and answer with `Loaded` or `LoadFailed`.
     Load,
     /// The roll is complete; this generation is the one that serves.

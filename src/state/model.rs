@@ -298,7 +298,7 @@ impl Model {
                 self.leave(worker, 5, Ending::Signal(libc::SIGKILL));
             }
             Action::Diagnose(worker, _) => self.alive(worker),
-            Action::Bury(worker, _) => {
+            Action::Bury(worker, ..) => {
                 assert_eq!(
                     self.reaped.insert(worker, true),
                     Some(false),

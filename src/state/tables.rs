@@ -7,6 +7,7 @@ use ferricorn_base::lifeline::{Retirement, Stage as BootStage};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
+const KILLED: Ending = Ending::Signal(libc::SIGKILL);
 
 fn policy(workers: usize) -> Policy {
     Policy {
@@ -140,7 +141,7 @@ fn a_first_start_that_dies_or_hangs_ends_with_code_3() {
     bench.later(ABORT);
     assert!(bench.did(&Action::Signal(id, Signal::Kill)));
     bench.step(Event::Exited(id, Ending::Signal(libc::SIGKILL)));
-    assert!(bench.did(&Action::Bury(id, Some(Fate::BootTimeout))));
+    assert!(bench.did(&Action::Bury(id, KILLED, Some(Fate::BootTimeout))));
     assert!(bench.did(&Action::Exit(3)));
 }
 
@@ -169,7 +170,7 @@ fn a_crash_is_respawned_at_once_after_a_long_life_and_later_after_a_short_one() 
     let mut bench = Bench::serving(policy(1));
     let first = bench.state.pool().iter().map(|(id, _)| id).next().unwrap();
     bench.step(Event::Exited(first, Ending::Signal(libc::SIGSEGV)));
-    assert!(bench.did(&Action::Bury(first, None)));
+    assert!(bench.did(&Action::Bury(first, Ending::Signal(libc::SIGSEGV), None)));
     let second = bench.spawned()[0];
     bench.step(Event::Ready(second));
     bench.step(Event::Exited(second, Ending::Signal(libc::SIGSEGV)));
@@ -209,7 +210,10 @@ fn a_retiring_worker_is_drained_only_when_its_successor_is_ready() {
     assert_eq!(bench.drained(), [old]);
     bench.step(exited(old, 0));
     let fate = Fate::Recycled(Retirement::MaxRequests);
-    assert_eq!(bench.actions, [Action::Bury(old, Some(fate))]);
+    assert_eq!(
+        bench.actions,
+        [Action::Bury(old, Ending::Code(0), Some(fate))]
+    );
 }
 
 #[test]
@@ -271,7 +275,7 @@ fn a_hung_request_is_diagnosed_then_aborted_then_killed_and_replaced_at_once() {
     bench.step(Event::Exited(id, Ending::Signal(libc::SIGKILL)));
     assert_eq!(
         bench.actions,
-        [Action::Bury(id, Some(Fate::RequestTimeout))]
+        [Action::Bury(id, KILLED, Some(Fate::RequestTimeout))]
     );
 }
 

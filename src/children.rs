@@ -1,0 +1,143 @@
+//! The worker processes as the shell knows them: pids, life-lines, doors.
+//!
+//! The state decides about workers by their identity; what that is to the system is kept here. A
+//! pid may come from fork or, later, from a message.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use ferricorn_base::lifeline::{Down, MasterEnd, Up};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::state::{Generation, Moment, Signal, WorkerId};
+use crate::sys;
+
+/// One worker process.
+#[derive(Debug)]
+pub struct Child {
+    /// What the system calls it. It is not reaped yet, so nobody else has this number.
+    pub pid: i32,
+    /// The stable number of its place.
+    pub slot: usize,
+    /// Its pages on the scoreboard.
+    pub seat: usize,
+    /// Its configuration.
+    pub generation: Generation,
+    /// When it was forked.
+    pub started: Moment,
+    /// It said that it serves.
+    pub ready: bool,
+    /// The last signal that we sent it.
+    pub sent: Option<Signal>,
+    /// How many seats had a door when it was last told.
+    lifeline: Option<MasterEnd>,
+}
+
+impl Child {
+    /// A worker that was just made.
+    pub fn new(
+        pid: i32,
+        slot: usize,
+        seat: usize,
+        generation: Generation,
+        started: Moment,
+        lifeline: MasterEnd,
+    ) -> Child {
+        let lifeline = Some(lifeline);
+        Child {
+            pid,
+            slot,
+            seat,
+            generation,
+            started,
+            ready: false,
+            sent: None,
+            lifeline,
+        }
+    }
+
+    /// The descriptor to wait on; none when the other side is gone.
+    pub fn lifeline(&self) -> Option<BorrowedFd<'_>> {
+        self.lifeline.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Sends a command. One that cannot be sent is not missed: a worker that reads nothing is
+    /// ended by its deadline, and one that is gone is reaped.
+    pub fn tell(&self, command: Down, fds: &[BorrowedFd<'_>]) {
+        let Some(lifeline) = &self.lifeline else {
+            return;
+        };
+        if let Err(error) = lifeline.send(command, fds) {
+            log::debug!(
+                "cannot tell worker {} (pid {}): {error}",
+                self.slot,
+                self.pid
+            );
+        }
+    }
+
+    /// The next report, if there is one.
+    pub fn hear(&mut self) -> Option<Up> {
+        loop {
+            match self.lifeline.as_ref()?.receive() {
+                Ok(report) => return report,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    log::warn!("worker {} (pid {}): {error}", self.slot, self.pid);
+                }
+                Err(_) => self.lifeline = None,
+            }
+        }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&mut self, signal: Signal) {
+        let number = match signal {
+            Signal::Term => libc::SIGTERM,
+            Signal::Abort => libc::SIGABRT,
+            Signal::Kill => libc::SIGKILL,
+        };
+        self.sent = Some(signal);
+        if let Err(error) = sys::kill(self.pid, number) {
+            log::warn!(
+                "cannot signal worker {} (pid {}): {error}",
+                self.slot,
+                self.pid
+            );
+        }
+    }
+}
+
+/// All of them, the oldest first.
+pub type Children = BTreeMap<WorkerId, Child>;
+
+/// The eventfds by which workers wake each other, one for each seat that was ever used.
+#[derive(Debug, Default)]
+pub struct Doors(Vec<Option<OwnedFd>>);
+
+impl Doors {
+    /// Sees to it that a seat has a door; the workers that are there are told of a new one.
+    ///
+    /// # Errors
+    /// What eventfd(2) answers.
+    pub fn open(&mut self, seat: usize, children: &Children) -> io::Result<()> {
+        if self.0.get(seat).is_some_and(Option::is_some) {
+            return Ok(());
+        }
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let door: OwnedFd = EventFd::from_flags(flags)?.into();
+        for child in children.values() {
+            child.tell(Down::Door { seat }, &[door.as_fd()]);
+        }
+        if self.0.len() <= seat {
+            self.0.resize_with(seat + 1, || None);
+        }
+        self.0[seat] = Some(door);
+        Ok(())
+    }
+
+    /// The doors by seat.
+    pub fn all(&self) -> &[Option<OwnedFd>] {
+        &self.0
+    }
+}

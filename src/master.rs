@@ -1,0 +1,291 @@
+//! The shell around the state: it waits, turns what happens into events, and performs the actions.
+//!
+//! One thread, one loop on poll(2) over the signal pipe and the life-lines, one timer. It never
+//! waits anywhere else, never reads a byte from a client and never loads an application. What to
+//! do is the state's to decide.
+
+mod perform;
+mod reload;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use ferricorn_base::board::{Board, SEATS};
+use ferricorn_base::lifeline::Up;
+use ferricorn_base::sys::monotonic as now;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::children::{Child, Children, Doors};
+use crate::config::Call;
+use crate::daemon::Waiting;
+use crate::diagnose::{self, Oom};
+use crate::generation::Generation;
+use crate::registry::Registry;
+use crate::signals::{self, Signals};
+use crate::sockets::Inherited;
+use crate::state::{self, Ending, Event, Moment, State, WorkerId};
+use crate::sys;
+
+/// How often the scoreboard is looked at while a worker serves.
+const LOOK: Duration = Duration::from_millis(500);
+/// A look that comes so late says more about the machine than about the workers.
+const OVERSLEPT: Duration = Duration::from_secs(3);
+
+/// What the master is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// How the program was called.
+    pub call: Call,
+    /// What it offers.
+    pub registry: Registry,
+    /// Sockets that were open at the start.
+    pub inherited: Inherited,
+    /// The signals, watched already.
+    pub signals: Signals,
+    /// The first generation.
+    pub generation: Generation,
+    /// The process that waits for a daemon's start.
+    pub waiting: Waiting,
+}
+
+/// The master.
+#[derive(Debug)]
+pub struct Master {
+    call: Call,
+    registry: Registry,
+    inherited: Inherited,
+    signals: Signals,
+    waiting: Waiting,
+    state: State,
+    events: VecDeque<Event>,
+    generations: BTreeMap<state::Generation, Generation>,
+    serving: state::Generation,
+    newest: state::Generation,
+    children: Children,
+    doors: Doors,
+    // Always there, but in a worker, which takes it.
+    board: Option<Board>,
+    oom: Oom,
+    looked: Moment,
+    exit: Option<u8>,
+}
+
+impl Master {
+    /// A master with no worker yet.
+    ///
+    /// # Errors
+    /// The scoreboard cannot be made.
+    pub fn new(parts: Parts) -> std::io::Result<Master> {
+        let seed = u64::from(std::process::id()) << 32 | u64::from(now().subsec_nanos());
+        let generation = parts.generation;
+        let number = generation.number;
+        Ok(Master {
+            state: State::new(generation.policy(), SEATS, seed),
+            call: parts.call,
+            registry: parts.registry,
+            inherited: parts.inherited,
+            signals: parts.signals,
+            waiting: parts.waiting,
+            events: VecDeque::new(),
+            generations: BTreeMap::from([(number, generation)]),
+            serving: number,
+            newest: number,
+            children: Children::new(),
+            doors: Doors::default(),
+            board: Some(Board::create()?),
+            oom: Oom::watch(),
+            looked: now(),
+            exit: None,
+        })
+    }
+
+    /// Serves until told to stop; returns the exit code.
+    pub fn run(mut self) -> u8 {
+        if let Some(generation) = self.generations.get(&self.serving) {
+            log::info!(
+                "Listening at: {} ({})",
+                generation.urls(),
+                std::process::id()
+            );
+            log::info!("Using worker: {}", generation.conf.worker_class);
+            generation
+                .warnings()
+                .iter()
+                .for_each(|warning| log::warn!("{warning}"));
+        }
+        self.name();
+        self.happened(Event::Tick);
+        loop {
+            if let Some(code) = self.exit {
+                if code != 0 {
+                    self.waiting.fails(code);
+                }
+                return code;
+            }
+            self.wait();
+            for (signal, count) in self.signals.take() {
+                for _ in 0..count {
+                    self.signalled(signal);
+                }
+            }
+            self.hear_all();
+            self.look();
+            self.happened(Event::Tick);
+        }
+    }
+
+    /// Waits for a signal, a report or the next deadline.
+    fn wait(&self) {
+        let look = self
+            .children
+            .values()
+            .any(|child| child.ready)
+            .then_some(self.looked + LOOK);
+        let deadline = [self.state.deadline(), look].into_iter().flatten().min();
+        let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
+            // Rounded up: waking a little early would only mean to wait once more.
+            let wait = deadline.saturating_sub(now()) + Duration::from_micros(999);
+            let wait = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+            PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX)
+        });
+        let signals = std::os::fd::AsFd::as_fd(&self.signals);
+        let lifelines = self.children.values().filter_map(Child::lifeline);
+        let mut fds: Vec<PollFd<'_>> = std::iter::once(signals)
+            .chain(lifelines)
+            .map(|fd: BorrowedFd<'_>| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => log::error!("cannot wait: {errno}"),
+        }
+    }
+
+    fn signalled(&mut self, signal: i32) {
+        match signal {
+            libc::SIGCHLD => self.reap(),
+            libc::SIGUSR2 => log::warn!("SIGUSR2: a second master is not supported yet"),
+            // A terminal sends it when its window changes.
+            libc::SIGWINCH if std::io::IsTerminal::is_terminal(&std::io::stdin()) => {
+                log::debug!("SIGWINCH ignored: there is a terminal");
+            }
+            _ => {
+                log::info!("Handling signal: {}", crate::exit::signal_name(signal));
+                if let Some(event) = signals::event(signal) {
+                    self.happened(event);
+                }
+            }
+        }
+    }
+
+    /// Takes what the dead left: first their last words, then their pids.
+    fn reap(&mut self) {
+        self.hear_all();
+        let known: Vec<(WorkerId, i32)> = self
+            .children
+            .iter()
+            .map(|(id, child)| (*id, child.pid))
+            .collect();
+        for (id, pid) in known {
+            match sys::reap(pid) {
+                Ok(None) => {}
+                Ok(Some(ending)) => self.happened(Event::Exited(id, ending)),
+                // Somebody else has reaped it; how it ended nobody knows.
+                Err(error) => {
+                    log::error!("worker process {pid} is lost: {error}");
+                    self.happened(Event::Exited(id, Ending::Signal(0)));
+                }
+            }
+        }
+        // Process 1 inherits every orphan of its namespace.
+        if std::process::id() == 1 {
+            while let Ok(Some((pid, ending))) = sys::reap_any() {
+                let known = self.children.iter().find(|(_, child)| child.pid == pid);
+                match known.map(|(id, _)| *id) {
+                    Some(id) => self.happened(Event::Exited(id, ending)),
+                    None => log::info!("an orphan (pid {pid}) {ending}"),
+                }
+            }
+        }
+    }
+
+    /// Takes the reports of all workers.
+    fn hear_all(&mut self) {
+        let mut heard = Vec::new();
+        for (id, child) in &mut self.children {
+            while let Some(report) = child.hear() {
+                heard.push((*id, report));
+            }
+        }
+        for (id, report) in heard {
+            match report {
+                Up::Ready => self.ready(id),
+                Up::Retiring(why) => self.happened(Event::Retiring(id, why)),
+                Up::Failed { stage, reason } => self.happened(Event::Failed(id, stage, reason)),
+                Up::ReopenLogs => self.send_logs_to(id),
+            }
+        }
+    }
+
+    fn ready(&mut self, id: WorkerId) {
+        let Some(child) = self.children.get_mut(&id) else {
+            return;
+        };
+        child.ready = true;
+        let (slot, pid) = (child.slot, child.pid);
+        let took = (now() - child.started).as_secs_f64();
+        if let Some(board) = &self.board {
+            board.set_alive(child.seat, true);
+        }
+        log::info!("Worker {slot} is ready (pid {pid}, after {took:.2} s)");
+        self.happened(Event::Ready(id));
+    }
+
+    /// Looks at the scoreboard for deadlines that only it can show.
+    fn look(&mut self) {
+        let now = now();
+        if now < self.looked + LOOK {
+            return;
+        }
+        let overslept = now > self.looked + OVERSLEPT;
+        let idle = !self.children.values().any(|child| child.ready);
+        self.looked = now;
+        if overslept && !idle {
+            log::warn!("the master was not run for a while; deadlines get another round");
+        }
+        if overslept || idle {
+            return;
+        }
+        let mut late = Vec::new();
+        for (id, child) in self.children.iter().filter(|(_, child)| child.ready) {
+            let Some(generation) = self.generations.get(&child.generation) else {
+                continue;
+            };
+            let config = &generation.config;
+            let view = self.view(child);
+            let found = diagnose::overdue(&view, config.timeout(), config.heartbeat_timeout, now);
+            late.extend(found.map(|which| (*id, which)));
+        }
+        for (id, which) in late {
+            self.happened(Event::Overdue(id, which));
+        }
+    }
+
+    /// Gives the state an event, and does what it says; what comes of that is the next event.
+    fn happened(&mut self, event: Event) {
+        self.events.push_back(event);
+        while let Some(event) = self.events.pop_front() {
+            let stops = matches!(event, Event::Stop(_));
+            for action in self.state.step(event, now()) {
+                self.perform(action);
+            }
+            if stops || matches!(self.state.phase(), state::Phase::Stopping { .. }) {
+                // The workers have theirs; nobody should find the door open when they are gone.
+                self.generations
+                    .values_mut()
+                    .for_each(|g| g.listeners.clear());
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Doing what the state has decided, one action at a time.
+//!
+//! It decides nothing and waits for nothing; what fails comes back as an event.
+
+use ferricorn_base::board::SeatView;
+use ferricorn_base::lifeline::Down;
+
+use super::{Master, now};
+use crate::children::Child;
+use crate::spawn::{self, Order};
+use crate::state::{self, Action, Ending, Event, Fate, WorkerId};
+use crate::{diagnose, report};
+
+impl Master {
+    pub(super) fn perform(&mut self, action: Action) {
+        match action {
+            Action::Spawn {
+                worker,
+                slot,
+                seat,
+                generation,
+            } => {
+                if let Err(error) = self.spawn(worker, slot, seat, generation) {
+                    self.events
+                        .push_back(Event::SpawnFailed(worker, error.to_string()));
+                }
+            }
+            Action::Drain { worker, stop } => {
+                self.tell(worker, Down::Drain { stop });
+            }
+            Action::Quit(worker) => self.tell(worker, Down::Quit),
+            Action::Signal(worker, signal) => {
+                self.set_alive(worker, false);
+                if let Some(child) = self.children.get_mut(&worker) {
+                    child.signal(signal);
+                }
+            }
+            Action::Diagnose(worker, fate) => self.diagnose(worker, fate),
+            Action::Bury(worker, ending, fate) => self.bury(worker, ending, fate),
+            Action::Load => {
+                let event = self.load();
+                self.events.push_back(event);
+            }
+            Action::Commit(generation) => self.commit(generation),
+            Action::Forget(generation) => {
+                self.generations.remove(&generation);
+            }
+            Action::Reopen => self.reopen(),
+            Action::Announce => self.announce(),
+            Action::Exit(code) => self.exit = Some(code),
+            Action::Tell(note) => report::note(&note),
+        }
+    }
+
+    fn spawn(
+        &mut self,
+        worker: WorkerId,
+        slot: usize,
+        seat: usize,
+        generation: state::Generation,
+    ) -> std::io::Result<()> {
+        self.doors.open(seat, &self.children)?;
+        let name = self.suffix(generation);
+        let Some(made_from) = self.generations.get(&generation) else {
+            return Err(std::io::Error::other(format!(
+                "there is no generation {generation}"
+            )));
+        };
+        let (pid, lifeline) = spawn::spawn(Order {
+            slot,
+            seat,
+            generation: made_from,
+            registry: &mut self.registry,
+            board: &mut self.board,
+            doors: self.doors.all(),
+            name: &name,
+        })?;
+        log::info!("Booting worker with pid: {pid} (worker {slot}, generation {generation})");
+        let child = Child::new(pid, slot, seat, generation, now(), lifeline);
+        self.children.insert(worker, child);
+        Ok(())
+    }
+
+    fn tell(&mut self, worker: WorkerId, command: Down) {
+        self.set_alive(worker, false);
+        if let Some(child) = self.children.get(&worker) {
+            child.tell(command, &[]);
+        }
+    }
+
+    /// Says on the scoreboard whether siblings may leave connections to this worker.
+    fn set_alive(&self, worker: WorkerId, alive: bool) {
+        if let (Some(board), Some(child)) = (&self.board, self.children.get(&worker)) {
+            board.set_alive(child.seat, alive);
+        }
+    }
+
+    /// What a worker says of itself; nothing when the pages are still those of a predecessor.
+    pub(super) fn view(&self, child: &Child) -> SeatView {
+        let view = self
+            .board
+            .as_ref()
+            .map(|board| board.view(child.seat))
+            .unwrap_or_default();
+        if view.pid == child.pid as u64 {
+            view
+        } else {
+            SeatView::default()
+        }
+    }
+
+    fn diagnose(&self, worker: WorkerId, fate: Fate) {
+        let Some(child) = self.children.get(&worker) else {
+            return;
+        };
+        let (slot, pid, what) = (child.slot, child.pid, diagnose::accusation(fate));
+        let serving = diagnose::serving(&self.view(child), now());
+        let whereabouts = diagnose::whereabouts(pid);
+        log::error!("Worker {slot} (pid {pid}) {what}{serving} ({whereabouts})");
+    }
+
+    fn bury(&mut self, worker: WorkerId, ending: Ending, fate: Option<Fate>) {
+        let Some(child) = self.children.remove(&worker) else {
+            return;
+        };
+        if let Some(board) = &self.board {
+            board.set_alive(child.seat, false);
+        }
+        let (slot, pid) = (child.slot, child.pid);
+        let killed = matches!(ending, Ending::Signal(libc::SIGKILL));
+        let oom = if killed { self.oom.look() } else { None };
+        let (words, well) = diagnose::obituary(ending, fate, child.sent, oom);
+        if well {
+            log::info!("Worker {slot} (pid {pid}) {words}");
+        } else {
+            let serving = diagnose::serving(&self.view(&child), now());
+            log::error!("Worker {slot} (pid {pid}) {words}{serving}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Configurations come and go: loading the next, putting it into effect, opening the logs anew.
+
+use std::os::fd::BorrowedFd;
+
+use ferricorn_base::lifeline::Down;
+use ferricorn_base::logs;
+use nix::sys::stat::{Mode, umask};
+
+use super::Master;
+use crate::children::Child;
+use crate::config::{Config, Known, Loaded, Refusal};
+use crate::generation::Generation;
+use crate::logging::LogFiles;
+use crate::state::{self, Event, WorkerId};
+use crate::title;
+
+impl Master {
+    /// Reads the configuration as at the start, and opens what is new in it. Whatever goes wrong,
+    /// nothing has changed.
+    pub(super) fn load(&mut self) -> Event {
+        let number = self.newest + 1;
+        match self.next(number) {
+            Ok(generation) => {
+                self.newest = number;
+                for warning in generation.warnings() {
+                    log::warn!("{warning}");
+                }
+                let policy = generation.policy();
+                self.generations.insert(number, generation);
+                Event::Loaded(number, policy)
+            }
+            Err(reason) => Event::LoadFailed(reason),
+        }
+    }
+
+    fn next(&self, number: state::Generation) -> Result<Generation, String> {
+        let known = Known {
+            apps: &self.registry.apps(),
+            classes: &self.registry.classes(),
+        };
+        let config = match Config::load(&self.call, &known) {
+            Ok(Loaded::Config(config)) => *config,
+            Ok(Loaded::Generated(_)) => return Err("it asks for a text".to_owned()),
+            Err(Refusal::Usage(error)) => return Err(error.to_string()),
+            Err(Refusal::Errors(errors)) => {
+                let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                return Err(errors.join("; "));
+            }
+        };
+        let old = self.generations.get(&self.serving);
+        Generation::make(number, config, old, &self.inherited, &self.registry)
+            .map_err(|failure| failure.text)
+    }
+
+    /// A generation serves alone now: what the master itself has of a configuration follows.
+    pub(super) fn commit(&mut self, number: state::Generation) {
+        self.serving = number;
+        let Some(generation) = self.generations.get(&number) else {
+            return;
+        };
+        logs::set_level(generation.config.log_level);
+        if let Err(error) = generation.logs.take_effect() {
+            log::error!("cannot change the error log: {error}");
+        }
+        umask(Mode::from_bits_truncate(generation.config.umask));
+        generation.adjust_listeners();
+        log::info!(
+            "Reload complete: generation {number} at {}",
+            generation.urls()
+        );
+        self.name();
+    }
+
+    /// Opens the logs of all generations anew; those of the workers go down the life-lines, since
+    /// the workers may not open them. Nobody is recycled.
+    pub(super) fn reopen(&mut self) {
+        for generation in self.generations.values_mut() {
+            match generation.logs.reopen() {
+                Ok(files) => generation.logs = files,
+                // The old files go on.
+                Err(error) => log::error!("{error}"),
+            }
+        }
+        if let Some(Err(error)) = self
+            .generations
+            .get(&self.serving)
+            .map(|g| g.logs.take_effect())
+        {
+            log::error!("cannot change the error log: {error}");
+        }
+        self.children
+            .values()
+            .for_each(|child| self.send_logs(child));
+    }
+
+    /// Sends one worker the log files of its generation as they are.
+    pub(super) fn send_logs_to(&self, worker: WorkerId) {
+        if let Some(child) = self.children.get(&worker) {
+            self.send_logs(child);
+        }
+    }
+
+    fn send_logs(&self, child: &Child) {
+        let Some(generation) = self.generations.get(&child.generation) else {
+            return;
+        };
+        let files: &LogFiles = &generation.logs;
+        let mut fds: Vec<BorrowedFd<'_>> = vec![files.error()];
+        fds.extend(files.access());
+        let access = files.access().is_some();
+        child.tell(
+            Down::Logs {
+                error: true,
+                access,
+            },
+            &fds,
+        );
+    }
+
+    /// All workers of the first start have answered.
+    pub(super) fn announce(&mut self) {
+        let Some(generation) = self.generations.get_mut(&self.serving) else {
+            return;
+        };
+        log::info!("Ready: serving at {}", generation.urls());
+        if self.waiting.is_waited_for() {
+            let done = self.waiting.serves().and_then(|()| {
+                // Standard error is /dev/null now.
+                generation.logs = generation.logs.reopen()?;
+                generation.logs.take_effect()
+            });
+            if let Err(error) = done {
+                log::error!("cannot leave the terminal: {error}");
+            }
+        }
+    }
+
+    /// Names the master process after what it serves.
+    pub(super) fn name(&self) {
+        title::set(&format!("ferricorn: master{}", self.suffix(self.serving)));
+    }
+
+    /// " [name]", for the titles; empty without a name.
+    pub(super) fn suffix(&self, generation: state::Generation) -> String {
+        let name = self
+            .generations
+            .get(&generation)
+            .and_then(|g| g.config.proc_name.as_deref());
+        name.map(|name| format!(" [{name}]")).unwrap_or_default()
+    }
+}

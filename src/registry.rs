@@ -1,0 +1,226 @@
+//! What the program offers: applications and worker classes by name.
+//!
+//! It is filled in `main` and only emptied in a worker, which takes what it serves out of its own
+//! copy. The master asks for names and never loads an application.
+
+use ferricorn_apps::Mounts;
+use ferricorn_base::conf::Conf;
+use ferricorn_base::{App, BoxApp, Worker};
+use ferricorn_sync::Sync;
+
+/// The class that is built in.
+const SYNC: &str = "sync";
+
+/// Applications and worker classes.
+#[derive(Default)]
+pub struct Registry {
+    apps: Vec<(String, Option<Box<dyn Entry>>)>,
+    classes: Vec<(String, Option<Box<dyn Worker>>)>,
+}
+
+impl Registry {
+    /// Offers an application; a second one of the same name takes its place.
+    pub fn add_app(&mut self, name: &str, app: impl App) {
+        self.apps.retain(|(other, _)| other != name);
+        self.apps.push((name.to_owned(), Some(Box::new(app))));
+    }
+
+    /// Offers a worker class under its own name.
+    pub fn add_class(&mut self, class: impl Worker) {
+        let name = class.name().to_owned();
+        self.classes.retain(|(other, _)| *other != name);
+        self.classes.push((name, Some(Box::new(class))));
+    }
+
+    /// The names of the applications, the default first.
+    pub fn apps(&self) -> Vec<&str> {
+        self.apps.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The names of the classes, the default first.
+    pub fn classes(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.classes.iter().map(|(name, _)| name.as_str()).collect();
+        // A program that has only a class of its own has no use for the built-in one.
+        if !self.apps.is_empty() && !names.contains(&SYNC) {
+            names.insert(0, SYNC);
+        }
+        names
+    }
+
+    /// Whether a worker could be made for this configuration. In the master.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, conf: &Conf) -> Result<(), String> {
+        if let Some((name, class)) = self.class(conf) {
+            let checked = class.as_ref().map_or(Ok(()), |class| class.check(conf));
+            return checked.map_err(|error| format!("worker class {name}: {error:#}"));
+        }
+        if conf.worker_class != SYNC {
+            return Err(format!(
+                "worker class {}: there is none of this name",
+                conf.worker_class
+            ));
+        }
+        for (n, mount) in conf.mounts.iter().enumerate() {
+            let registered = self.apps.iter().any(|(name, _)| *name == mount.app);
+            if !registered {
+                return Err(format!(
+                    "mount {}: there is no app {}",
+                    mount.prefix, mount.app
+                ));
+            }
+            if conf.mounts[..n].iter().any(|other| other.app == mount.app) {
+                let (prefix, app) = (&mount.prefix, &mount.app);
+                return Err(format!(
+                    "mount {prefix}: app {app} is mounted elsewhere already"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes out what a worker of this configuration runs. In the worker.
+    ///
+    /// # Errors
+    /// As [`Registry::check`].
+    pub fn take(&mut self, conf: &Conf) -> Result<Box<dyn Worker>, String> {
+        self.check(conf)?;
+        let wanted = &conf.worker_class;
+        let gone = || "it was taken before".to_owned();
+        if let Some((_, class)) = self.classes.iter_mut().find(|(name, _)| name == wanted) {
+            return class.take().ok_or_else(gone);
+        }
+        let mut entry = |name: &str| {
+            let found = self.apps.iter_mut().find(|(other, _)| other == name);
+            found.and_then(|(_, entry)| entry.take()).ok_or_else(gone)
+        };
+        if let [only] = &conf.mounts[..] {
+            if only.prefix == "/" {
+                return Ok(entry(&only.app)?.worker());
+            }
+        }
+        let mut mounts = Mounts::new();
+        for mount in &conf.mounts {
+            let added = mounts.add(&mount.prefix, entry(&mount.app)?.erased());
+            added.map_err(|error| format!("{error:#}"))?;
+        }
+        Ok(Box::new(Sync::new(mounts)))
+    }
+
+    fn class(&self, conf: &Conf) -> Option<&(String, Option<Box<dyn Worker>>)> {
+        self.classes
+            .iter()
+            .find(|(name, _)| *name == conf.worker_class)
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry")
+            .field("apps", &self.apps())
+            .field("classes", &self.classes())
+            .finish()
+    }
+}
+
+/// An application that can still be served with its type known.
+trait Entry {
+    /// Alone, by the built-in class: no call goes through a table.
+    fn worker(self: Box<Self>) -> Box<dyn Worker>;
+    /// Among others.
+    fn erased(self: Box<Self>) -> BoxApp;
+}
+
+impl<A: App> Entry for A {
+    fn worker(self: Box<Self>) -> Box<dyn Worker> {
+        Box::new(Sync::new(*self))
+    }
+
+    fn erased(self: Box<Self>) -> BoxApp {
+        BoxApp::new(*self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferricorn_apps::{Echo, Hello};
+    use ferricorn_base::conf::MountConf;
+    use ferricorn_base::{Context, Exit};
+
+    use super::*;
+
+    struct Own;
+
+    impl Worker for Own {
+        fn name(&self) -> &'static str {
+            "own"
+        }
+
+        fn run(self: Box<Self>, _: Context) -> Exit {
+            Exit::Done
+        }
+    }
+
+    fn conf(class: &str, mounts: &[(&str, &str)]) -> Conf {
+        let mount = |(prefix, app): &(&str, &str)| MountConf {
+            prefix: (*prefix).to_owned(),
+            app: (*app).to_owned(),
+        };
+        Conf {
+            worker_class: class.to_owned(),
+            mounts: mounts.iter().map(mount).collect(),
+            ..Conf::default()
+        }
+    }
+
+    fn registry() -> Registry {
+        let mut registry = Registry::default();
+        registry.add_app("hello", Hello);
+        registry.add_app("echo", Echo);
+        registry
+    }
+
+    #[test]
+    fn names_come_with_the_default_first() {
+        let mut registry = registry();
+        assert_eq!(registry.apps(), ["hello", "echo"]);
+        assert_eq!(registry.classes(), ["sync"]);
+        registry.add_class(Own);
+        assert_eq!(registry.classes(), ["sync", "own"]);
+        let mut only = Registry::default();
+        only.add_class(Own);
+        assert_eq!(only.classes(), ["own"]);
+    }
+
+    #[test]
+    fn a_class_is_found_by_its_name() {
+        let mut registry = registry();
+        registry.add_class(Own);
+        let class = |registry: &mut Registry, class: &str, mounts: &[(&str, &str)]| {
+            registry
+                .take(&conf(class, mounts))
+                .map(|class| class.name())
+        };
+        assert_eq!(class(&mut registry, "own", &[]), Ok("own"));
+        assert_eq!(class(&mut registry, "sync", &[("/", "hello")]), Ok("sync"));
+        assert!(class(&mut registry, "gevent", &[]).is_err());
+    }
+
+    #[test]
+    fn mounts_are_checked_before_any_worker_is_made() {
+        let registry = registry();
+        let check = |mounts: &[(&str, &str)]| registry.check(&conf("sync", mounts));
+        assert!(check(&[("/", "hello"), ("/echo", "echo")]).is_ok());
+        assert!(
+            check(&[("/", "nothing")])
+                .unwrap_err()
+                .contains("no app nothing")
+        );
+        assert!(
+            check(&[("/", "echo"), ("/b", "echo")])
+                .unwrap_err()
+                .contains("elsewhere")
+        );
+    }
+}

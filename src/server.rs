@@ -1,0 +1,295 @@
+//! A server: what it offers, and the road from `main` to the master.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ferricorn_base::{App, Worker, logs};
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
+
+use crate::config::{Action, Call, Config, Known, Loaded, Refusal};
+use crate::daemon::{self, Waiting};
+use crate::exit;
+use crate::generation::{Failure, Generation};
+use crate::logging::LogFiles;
+use crate::master::{Master, Parts};
+use crate::registry::Registry;
+use crate::signals::{self, Signals};
+use crate::sockets::Inherited;
+use crate::state::Event;
+
+/// How often an address that is in use is tried at the start, a second apart.
+const TRIES: u32 = 5;
+
+/// Serves `app` with the whole command line of Ferricorn; returns when the server has stopped.
+///
+/// To be called first thing in `main`, with one thread. The exit code is 0 after a stop that was
+/// asked for, 1 for what cannot be configured or bound, 2 for a command line that cannot be read, 3
+/// when no worker could boot, 4 when the application could not be loaded.
+///
+/// ```no_run
+/// use ferricorn::Request;
+///
+/// fn main() -> std::process::ExitCode {
+///     ferricorn::main(|_: &mut Request| "Hello, World!")
+/// }
+/// ```
+pub fn main(app: impl App) -> ExitCode {
+    Server::builder().app(app).build().run()
+}
+
+/// A server that has not started yet.
+#[derive(Debug)]
+pub struct Server {
+    registry: Registry,
+    name: Option<String>,
+}
+
+/// Puts a server together.
+#[derive(Debug, Default)]
+pub struct Builder {
+    registry: Registry,
+    name: Option<String>,
+}
+
+impl Server {
+    /// A server that offers nothing yet.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Reads the command line, the environment and the configuration file of this process, and
+    /// serves until told to stop. In the master; the workers never come back from here.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let mut call = Call {
+            arguments: std::env::args_os().collect(),
+            environment: std::env::vars_os().collect(),
+            directory: std::env::current_dir().unwrap_or_else(|_| "/".into()),
+        };
+        if let Some(name) = self.name {
+            match call.arguments.first_mut() {
+                Some(first) => *first = name.into(),
+                None => call.arguments.push(name.into()),
+            }
+        }
+        let inherited = Inherited::look(&call);
+        let loaded = {
+            let (apps, classes) = (self.registry.apps(), self.registry.classes());
+            Config::load(
+                &call,
+                &Known {
+                    apps: &apps,
+                    classes: &classes,
+                },
+            )
+        };
+        let config = match loaded {
+            Ok(Loaded::Config(config)) => *config,
+            Ok(Loaded::Generated(text)) => return print(&text),
+            Err(refusal) => return refuse(&refusal),
+        };
+        match config.action {
+            Action::Serve => {}
+            Action::Print => return print(&config.print()),
+            Action::Check => return check(&config, &self.registry),
+        }
+        ExitCode::from(start(call, self.registry, inherited, config))
+    }
+}
+
+impl Builder {
+    /// Serves this application. Without others there is no APP on the command line.
+    #[must_use]
+    pub fn app(self, app: impl App) -> Builder {
+        self.register_app("app", app)
+    }
+
+    /// Offers an application under a name, for APP on the command line and for mounts. The first
+    /// one is the default.
+    #[must_use]
+    pub fn register_app(mut self, name: &str, app: impl App) -> Builder {
+        self.registry.add_app(name, app);
+        self
+    }
+
+    /// Offers a worker class, which owns what it serves, under its own name for `-k`.
+    #[must_use]
+    pub fn worker(mut self, class: impl Worker) -> Builder {
+        self.registry.add_class(class);
+        self
+    }
+
+    /// Calls the program so in its help, whatever its file is called.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Builder {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn build(self) -> Server {
+        Server {
+            registry: self.registry,
+            name: self.name,
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    let written = std::io::stdout().lock().write_all(text.as_bytes());
+    ExitCode::from(if written.is_ok() {
+        exit::OK
+    } else {
+        exit::ERROR
+    })
+}
+
+fn refuse(refusal: &Refusal) -> ExitCode {
+    match refusal {
+        Refusal::Usage(error) => {
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::ERROR))
+        }
+        Refusal::Errors(errors) => {
+            for error in errors {
+                eprintln!("ferricorn: {error}");
+            }
+            ExitCode::from(exit::ERROR)
+        }
+    }
+}
+
+fn check(config: &Config, registry: &Registry) -> ExitCode {
+    for warning in &config.warnings {
+        eprintln!("ferricorn: {warning}");
+    }
+    match registry.check(&config.conf) {
+        Ok(()) => print("the configuration is valid\n"),
+        Err(reason) => {
+            eprintln!("ferricorn: {reason}");
+            ExitCode::from(exit::ERROR)
+        }
+    }
+}
+
+/// From a configuration to a master that serves; returns its exit code.
+fn start(call: Call, registry: Registry, inherited: Inherited, config: Config) -> u8 {
+    // Before anything else: what follows belongs to the process that stays.
+    let detached = if config.daemon {
+        daemon::detach()
+    } else {
+        Ok(Waiting::nobody())
+    };
+    let mut waiting = match detached {
+        Ok(waiting) => waiting,
+        Err(error) => {
+            eprintln!("ferricorn: cannot go into the background: {error}");
+            return exit::ERROR;
+        }
+    };
+    match prepare(&config, &registry, &inherited) {
+        Ok(None) => exit::OK,
+        Ok(Some((signals, generation))) => {
+            let parts = Parts {
+                call,
+                registry,
+                inherited,
+                signals,
+                generation,
+                waiting,
+            };
+            match Master::new(parts) {
+                Ok(master) => master.run(),
+                Err(error) => {
+                    log::error!("cannot make the scoreboard: {error}");
+                    exit::ERROR
+                }
+            }
+        }
+        Err(failure) => {
+            log::error!("cannot start: {}", failure.text);
+            logs::flush();
+            waiting.fails(exit::ERROR);
+            exit::ERROR
+        }
+    }
+}
+
+/// Opens everything; `None` when a signal stopped it.
+fn prepare(
+    config: &Config,
+    registry: &Registry,
+    inherited: &Inherited,
+) -> Result<Option<(Signals, Generation)>, Failure> {
+    umask(Mode::from_bits_truncate(config.umask));
+    start_log(config)?;
+    log::info!("Starting ferricorn {}", env!("CARGO_PKG_VERSION"));
+    std::env::set_current_dir(&config.directory).map_err(|error| {
+        std::io::Error::other(format!(
+            "cannot enter {}: {error}",
+            config.directory.display()
+        ))
+    })?;
+    raise_descriptors();
+    let signals = Signals::watch()?;
+    for attempt in 1.. {
+        match Generation::make(1, config.clone(), None, inherited, registry) {
+            Ok(generation) => return Ok(Some((signals, generation))),
+            Err(failure) if failure.in_use && attempt < TRIES => {
+                log::error!("{}; trying again in a second", failure.text);
+                if is_stopped_within(&signals, Duration::from_secs(1)) {
+                    return Ok(None);
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(None)
+}
+
+fn start_log(config: &Config) -> Result<(), Failure> {
+    let files = LogFiles::open(config).inspect_err(|error| eprintln!("ferricorn: {error}"))?;
+    let started = logs::init(config.log_level, files.error().try_clone_to_owned()?);
+    started.map_err(|error| Failure {
+        text: error.to_string(),
+        in_use: false,
+    })
+}
+
+/// A server has one descriptor per connection: takes as many as may be had.
+fn raise_descriptors() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        if soft < hard {
+            setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+        } else {
+            Ok(())
+        }
+    });
+    if let Err(errno) = raised {
+        log::warn!("cannot raise the limit of open files: {errno}");
+    }
+}
+
+/// Waits, unless a signal asks to stop.
+fn is_stopped_within(signals: &Signals, time: Duration) -> bool {
+    let until = ferricorn_base::sys::monotonic() + time;
+    loop {
+        let left = until.saturating_sub(ferricorn_base::sys::monotonic());
+        if left.is_zero() {
+            return false;
+        }
+        let millis = u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX);
+        let fd = std::os::fd::AsFd::as_fd(signals);
+        let _ = poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], millis);
+        let stops =
+            |(signal, _): &(i32, u32)| matches!(signals::event(*signal), Some(Event::Stop(_)));
+        if signals.take().iter().any(stops) {
+            return true;
+        }
+    }
+}
