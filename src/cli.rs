@@ -144,8 +144,8 @@ fn argument(setting: &'static Setting, known: &Known<'_>) -> Vec<Arg> {
     };
     let any = AnyWord(choices.iter().map(|choice| (*choice).to_owned()).collect());
     let arg = Arg::new(setting.name)
-        .help(help(setting))
-        .long_help(long_help(setting))
+        .help(help(setting, known))
+        .long_help(long_help(setting, known))
         .value_name(setting.kind.placeholder())
         .value_hint(hint(setting))
         .value_parser(any);
@@ -193,19 +193,23 @@ fn hint(setting: &Setting) -> ValueHint {
     }
 }
 
-fn help(setting: &Setting) -> String {
+fn help(setting: &Setting, known: &Known<'_>) -> String {
     let summary = setting.summary().trim_end_matches('.');
-    match setting.default {
+    match known.default_of(setting) {
         "" | "false" | "true" => summary.to_owned(),
         default if default.len() > 20 => summary.to_owned(),
         default => format!("{summary} [default: {default}]"),
     }
 }
 
-fn long_help(setting: &Setting) -> String {
+fn long_help(setting: &Setting, known: &Known<'_>) -> String {
     let mut text = setting.doc.to_owned();
     if !matches!(setting.sources, Sources::CommandLine) {
-        text.push_str(&format!("\n\nDefault: {}.", setting.default_text()));
+        let default = match known.default_of(setting) {
+            "" => setting.default_text(),
+            default => default.to_owned(),
+        };
+        text.push_str(&format!("\n\nDefault: {default}."));
     }
     if let Some(variable) = setting.environment() {
         text.push_str(&format!(" Environment: {variable}."));

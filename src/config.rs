@@ -26,6 +26,8 @@ use std::time::Duration;
 use ferricorn_base::Conf;
 use log::LevelFilter;
 
+use crate::settings::Setting;
+
 pub use self::print::Change;
 use self::print::Shown;
 pub(crate) use self::tables::listen_keys;
@@ -49,6 +51,17 @@ pub struct Known<'a> {
     pub apps: &'a [&'a str],
     /// The registered worker classes.
     pub classes: &'a [&'a str],
+    /// Settings for which the program has defaults of its own, with the values.
+    pub defaults: &'a [(&'a str, &'a str)],
+}
+
+impl Known<'_> {
+    /// The default of a setting: the program's own, else that of the table.
+    pub(crate) fn default_of<'a>(&'a self, setting: &'a Setting) -> &'a str {
+        let mut own = self.defaults.iter().rev();
+        own.find(|(name, _)| *name == setting.name)
+            .map_or(setting.default, |(_, value)| value)
+    }
 }
 
 /// What a call asks for.

@@ -76,6 +76,7 @@ mod tests {
     const KNOWN: Known<'_> = Known {
         apps: &["welcome", "hello", "echo"],
         classes: &["sync", "custom"],
+        defaults: &[],
     };
 
     #[test]

@@ -47,8 +47,8 @@ mod sys;
 mod title;
 
 pub use ferricorn_base::{
-    App, Begin, Body, BoxApp, Conf, Context, Error, Exchange, Exit, Handler, Incoming,
-    IntoResponse, Peer, Request, Response, Seat, Upgraded, Worker, board, body, conf, http,
-    lifeline, transport,
+    App, Begin, Body, BoxApp, Command, Conf, Context, Error, Exchange, Exit, Handler, Incoming,
+    IntoResponse, Listener, Peer, Request, Response, Seat, Upgraded, Worker, board, body, conf,
+    http, lifeline, transport, typed,
 };
 pub use server::{Builder, Server, main};

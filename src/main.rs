@@ -1,4 +1,5 @@
 //! The stock server: what `ferricorn` serves without a line of code.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What the program offers: applications and worker classes by name.
+//! What the program offers: applications and worker classes by name, and defaults of its own.
 //!
 //! It is filled in `main` and only emptied in a worker, which takes what it serves out of its own
 //! copy. The master asks for names and never loads an application.
@@ -11,11 +11,12 @@ use ferricorn_sync::Sync;
 /// The class that is built in.
 const SYNC: &str = "sync";
 
-/// Applications and worker classes.
+/// Applications, worker classes, defaults.
 #[derive(Default)]
 pub struct Registry {
     apps: Vec<(String, Option<Box<dyn Entry>>)>,
     classes: Vec<(String, Option<Box<dyn Worker>>)>,
+    defaults: Vec<(String, String)>,
 }
 
 impl Registry {
@@ -45,6 +46,22 @@ impl Registry {
             names.insert(0, SYNC);
         }
         names
+    }
+
+    /// Gives a setting another default.
+    pub fn set_default(&mut self, setting: &str, value: &str) {
+        self.defaults.push((setting.to_owned(), value.to_owned()));
+    }
+
+    /// The settings with defaults of the program's own; a later one of the same name counts.
+    pub fn defaults(&self) -> Vec<(&str, &str)> {
+        let given = self
+            .defaults
+            .iter()
+            .map(|(name, value)| (&**name, &**value));
+        // A program without the built-in class serves with its own.
+        let class = self.classes().first().map(|name| ("worker-class", *name));
+        class.into_iter().chain(given).collect()
     }
 
     /// Whether a worker could be made for this configuration. In the master.
@@ -191,6 +208,7 @@ mod tests {
         let mut only = Registry::default();
         only.add_class(Own);
         assert_eq!(only.classes(), ["own"]);
+        assert_eq!(only.defaults(), [("worker-class", "own")]);
     }
 
     #[test]

@@ -78,14 +78,12 @@ impl Server {
         }
         let inherited = Inherited::look(&call);
         let loaded = {
-            let (apps, classes) = (self.registry.apps(), self.registry.classes());
-            Config::load(
-                &call,
-                &Known {
-                    apps: &apps,
-                    classes: &classes,
-                },
-            )
+            let known = Known {
+                apps: &self.registry.apps(),
+                classes: &self.registry.classes(),
+                defaults: &self.registry.defaults(),
+            };
+            Config::load(&call, &known)
         };
         let config = match loaded {
             Ok(Loaded::Config(config)) => *config,
@@ -120,6 +118,14 @@ impl Builder {
     #[must_use]
     pub fn worker(mut self, class: impl Worker) -> Builder {
         self.registry.add_class(class);
+        self
+    }
+
+    /// Gives a setting, by its long name, another default. The file, the environment and the
+    /// command line still win. A name that is no setting stops the start.
+    #[must_use]
+    pub fn default_setting(mut self, setting: &str, value: &str) -> Builder {
+        self.registry.set_default(setting, value);
         self
     }
 

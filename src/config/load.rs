@@ -37,7 +37,8 @@ pub(super) fn load(call: &Call, known: &Known<'_>, read: Reader<'_>) -> Result<L
     let mut given: Values = file.values;
     given.extend(variables);
     given.extend(line);
-    let defaults = raw::defaults(&call.environment);
+    errors.append(&mut raw::unknown(known));
+    let defaults = raw::defaults(&call.environment, known);
 
     let mut config = Config {
         file: path,

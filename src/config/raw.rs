@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 
-use super::{ConfigError, Origin};
+use super::{ConfigError, Known, Origin};
 use crate::settings::{self, Kind, Setting, value};
 
 /// A value and where it came from.
@@ -164,12 +164,13 @@ fn words(setting: &Setting, value: &OsStr, origin: Origin) -> Given {
     }
 }
 
-/// Defaults: those of the table, and those that well-known variables give.
-pub(crate) fn defaults(environment: &Environment) -> Values {
+/// Defaults: those that well-known variables give, else those of the program, else those of the
+/// table.
+pub(crate) fn defaults(environment: &Environment, known: &Known<'_>) -> Values {
     settings::all()
-        .filter(|setting| !setting.default.is_empty() || setting.variable.is_some())
+        .filter(|setting| !known.default_of(setting).is_empty() || setting.variable.is_some())
         .map(|setting| {
-            let known = setting.variable.and_then(|name| {
+            let well_known = setting.variable.and_then(|name| {
                 let mut value = variable(environment, name)?.to_owned();
                 if matches!(setting.kind, Kind::Binds) {
                     let port = value;
@@ -178,8 +179,22 @@ pub(crate) fn defaults(environment: &Environment) -> Values {
                 }
                 Some(Given::word(value, Origin::Environment(name.to_owned())))
             });
-            let default = || Given::word(setting.default, Origin::Default);
-            (setting.name, known.unwrap_or_else(default))
+            let default = || Given::word(known.default_of(setting), Origin::Default);
+            (setting.name, well_known.unwrap_or_else(default))
+        })
+        .collect()
+}
+
+/// Defaults of the program for settings that there are not.
+pub(crate) fn unknown(known: &Known<'_>) -> Vec<ConfigError> {
+    let unknown = known
+        .defaults
+        .iter()
+        .filter(|(name, _)| settings::find(name).is_none());
+    unknown
+        .map(|(name, _)| ConfigError {
+            origin: Origin::Default,
+            message: format!("{name}: no such setting; the program itself names it"),
         })
         .collect()
 }

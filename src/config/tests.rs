@@ -11,6 +11,7 @@ use super::*;
 const KNOWN: Known<'_> = Known {
     apps: &["welcome", "hello", "echo"],
     classes: &["sync", "odd"],
+    defaults: &[],
 };
 
 /// Loads `file` (as ./ferricorn.toml), variables and arguments.

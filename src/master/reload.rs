@@ -37,6 +37,7 @@ impl Master {
         let known = Known {
             apps: &self.registry.apps(),
             classes: &self.registry.classes(),
+            defaults: &self.registry.defaults(),
         };
         let config = match Config::load(&self.call, &known) {
             Ok(Loaded::Config(config)) => *config,

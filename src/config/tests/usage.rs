@@ -124,6 +124,7 @@ fn a_program_of_ones_own_has_its_name_and_no_app() {
     let one = Known {
         apps: &["shop"],
         classes: &["sync"],
+        defaults: &[],
     };
     let (_, text) = usage(&one, &["./target/shop", "-h"]);
     assert!(text.contains("Usage: shop [OPTIONS]\n"), "{text}");

@@ -33,6 +33,45 @@ fn the_defaults_of_the_table_are_those_of_the_types() {
 }
 
 #[test]
+fn a_default_of_the_program_gives_way_to_every_other_source() {
+    let known = Known {
+        defaults: &[("bind", "unix:/app.sock"), ("pidfile", "/pid")],
+        ..KNOWN
+    };
+    let load = |arguments: &[&str], environment: &[(&str, &str)], known: &Known<'_>| {
+        let words = ["app"].iter().chain(arguments);
+        let variables = environment.iter();
+        let call = Call {
+            arguments: words.map(OsString::from).collect(),
+            environment: variables.map(|(n, v)| (n.into(), v.into())).collect(),
+            directory: "/".into(),
+        };
+        let none = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
+        load::load(&call, known, &none)
+    };
+    for (arguments, environment, expected) in [
+        (&[][..], &[][..], "unix:/app.sock"),
+        (&["--bind", "127.0.0.1:1"], &[], "127.0.0.1:1"),
+        (&[], &[("FERRICORN_BIND", "127.0.0.1:2")], "127.0.0.1:2"),
+        (&[], &[("PORT", "3")], "0.0.0.0:3"),
+    ] {
+        let Ok(Loaded::Config(config)) = load(arguments, environment, &known) else {
+            panic!("no configuration");
+        };
+        let binds: Vec<&str> = config.binds.iter().map(|bind| &*bind.text).collect();
+        assert_eq!(binds, [expected]);
+        assert_eq!(config.pidfile.as_deref(), Some(Path::new("/pid")));
+    }
+    let slip = Known {
+        defaults: &[("binds", "unix:/app.sock")],
+        ..KNOWN
+    };
+    assert!(matches!(load(&[], &[], &slip), Err(Refusal::Errors(_))));
+    let help = load(&["-h"], &[], &known).unwrap_err();
+    assert!(format!("{help:?}").contains("[default: unix:/app.sock]"));
+}
+
+#[test]
 fn every_setting_is_read_from_the_file() {
     for (name, written, shown) in VALUES {
         let config = fine(&format!("\n{name} = {written}\n"), &[], &[]);

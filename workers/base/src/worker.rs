@@ -203,6 +203,12 @@ impl Context {
         self.lifeline.send(&Up::Ready)
     }
 
+    /// Says that the worker's loop turned now. The master takes one that does not say so within
+    /// `heartbeat-timeout`, and is in no request, for hung.
+    pub fn turn(&self) {
+        self.page.turn(sys::monotonic().as_micros() as u64);
+    }
+
     /// Tells the master that this worker cannot start, and gives the exit to return.
     #[must_use]
     pub fn fail(&self, stage: Stage, error: &Error) -> Exit {
