@@ -163,7 +163,7 @@ impl Reader {
                     Front::NeedMore => return Ok(Event::NeedMore { consumed: skip }),
                     Front::EmptyLine => {
                         scan.dropped = true;
-                        skip = 2;
+                        skip += 2;
                     }
                     Front::Method => break,
                 }
