@@ -31,7 +31,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         active.request.renew(&conn.peer);
         let head = active.request.head();
         let mut facts = P::facts(head);
-        facts.keep_alive &= self.drain.is_none();
+        facts.keep_alive &= self.drain.is_none() && !self.conf.deadlines.keep_alive.is_zero();
         let has_body = head.body() != BodyLength::None;
         work.facts = Some(facts);
         work.wants_go_on = has_body && head.expects_continue();
