@@ -1,0 +1,41 @@
+"""User instructions per request, by valgrind's callgrind: they repeat almost exactly.
+
+Two runs that differ in the number of requests only: what start and end cost is in both, and goes
+away in the difference.
+"""
+import glob
+import os
+import re
+import shutil
+import tempfile
+
+from .server import Client, Failed, Server
+
+
+def unavailable():
+    """Why this cannot be measured here, or None."""
+    return None if shutil.which("valgrind") else "valgrind is not installed"
+
+
+def per_request(name, command, requests):
+    """User instructions per request of the processes that serve."""
+    few, many = (total(name, command, n) for n in (requests // 4, requests))
+    return (many - few) / (requests - requests // 4)
+
+
+def total(name, command, requests):
+    with tempfile.TemporaryDirectory() as directory:
+        under = ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={directory}/%p"]
+        with Server(name, command, under=under) as server:
+            with Client(server) as client:
+                for _ in range(requests):
+                    client.ask()
+            serving = {str(pid) for pid in server.serving()}
+        counts = 0
+        for path in glob.glob(f"{directory}/*"):
+            if os.path.basename(path) in serving:
+                with open(path) as file:
+                    counts += int(re.search(r"^(?:totals|summary): (\d+)", file.read(), re.M)[1])
+    if not counts:
+        raise Failed("callgrind wrote no profile of the server")
+    return counts
