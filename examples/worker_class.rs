@@ -1,0 +1,87 @@
+//! A worker class of one's own: another protocol, another way of waiting, under the same master.
+//!
+//!     cargo run --release --example worker_class -- --workers 2
+//!     printf 'hello\n' | nc -N 127.0.0.1 8000        # olleh
+//!
+//! This one serves lines, one connection at a time, with blocking reads: a class for few and quick
+//! clients. The master binds, forks, watches and stops it like any other.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use ferricorn::{Command, Context, Exit, Worker};
+use nix::poll::{PollFd, PollFlags, poll};
+
+fn main() -> std::process::ExitCode {
+    let answer = |line: &str| line.chars().rev().collect::<String>();
+    ferricorn::Server::builder()
+        .worker(Lines { answer })
+        .build()
+        .run()
+}
+
+/// Answers each line with another.
+struct Lines<F> {
+    answer: F,
+}
+
+impl<F: Fn(&str) -> String + 'static> Worker for Lines<F> {
+    fn name(&self) -> &'static str {
+        "lines"
+    }
+
+    /// Runs in the worker process, after privileges were dropped.
+    fn run(self: Box<Self>, mut context: Context) -> Exit {
+        // The sockets are shared with the other workers and do not block.
+        let sockets = context.listeners.iter().map(|l| l.fd.try_clone());
+        let listeners: Vec<TcpListener> = match sockets.collect::<Result<Vec<_>, _>>() {
+            Ok(sockets) => sockets.into_iter().map(TcpListener::from).collect(),
+            Err(error) => return Exit::Broken(error.to_string()),
+        };
+        // Ready is a message: until it comes, the master waits and counts the boot's time.
+        if context.ready().is_err() {
+            return Exit::Done;
+        }
+        loop {
+            // The master takes a worker whose loop is silent for hung.
+            context.turn();
+            match context.command() {
+                // Between two clients nothing is open, so all three mean the same here.
+                Some(Command::Drain { .. } | Command::Quit | Command::Orphaned) => {
+                    return Exit::Done;
+                }
+                None => {}
+            }
+            let wake = context.wake_fds();
+            let mut waits: Vec<PollFd> = wake.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).into();
+            waits.extend(
+                listeners
+                    .iter()
+                    .map(|l| PollFd::new(l.as_fd(), PollFlags::POLLIN)),
+            );
+            // EINTR, for one: the next turn looks again.
+            let _ = poll(&mut waits, 1000u16);
+            for listener in &listeners {
+                if let Ok((client, peer)) = listener.accept() {
+                    if let Err(error) = self.serve(&client) {
+                        log::debug!("{peer}: {error}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<F: Fn(&str) -> String> Lines<F> {
+    fn serve(&self, mut client: &TcpStream) -> io::Result<()> {
+        // Every wait has a deadline and every size a limit.
+        client.set_read_timeout(Some(Duration::from_secs(5)))?;
+        client.set_write_timeout(Some(Duration::from_secs(5)))?;
+        for line in BufReader::new(client.take(64 * 1024)).lines() {
+            writeln!(client, "{}", (self.answer)(&line?))?;
+        }
+        Ok(())
+    }
+}

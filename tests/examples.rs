@@ -1,0 +1,291 @@
+//! Every example is run as a program, and does what its first lines promise.
+//!
+//! Each server gets a directory of its own to run in and a port that the system chooses; that it is
+//! ready is read from its log. At the end it is asked to stop and must exit with 0.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Once;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// How long anything here may take before it counts as hung.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[test]
+fn hello() {
+    let server = Server::start("hello", &["--workers", "2"]);
+    let answer = server.get("/any/where");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nHello, World!"), "{answer}");
+    server.stop();
+}
+
+#[test]
+fn router() {
+    let server = Server::start("router", &[]);
+    let answer = server.get("/displaynews/sports");
+    assert!(answer.ends_with("\r\n\r\nNews about sports\n"), "{answer}");
+    let answer = server.get("/nothing");
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    let answer = server.ask("DELETE", "/displaynews/sports", "", b"");
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+    assert!(has_field(&answer, "allow: GET, POST"), "{answer}");
+    server.stop();
+}
+
+#[test]
+fn json_api() {
+    let server = Server::start("json_api", &[]);
+    let json = "Content-Type: application/json\r\n";
+    let answer = server.ask("POST", "/convert", json, br#"{"celsius": 100}"#);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains(r#""fahrenheit":212.0"#), "{answer}");
+    let answer = server.ask("POST", "/convert", json, br#"{"celsius": "#);
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.contains(r#"{"error":"#), "{answer}");
+    let answer = server.ask("POST", "/convert", "", b"celsius=100");
+    assert!(answer.starts_with("HTTP/1.1 415 "), "{answer}");
+    server.stop();
+}
+
+#[test]
+fn upload() {
+    let server = Server::start("upload", &[]);
+    let photo: Vec<u8> = (0..300_000u32).map(|n| (n % 251) as u8).collect();
+    let answer = server.ask("PUT", "/photo.jpg", "", &photo);
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    assert!(answer.ends_with("photo.jpg: 300000 bytes\n"), "{answer}");
+    for name in ["/.hidden", "/a/b", "/%2e%2e", "/"] {
+        let answer = server.ask("PUT", name, "", b"x");
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{name}: {answer}");
+    }
+    // A client that goes away in the middle leaves nothing behind.
+    let mut client = server.connect();
+    let head = "PUT /cut.bin HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\nabc";
+    client.write_all(head.as_bytes()).unwrap();
+    drop(client);
+
+    let uploads = server.directory.path().join("uploads");
+    assert_eq!(fs::read(uploads.join("photo.jpg")).unwrap(), photo);
+    let directory = server.stop();
+    let files = fs::read_dir(directory.path().join("uploads")).unwrap();
+    let names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(names, ["photo.jpg"]);
+}
+
+#[test]
+fn sse() {
+    let server = Server::start("sse", &[]);
+    let mut client = BufReader::new(server.connect());
+    let request = "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    client.get_mut().write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    while !answer.contains("data: event 2\n") {
+        assert_ne!(client.read_line(&mut answer).unwrap(), 0, "{answer}");
+    }
+    assert!(has_field(&answer, "content-type: text/event-stream"));
+    // A stop ends the stream in order: the last chunk comes.
+    server.stop();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("\r\n0\r\n\r\n"), "{answer}");
+}
+
+#[test]
+fn sqlite() {
+    let server = Server::start("sqlite", &["--workers", "2"]);
+    for name in ["Ada", "Grace"] {
+        let answer = server.ask("POST", "/", "", name.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    }
+    let directory = server.stop();
+    // What was written is there for the next server.
+    let server = Server::start_in(directory, "sqlite", &[]);
+    let answer = server.get("/");
+    assert!(answer.contains("\r\n\r\n2. Grace (worker "), "{answer}");
+    assert!(answer.contains("\n1. Ada (worker "), "{answer}");
+    server.stop();
+}
+
+#[test]
+fn middleware() {
+    let server = Server::start("middleware", &[]);
+    let answer = server.get("/");
+    assert!(has_field(&answer, "server-timing: app;dur="), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nHello, World!"), "{answer}");
+    server.stop();
+}
+
+#[test]
+fn worker_class() {
+    let server = Server::start("worker_class", &["--workers", "2"]);
+    let mut client = server.connect();
+    client.write_all(b"hello\nworld\n").unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "olleh\ndlrow\n");
+    server.stop();
+}
+
+#[test]
+fn unix_socket() {
+    let server = Server::start_with("unix_socket", &[], None);
+    let path = server.directory.path().join("app.sock");
+    let mut client = UnixStream::connect(&path).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = "GET /door HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    client.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("Hello, unix of /door\n"), "{answer}");
+    let _directory = server.stop();
+    assert!(!path.exists(), "the socket outlived its server");
+}
+
+/// A running example; killed when a test ends early.
+struct Server {
+    child: Child,
+    address: Option<SocketAddr>,
+    log: Receiver<String>,
+    directory: TempDir,
+}
+
+impl Server {
+    fn start(example: &str, arguments: &[&str]) -> Server {
+        Server::start_in(TempDir::new().unwrap(), example, arguments)
+    }
+
+    fn start_in(directory: TempDir, example: &str, arguments: &[&str]) -> Server {
+        let arguments = [&["--bind", "127.0.0.1:0"], arguments].concat();
+        Server::start_with(example, &arguments, Some(directory))
+    }
+
+    fn start_with(example: &str, arguments: &[&str], directory: Option<TempDir>) -> Server {
+        let directory = directory.unwrap_or_else(|| TempDir::new().unwrap());
+        let mut child = Command::new(program(example))
+            .args(arguments)
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (sender, log) = channel();
+        // Reads to the end, so that the server never meets a full pipe.
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let mut server = Server {
+            child,
+            address: None,
+            log,
+            directory,
+        };
+        let ready = server.wait_for("Ready: serving at");
+        server.address = ready
+            .split(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'))
+            .find_map(|word| word.trim_matches(':').parse().ok());
+        server
+    }
+
+    /// The next line of the log that contains `text`.
+    fn wait_for(&mut self, text: &str) -> String {
+        let mut seen = String::new();
+        loop {
+            match self.log.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => seen.push_str(&format!("{line}\n")),
+                Err(_) => panic!("no {text:?} in the log:\n{seen}"),
+            }
+        }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let client = TcpStream::connect(self.address.unwrap()).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client
+    }
+
+    fn get(&self, path: &str) -> String {
+        self.ask("GET", path, "", b"")
+    }
+
+    /// The whole answer, head and content.
+    fn ask(&self, method: &str, path: &str, fields: &str, body: &[u8]) -> String {
+        let mut client = self.connect();
+        let len = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Length: {len}\r\n{fields}\r\n"
+        );
+        client.write_all(head.as_bytes()).unwrap();
+        client.write_all(body).unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Asks the server to stop, waits until it is gone, and gives its directory back.
+    fn stop(mut self) -> TempDir {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap());
+        kill(pid, Signal::SIGTERM).unwrap();
+        // The log ends when the last process that writes to it does.
+        let mut log = Vec::new();
+        while let Ok(line) = self.log.recv_timeout(PATIENCE) {
+            log.push(line);
+        }
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.code(), Some(0), "{status}:\n{}", log.join("\n"));
+        std::mem::replace(&mut self.directory, TempDir::new().unwrap())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Gone already after `stop`; then both say so, and that is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether the head of `answer` has a field that begins like this, whatever the case of its name.
+fn has_field(answer: &str, field: &str) -> bool {
+    let (name, value) = field.split_once(": ").unwrap();
+    let head = answer.split("\r\n\r\n").next().unwrap_or("");
+    let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+    fields.any(|(n, v)| n.eq_ignore_ascii_case(name) && v.starts_with(value))
+}
+
+/// The example's program, beside this test's own. `cargo test` builds both; `cargo test --test
+/// examples` builds only this one.
+fn program(example: &str) -> PathBuf {
+    static BUILT: Once = Once::new();
+    let this = std::env::current_exe().unwrap();
+    let profile = this.parent().and_then(Path::parent).unwrap();
+    let program = profile.join("examples").join(example);
+    BUILT.call_once(|| {
+        if !program.exists() {
+            let mut build = Command::new(env!("CARGO"));
+            build.args(["build", "--examples", "--locked", "--quiet"]);
+            if profile.ends_with("release") {
+                build.arg("--release");
+            }
+            let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
+            assert!(built.unwrap().success(), "cannot build the examples");
+        }
+    });
+    program
+}
