@@ -10,13 +10,18 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Once;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+
+/// So that the tests inside of it run: those of a program's example do not by themselves.
+#[allow(dead_code)]
+#[path = "../examples/router.rs"]
+mod router_example;
 
 /// How long anything here may take before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -272,20 +277,19 @@ fn has_field(answer: &str, field: &str) -> bool {
 /// The example's program, beside this test's own. `cargo test` builds both; `cargo test --test
 /// examples` builds only this one.
 fn program(example: &str) -> PathBuf {
-    static BUILT: Once = Once::new();
+    static BUILDING: Mutex<()> = Mutex::new(());
     let this = std::env::current_exe().unwrap();
     let profile = this.parent().and_then(Path::parent).unwrap();
     let program = profile.join("examples").join(example);
-    BUILT.call_once(|| {
-        if !program.exists() {
-            let mut build = Command::new(env!("CARGO"));
-            build.args(["build", "--examples", "--locked", "--quiet"]);
-            if profile.ends_with("release") {
-                build.arg("--release");
-            }
-            let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
-            assert!(built.unwrap().success(), "cannot build the examples");
+    let _alone = BUILDING.lock().unwrap();
+    if !program.exists() {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--examples", "--locked", "--quiet"]);
+        if profile.ends_with("release") {
+            build.arg("--release");
         }
-    });
+        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
+        assert!(built.unwrap().success(), "cannot build the examples");
+    }
     program
 }
