@@ -140,3 +140,28 @@ impl fmt::Write for Escaped<'_> {
         self.0.write_all(rest.as_bytes()).map_err(|_| fmt::Error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Read;
+
+    use super::*;
+
+    /// What a fork leaves in the child: the parent's lines, which the parent will write.
+    #[test]
+    fn lines_that_waited_at_a_fork_are_the_parents() {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let mut sink = Sink::new(writer);
+        sink.push(b"the parent's");
+        let mut error = Some((sink, std::process::id() + 1));
+        let sink = own(&mut error).unwrap();
+        assert!(!sink.has_pending());
+        sink.push(b"the child's");
+        own(&mut error).unwrap().flush();
+        drop(error);
+        let mut text = String::new();
+        File::from(reader).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "the child's\n");
+    }
+}

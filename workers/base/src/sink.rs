@@ -188,6 +188,7 @@ impl Sink {
         self.torn = false;
         self.way = way_to(fd.as_fd());
         self.fd = fd;
+        self.flush();
     }
 
     /// Between the first line dropped and the buffer running empty no line is taken, so that one

@@ -1,5 +1,6 @@
 //! Lines as a reader of the log sees them.
 
+use std::fs::File;
 use std::net::{Ipv6Addr, SocketAddr};
 
 use http::HeaderMap;
@@ -312,4 +313,99 @@ fn json_parses_whatever_a_client_sends() {
             "{line}"
         );
     }
+}
+
+fn record(exchange: &Exchange) -> Record<'_> {
+    Record {
+        head: &exchange.head,
+        peer: &exchange.peer,
+        status: exchange.status,
+        response_fields: None,
+        body_bytes: exchange.bytes,
+        unix_us: START,
+        took_us: exchange.took_us,
+    }
+}
+
+#[test]
+fn lines_go_out_when_flushed_or_when_there_are_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let open = || {
+        File::options()
+            .append(true)
+            .create(true)
+            .open(&path)
+            .unwrap()
+            .into()
+    };
+    let read = || std::fs::read_to_string(&path).unwrap();
+    let exchange = plain("/");
+    let mut log = AccessLog::new("%(m)s %(U)s", open()).unwrap();
+    log.log(&record(&exchange));
+    assert_eq!(read(), "");
+    log.flush();
+    assert_eq!(read(), "GET /\n");
+    while read().len() < 16 * 1024 {
+        log.log(&record(&exchange));
+    }
+    log.log(&record(&exchange));
+    let written = read().len();
+    drop(log);
+    assert_eq!(read().len(), written + "GET /\n".len());
+}
+
+/// A pipe takes no more than PIPE_BUF bytes as one piece.
+#[test]
+fn json_on_a_pipe_is_short_and_still_json() {
+    let (reader, writer) = nix::unistd::pipe().unwrap();
+    let long = |byte: u8| vec![byte; 3000];
+    let basic = [b"Basic ".as_slice(), &b"AQID".repeat(500), b"Og=="].concat();
+    let exchange = Exchange::of(
+        &format!("/{}", "x".repeat(3000)),
+        &[
+            ("User-Agent", long(0x80)),
+            ("Referer", long(b'"')),
+            ("Authorization", basic),
+        ],
+    );
+    let mut log = AccessLog::new("json", writer).unwrap();
+    log.log(&record(&exchange));
+    drop(log);
+    let line = std::io::read_to_string(File::from(reader)).unwrap();
+    assert!(
+        line.len() <= libc::PIPE_BUF && line.ends_with("}\n"),
+        "{} bytes",
+        line.len()
+    );
+    let object: serde_json::Map<_, _> = serde_json::from_str(&line).unwrap();
+    let target = object["target"].as_str().unwrap();
+    assert!(
+        target.starts_with("/xxx") && target.ends_with("x..."),
+        "{target}"
+    );
+    assert!(object["user_agent"].as_str().unwrap().ends_with("..."));
+    assert!(object["user"].as_str().unwrap().ends_with("..."));
+}
+
+#[test]
+fn json_tells_of_dropped_lines_in_json() {
+    let (reader, writer) = nix::unistd::pipe().unwrap();
+    let exchange = plain("/");
+    let mut log = AccessLog::new("json", crate::logs::unshared(writer)).unwrap();
+    while log.dropped() < 10 {
+        log.log(&record(&exchange));
+    }
+    assert!(log.has_pending());
+    let reader = std::thread::spawn(|| std::io::read_to_string(File::from(reader)).unwrap());
+    while log.has_pending() {
+        log.flush();
+    }
+    drop(log);
+    let text = reader.join().unwrap();
+    for line in text.lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap();
+    }
+    let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(last["dropped"], 10);
 }
