@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -12,8 +12,9 @@ use std::thread;
 use std::time::Duration;
 
 use ferricorn_base::logs::{Sink, unshared};
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::memfd::MFdFlags;
 use nix::sys::stat::Mode;
 use tempfile::TempDir;
 
@@ -150,6 +151,20 @@ fn memory_is_bounded() {
     assert_eq!(taken, 256 + 1, "256 KiB and the one that was dropped");
 }
 
+/// Else the notice would stand before lines that came after those it tells of.
+#[test]
+fn once_a_line_is_dropped_so_are_shorter_ones_until_the_log_drains() {
+    let (reader, writer) = pipe();
+    let mut sink = Sink::new(unshared(writer));
+    while sink.dropped() == 0 {
+        sink.push(&[b'x'; 1000]);
+    }
+    sink.push(b"short");
+    assert_eq!(sink.dropped(), 2);
+    let (_, text) = drain(reader, &mut sink);
+    assert!(text.contains(" 2 log lines were dropped here") && !text.contains("short"));
+}
+
 #[test]
 fn lines_of_two_workers_on_one_log_do_not_mix() {
     let dir = TempDir::new().unwrap();
@@ -237,13 +252,13 @@ fn lines_of_two_workers_on_one_log_do_not_mix() {
 fn a_line_that_is_too_long_is_cut_between_characters() {
     let (reader, writer) = pipe();
     let mut sink = Sink::new(unshared(writer));
-    sink.push("é".repeat(3000).as_bytes());
+    sink.push(format!("x{}", "é".repeat(3000)).as_bytes());
     sink.push(format!("{}\n", "x".repeat(libc::PIPE_BUF - 1)).as_bytes());
     let (_, text) = drain(reader, &mut sink);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(
         lines[0],
-        format!("{}...", "é".repeat((libc::PIPE_BUF - 4) / 2))
+        format!("x{}...", "é".repeat((libc::PIPE_BUF - 5) / 2))
     );
     assert_eq!(lines[1], "x".repeat(libc::PIPE_BUF - 1));
 }
@@ -359,6 +374,29 @@ fn a_full_disk_costs_lines_that_are_told_of_when_there_is_space() {
     assert_eq!(lines.len(), 2, "{text}");
     assert!(lines[0].contains(" 6 log lines were dropped"), "{text}");
     assert_eq!(lines[1], "kept");
+}
+
+/// A file that takes one page of a line and then no more, as a disk that fills up does.
+#[test]
+fn half_a_line_is_ended_before_the_next() {
+    let file = nix::sys::memfd::memfd_create(c"log", MFdFlags::MFD_ALLOW_SEALING).unwrap();
+    let mut file = File::from(file);
+    file.set_len(5000).unwrap();
+    fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_GROW)).unwrap();
+    let mut sink = Sink::new(file.try_clone().unwrap().into());
+    sink.push(&[b'x'; 6000]);
+    sink.flush();
+    assert_eq!((sink.dropped(), file.stream_position().unwrap()), (1, 4096));
+
+    file.rewind().unwrap();
+    sink.push(b"after");
+    sink.flush();
+    let mut text = String::new();
+    file.rewind().unwrap();
+    file.read_to_string(&mut text).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!((lines[0], lines[2]), ("", "after"));
+    assert!(lines[1].contains(" 1 log line was dropped here"));
 }
 
 #[test]
