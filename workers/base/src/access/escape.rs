@@ -4,43 +4,47 @@
 //! could take for something else than text.
 
 /// What is shown as `\xHH`, `\"` or `\\`: controls, DEL, the quote, the backslash and everything
-/// that is not ASCII (a line need not be UTF-8, and U+0080 to U+009F are controls too).
-const SPECIAL: [bool; 256] = {
-    let mut special = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        special[byte] = byte < 0x20 || byte >= 0x7F;
-        byte += 1;
-    }
-    special[b'"' as usize] = true;
-    special[b'\\' as usize] = true;
-    special
-};
+/// that is not ASCII (a line need not be UTF-8, and U+0080 to U+009F are controls too). Without a
+/// branch, so that the compiler looks at many bytes at once.
+#[inline]
+pub(super) fn is_special(byte: u8) -> bool {
+    !(b' '..=b'~').contains(&byte) | (byte == b'"') | (byte == b'\\')
+}
+
+/// Whether nothing in the text is special.
+#[inline]
+pub(super) fn is_plain(text: &[u8]) -> bool {
+    !text
+        .iter()
+        .fold(false, |found, &byte| found | is_special(byte))
+}
 
 /// Appends text that stands between quotes, or has no spaces.
+#[inline]
 pub(super) fn quoted(text: &[u8], out: &mut Vec<u8>) {
-    escape(text, out, |byte| SPECIAL[byte as usize]);
+    if is_plain(text) {
+        out.extend_from_slice(text);
+    } else {
+        escape(text, out, is_special);
+    }
 }
 
 /// Appends text that stands without quotes between spaces: a space is `\x20`.
 pub(super) fn bare(text: &[u8], out: &mut Vec<u8>) {
-    escape(text, out, |byte| byte == b' ' || SPECIAL[byte as usize]);
+    escape(text, out, |byte| byte == b' ' || is_special(byte));
 }
 
 fn escape(text: &[u8], out: &mut Vec<u8>, special: impl Fn(u8) -> bool) {
-    let mut rest = text;
-    while let Some(at) = rest.iter().position(|&byte| special(byte)) {
-        out.extend_from_slice(&rest[..at]);
-        match rest[at] {
-            byte @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', byte]),
-            byte => {
+    for &byte in text {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            byte if special(byte) => {
                 let [high, low] = hex(byte);
                 out.extend_from_slice(&[b'\\', b'x', high, low]);
             }
+            byte => out.push(byte),
         }
-        rest = &rest[at + 1..];
     }
-    out.extend_from_slice(rest);
 }
 
 /// Two upper-case hexadecimal digits.

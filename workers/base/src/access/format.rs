@@ -92,6 +92,8 @@ pub(super) enum Part {
     Microseconds,
     DecimalSeconds,
     Pid,
+    /// The first of this name only: one that has no business to come twice.
+    FirstField(&'static str),
     RequestField(HeaderName),
     ResponseField(HeaderName),
 }
@@ -247,8 +249,8 @@ fn atom(name: &str) -> Result<Part, String> {
         "s" => Part::Status,
         "B" => Part::Bytes,
         "b" => Part::BytesOrDash,
-        "f" => Part::RequestField(http::header::REFERER),
-        "a" => Part::RequestField(http::header::USER_AGENT),
+        "f" => Part::FirstField("referer"),
+        "a" => Part::FirstField("user-agent"),
         "T" => Part::Seconds,
         "M" => Part::Milliseconds,
         "D" => Part::Microseconds,

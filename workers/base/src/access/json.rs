@@ -4,7 +4,7 @@
 //! UTF-8 that holds nothing a terminal would obey. Nothing here allocates but by growing the line.
 
 use super::Record;
-use super::escape::hex;
+use super::escape::{hex, is_plain};
 use super::text::{USER, address, basic_user, number, protocol};
 use crate::stamp;
 
@@ -63,8 +63,7 @@ pub(super) fn tell(lines: u64, out: &mut Vec<u8>) {
 /// Appends a string of at most `longest` bytes and `...` between quotes.
 fn string(text: &[u8], longest: usize, out: &mut Vec<u8>) {
     out.push(b'"');
-    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-    if text.len() <= longest && text.iter().all(plain) {
+    if text.len() <= longest && is_plain(text) {
         out.extend_from_slice(text);
     } else {
         characters(text, longest, out);

@@ -60,6 +60,10 @@ pub(super) fn render(
                 number(pid().into(), out);
                 out.push(b'>');
             }
+            Part::FirstField(name) => match head.field(name) {
+                Some(value) => escape::quoted(value, out),
+                None => out.push(b'-'),
+            },
             Part::RequestField(name) => {
                 let named = |field: &(&str, &[u8])| name.as_str().eq_ignore_ascii_case(field.0);
                 joined(head.fields().filter(named).map(|(_, value)| value), out);
@@ -127,8 +131,20 @@ pub(super) fn number(number: u64, out: &mut Vec<u8>) {
 }
 
 pub(super) fn address(ip: IpAddr, out: &mut Vec<u8>) {
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "{ip}");
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, c, d] = ip.octets();
+            number(a.into(), out);
+            for part in [b, c, d] {
+                out.push(b'.');
+                number(part.into(), out);
+            }
+        }
+        IpAddr::V6(ip) => {
+            // Writing to a Vec cannot fail.
+            let _ = write!(out, "{ip}");
+        }
+    }
 }
 
 fn or_dash(text: Option<&str>, out: &mut Vec<u8>) {
