@@ -15,6 +15,20 @@
 //! 4`; `./hello --help` shows it. A program with several applications or with a worker class of its
 //! own uses [`Server::builder`].
 //!
+//! A handler is tested without a server:
+//!
+//! ```
+//! use ferricorn::{App, Handler, Request, Seat};
+//!
+//! let app = |request: &mut Request| format!("You asked for {}", request.path());
+//! let mut handler = app.boot(&Seat::default())?;
+//! let mut request = Request::build("GET", "/shop", [("Host", "localhost")])?;
+//! let response = handler.handle(&mut request)?;
+//! assert_eq!(response.status(), 200);
+//! assert_eq!(response.into_body().collect()?, "You asked for /shop");
+//! # Ok::<(), ferricorn::Error>(())
+//! ```
+//!
 //! This crate is the master. It supervises and never reads a byte from a client; everything below
 //! `workers/` handles client bytes and never supervises.
 #![deny(unsafe_code)]
