@@ -217,7 +217,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     /// The oldest connection that has not sent a byte, once it had a moment to do so.
     fn oldest_silent(&self) -> Option<usize> {
         let key = self.timers.oldest(Wait::Head)?;
-        let head_us = self.conf.deadlines.head.as_micros() as u64;
+        let head_us = self.waits[Wait::Head as usize];
         let accepted = self.timers.due(key)?.saturating_sub(head_us);
         let silent = self.conns.get(key)?.phase == Phase::Fresh;
         (silent && self.clock.now() >= accepted + SILENT_US).then_some(key)
@@ -253,7 +253,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         });
         self.context.page.add(Counter::Accepted, 1);
         self.context.page.set_connections(self.conns.len());
-        let due = self.clock.now() + self.conf.deadlines.head.as_micros() as u64;
+        let due = self.clock.now() + self.waits[Wait::Head as usize];
         self.timers.set(key, Wait::Head, due);
         self.serve(key, false);
     }

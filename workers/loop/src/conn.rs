@@ -86,7 +86,31 @@ pub(crate) struct Work<P> {
     pub(crate) began_us: u64,
 }
 
+impl<P: Protocol> Work<P> {
+    /// As new, for another connection.
+    pub(crate) fn renew(&mut self) {
+        self.protocol = P::default();
+        if !self.input.is_empty() {
+            self.input = Buffer::default();
+        }
+        if !self.output.is_empty() {
+            self.output = Output::default();
+        }
+        self.request = None;
+        self.facts = None;
+        self.after = After::Next;
+        self.window = 0;
+        self.body_read = 0;
+        self.wants_go_on = false;
+        self.cell = None;
+        self.began_us = 0;
+    }
+}
+
 /// A connection that is being served: its parts, out of the slab.
+///
+/// Its input and output are the loop's for this turn; what the connection had of its own was
+/// swapped in, and the worker's are kept in its work meanwhile.
 #[derive(Debug)]
 pub(crate) struct Active<P: Protocol> {
     pub(crate) key: usize,
@@ -95,11 +119,8 @@ pub(crate) struct Active<P: Protocol> {
     pub(crate) phase: Phase,
     pub(crate) work: Box<Work<P>>,
     pub(crate) request: Box<Request>,
-    pub(crate) input: Buffer,
-    pub(crate) output: Output,
-    /// Whether `input` and `output` are the worker's, to be given back.
-    pub(crate) shared_input: bool,
-    pub(crate) shared_output: bool,
+    pub(crate) own_input: bool,
+    pub(crate) own_output: bool,
 }
 
 /// What is to happen with a connection after its turn.

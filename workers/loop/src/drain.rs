@@ -21,18 +21,12 @@ const ORPHANED: Duration = Duration::from_millis(900);
 #[derive(Debug)]
 pub(crate) struct Drain {
     due: u64,
-    quiet: Duration,
 }
 
 impl Drain {
     /// When it ends at the latest, in µs of CLOCK_MONOTONIC.
     pub(crate) fn due(&self) -> u64 {
         self.due
-    }
-
-    /// How long an idle connection is kept.
-    pub(crate) fn quiet(&self) -> Duration {
-        self.quiet
     }
 }
 
@@ -61,13 +55,14 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let now = self.clock.now();
         let due = now + grace.as_micros() as u64;
         let due = self.drain.as_ref().map_or(due, |drain| drain.due.min(due));
-        self.drain = Some(Drain { due, quiet });
-        let quiet_due = now + quiet.as_micros() as u64;
+        self.drain = Some(Drain { due });
+        let quiet_us = quiet.as_micros() as u64;
+        self.waits[Wait::Quiet as usize] = quiet_us;
         // Those with nothing under way wait for a shorter time now, silent new ones too.
         let quiet_ones = |phase| matches!(phase, Phase::Fresh | Phase::Idle);
         for (key, conn) in &self.conns {
             if quiet_ones(conn.phase) {
-                self.timers.set(key, Wait::Quiet, quiet_due);
+                self.timers.set(key, Wait::Quiet, now + quiet_us);
             }
         }
     }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ferricorn_base::board::Counter;
+use ferricorn_base::conf::Deadlines;
 use ferricorn_base::lifeline::{Retirement, Up};
 use ferricorn_base::{Command, Conf, Context, Exit, Request, sys};
 use mio::event::Event;
@@ -28,7 +29,7 @@ use crate::output::Output;
 use crate::pool::Pool;
 use crate::protocol::Protocol;
 use crate::stream::Done;
-use crate::timers::Timers;
+use crate::timers::{KINDS, Timers, Wait};
 
 /// Bytes that one read brings at most.
 const READ: usize = 64 * 1024;
@@ -55,6 +56,8 @@ pub struct Loop<P: Protocol, E> {
     pub(crate) clock: Clock,
     pub(crate) conns: Slab<Conn<P>>,
     pub(crate) timers: Timers,
+    /// How long each kind of wait lasts, in µs, by [`Wait`].
+    pub(crate) waits: [u64; KINDS],
     pub(crate) acceptor: Acceptor,
     pub(crate) drain: Option<Drain>,
     /// Connections that go on in the next turn.
@@ -103,6 +106,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         let waker = Arc::new(Waker::new(registry, Token(STREAMS))?);
         let conf = Arc::clone(context.conf());
+        let deadlines = conf.deadlines;
         let jitter =
             u128::from_ne_bytes(sys::random()) % (u128::from(conf.max_requests_jitter) + 1);
         let max_requests = match conf.max_requests {
@@ -118,6 +122,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             clock: Clock::new(),
             conns: Slab::new(),
             timers: Timers::new(),
+            waits: waits(&deadlines),
             acceptor: Acceptor::default(),
             drain: None,
             ready: VecDeque::new(),
@@ -313,8 +318,24 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     pub(crate) fn return_work(&mut self, mut work: Box<Work<P>>) {
         if self.spare_works.len() < SPARE {
-            *work = Work::default();
+            work.renew();
             self.spare_works.push(work);
         }
     }
+}
+
+/// How long each kind of wait lasts, in µs.
+fn waits(deadlines: &Deadlines) -> [u64; KINDS] {
+    let mut waits = [0; KINDS];
+    for (wait, limit) in [
+        (Wait::Head, deadlines.head),
+        (Wait::Body, deadlines.body),
+        (Wait::KeepAlive, deadlines.keep_alive),
+        (Wait::Write, deadlines.write),
+        (Wait::Linger, deadlines.linger),
+        (Wait::Quiet, deadlines.keep_alive),
+    ] {
+        waits[wait as usize] = limit.as_micros() as u64;
+    }
+    waits
 }

@@ -13,6 +13,7 @@ use http::response::Parts;
 use http::{HeaderMap, StatusCode, header};
 use mio::unix::SourceFd;
 
+use crate::buffer::Buffer;
 use crate::conn::{Active, After, Phase, Registered};
 use crate::event_loop::Loop;
 use crate::executor::{Executor, Failure};
@@ -125,7 +126,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             ));
         }
         // Interim responses go out at once, if nothing is to go before them.
-        let lend = active.output.is_empty();
+        let lend = self.output.is_empty();
         if lend {
             if let Some(wire) = active.wire.take() {
                 active.request.lend(wire);
@@ -137,7 +138,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             active.wire = wire;
         }
         if !interim.is_empty() {
-            active.output.bytes.append(interim);
+            self.output.bytes.append(interim);
         }
         match result {
             Ok(response) => self
@@ -250,7 +251,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let work = &mut active.work;
         let Some(mut facts) = work.facts else { return };
         facts.keep_alive &= self.drain.is_none();
-        let output = &mut active.output;
+        let output = &mut self.output;
         let before = output.bytes.len();
         let defaults = defaults(self.clock.date(), &self.conf, content_type);
         let encoded = work
@@ -350,18 +351,20 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             work.cell = streaming;
         }
         self.context.page.add(Counter::Streams, 1);
-        let input = if active.shared_input {
-            crate::buffer::Buffer::holding(active.input.bytes())
+        let input = if std::mem::take(&mut active.own_input) {
+            std::mem::swap(&mut self.input, &mut work.input);
+            std::mem::take(&mut work.input)
         } else {
-            std::mem::take(&mut active.input)
+            let input = Buffer::holding(self.input.bytes());
+            self.input.clear();
+            input
         };
-        active.input.clear();
         let job = Job {
             key,
             wire,
             protocol: std::mem::take(&mut work.protocol),
             input,
-            out: active.output.take_rest(),
+            out: self.output.take_rest(),
             request: std::mem::take(&mut active.request),
             body_done,
             wants_go_on: work.wants_go_on,
@@ -424,25 +427,24 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             self.return_request(done.request);
             return self.forget(done.key);
         };
+        let own_input = !done.input.is_empty();
+        let mut work = self.spare_work();
+        work.protocol = done.protocol;
+        if !done.keep_alive {
+            work.after = After::Linger;
+        }
+        if own_input {
+            work.input = std::mem::replace(&mut self.input, done.input);
+        }
         let mut active = Active {
             key: done.key,
             wire: Some(wire),
-            phase: if done.input.is_empty() {
-                Phase::Idle
-            } else {
-                Phase::Head
-            },
-            work: self.spare_work(),
+            phase: if own_input { Phase::Head } else { Phase::Idle },
+            work,
             request: done.request,
-            input: done.input,
-            output: std::mem::take(&mut self.output),
-            shared_input: false,
-            shared_output: true,
+            own_input,
+            own_output: false,
         };
-        active.work.protocol = done.protocol;
-        if !done.keep_alive {
-            active.work.after = After::Linger;
-        }
         let next = self.advance(&mut active, false);
         self.settle(active, next);
     }

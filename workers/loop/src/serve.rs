@@ -51,34 +51,26 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let wire = conn.wire.take()?;
         let (mut phase, work) = (conn.phase, conn.work.take());
         let mut work = work.unwrap_or_else(|| self.spare_work());
-        let shared_input = work.input.is_empty();
-        let shared_output = work.output.is_empty();
+        let own_input = !work.input.is_empty();
+        if own_input {
+            std::mem::swap(&mut self.input, &mut work.input);
+        }
+        let own_output = !work.output.is_empty();
+        if own_output {
+            std::mem::swap(&mut self.output, &mut work.output);
+        }
         let request = work.request.take().unwrap_or_else(|| self.spare_request());
         if phase == Phase::Writing {
-            phase = if shared_input {
-                Phase::Idle
-            } else {
-                Phase::Head
-            };
+            phase = if own_input { Phase::Head } else { Phase::Idle };
         }
         Some(Active {
             key,
             wire: Some(wire),
             phase,
-            request,
-            input: std::mem::take(if shared_input {
-                &mut self.input
-            } else {
-                &mut work.input
-            }),
-            output: std::mem::take(if shared_output {
-                &mut self.output
-            } else {
-                &mut work.output
-            }),
-            shared_input,
-            shared_output,
             work,
+            request,
+            own_input,
+            own_output,
         })
     }
 
@@ -97,10 +89,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 }
                 match active.work.after {
                     After::Next => {}
-                    After::Close if active.input.is_empty() => return Next::Close,
+                    After::Close if self.input.is_empty() => return Next::Close,
                     After::Close | After::Linger => {
                         active.phase = Phase::Lingering;
-                        active.input.clear();
+                        self.input.clear();
                         // The client may be gone already; reading says so.
                         if let Some(wire) = &mut active.wire {
                             let _ = wire.finish();
@@ -109,7 +101,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                     }
                 }
                 match self.parse(active) {
-                    Served::More if active.output.is_empty() => break,
+                    Served::More if self.output.is_empty() => break,
                     Served::More | Served::Flush => {}
                     Served::Streamed => return Next::Streamed,
                 }
@@ -120,7 +112,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             let Some(wire) = &mut active.wire else {
                 return Next::Close;
             };
-            match active.input.fill(&mut **wire) {
+            match self.input.fill(&mut **wire) {
                 Ok(Filled::Bytes(n, all)) => {
                     drained = all;
                     self.context.page.add(Counter::BytesIn, n as u64);
@@ -142,11 +134,11 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     /// Parses and serves what is in the input, pipelined requests one after the other.
     fn parse(&mut self, active: &mut Active<P>) -> Served {
         loop {
-            if active.output.is_full() || active.work.after != After::Next {
+            if self.output.is_full() || active.work.after != After::Next {
                 return Served::Flush;
             }
             // Between messages an empty input has nothing to tell.
-            if active.input.is_empty()
+            if self.input.is_empty()
                 && matches!(active.phase, Phase::Fresh | Phase::Idle | Phase::Head)
             {
                 return Served::More;
@@ -155,19 +147,19 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             let head = active.request.head_mut();
             match work
                 .protocol
-                .next(active.input.bytes(), &self.conf.limits, head)
+                .next(self.input.bytes(), &self.conf.limits, head)
             {
                 Ok(Event::NeedMore { consumed }) => {
-                    active.input.consume(consumed);
+                    self.input.consume(consumed);
                     // RFC 9110 section 10.1.1: the body is wanted, and does not come by itself.
-                    if work.wants_go_on && active.phase == Phase::Body && active.input.is_empty() {
+                    if work.wants_go_on && active.phase == Phase::Body && self.input.is_empty() {
                         work.wants_go_on = false;
-                        work.protocol.go_on(&mut active.output.bytes);
+                        work.protocol.go_on(&mut self.output.bytes);
                     }
                     return Served::More;
                 }
                 Ok(Event::Head { consumed }) => {
-                    active.input.consume(consumed);
+                    self.input.consume(consumed);
                     if let Some(served) = self.on_head(active) {
                         return served;
                     }
@@ -176,7 +168,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                     work.wants_go_on = false;
                     work.body_read += len as u64;
                     if active.phase == Phase::Body {
-                        let content = active.input.range(skip..skip + len);
+                        let content = self.input.range(skip..skip + len);
                         let conf = &self.conf;
                         let pushed = active.request.body_mut().push(
                             content,
@@ -189,10 +181,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                             self.refuse(active, StatusCode::INTERNAL_SERVER_ERROR);
                         }
                     }
-                    active.input.consume(skip + len);
+                    self.input.consume(skip + len);
                 }
                 Ok(Event::End { consumed }) => {
-                    active.input.consume(consumed);
+                    self.input.consume(consumed);
                     let answered = active.phase == Phase::Answered;
                     active.phase = Phase::Idle;
                     if !answered {
@@ -200,7 +192,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                             return served;
                         }
                     }
-                    if !active.input.is_empty() {
+                    if !self.input.is_empty() {
                         active.phase = Phase::Head;
                     }
                 }
@@ -236,7 +228,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         active
             .work
             .protocol
-            .refuse(&mut active.output.bytes, status, &defaults);
+            .refuse(&mut self.output.bytes, status, &defaults);
         self.context.page.count_status(status.as_u16());
         active.work.after = After::Linger;
         active.phase = Phase::Answered;
@@ -244,14 +236,14 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// Writes what waits. An error says how the connection ends.
     fn flush(&mut self, active: &mut Active<P>) -> Result<Flushed, Next> {
-        if active.output.is_empty() {
+        if self.output.is_empty() {
             return Ok(Flushed::All);
         }
         let Some(wire) = &mut active.wire else {
             return Err(Next::Close);
         };
         let mut written = 0;
-        let result = active.output.flush(&mut **wire, &mut written);
+        let result = self.output.flush(&mut **wire, &mut written);
         self.context.page.add(Counter::BytesOut, written);
         if written > 0 && self.timers.wait(active.key) == Some(Wait::Write) {
             // Progress: the client gets its time anew.
@@ -274,8 +266,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             return Next::Close;
         };
         for _ in 0..ROUNDS {
-            active.input.clear();
-            match active.input.fill(&mut **wire) {
+            self.input.clear();
+            match self.input.fill(&mut **wire) {
                 Ok(Filled::Bytes(n, _)) => {
                     active.work.body_read += n as u64;
                     if active.work.body_read > LINGER_BYTES {
@@ -283,13 +275,13 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                     }
                 }
                 Ok(Filled::Nothing) => {
-                    active.input.clear();
+                    self.input.clear();
                     return Next::Read;
                 }
                 Ok(Filled::End) | Err(_) => return Next::Close,
             }
         }
-        active.input.clear();
+        self.input.clear();
         Next::Turn
     }
 
@@ -315,7 +307,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         let idle = next == Next::Read
             && matches!(active.phase, Phase::Fresh | Phase::Idle | Phase::Head)
-            && active.work.protocol.is_idle(active.input.bytes());
+            && active.work.protocol.is_idle(self.input.bytes());
         if idle && active.phase == Phase::Head {
             active.phase = Phase::Idle;
         }
@@ -339,20 +331,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         if idle {
             return self.recycle(active);
         }
-        if active.shared_input {
-            if !active.input.is_empty() {
-                active.work.input = Buffer::holding(active.input.bytes());
-                active.input.clear();
-            }
-            self.input = std::mem::take(&mut active.input);
-        } else if !active.input.is_empty() {
-            active.work.input = std::mem::take(&mut active.input);
-        }
-        if active.shared_output && active.output.is_empty() {
-            self.output = std::mem::take(&mut active.output);
-        } else {
-            active.work.output = std::mem::take(&mut active.output);
-        }
+        self.give_back(&mut active);
         if matches!(active.phase, Phase::Body | Phase::Answered) {
             active.work.request = Some(active.request);
         } else {
@@ -373,17 +352,14 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     fn set_deadline(&mut self, active: &mut Active<P>, next: Next) {
         let key = active.key;
-        let deadlines = self.conf.deadlines;
-        let (wait, limit) = match (next, active.phase) {
-            (Next::Write, _) => (Wait::Write, deadlines.write),
-            (_, Phase::Lingering) => (Wait::Linger, deadlines.linger),
-            (_, Phase::Body | Phase::Answered) => (Wait::Body, deadlines.body),
-            (_, Phase::Head) => (Wait::Head, deadlines.head),
-            (_, phase) => match &self.drain {
-                Some(drain) => (Wait::Quiet, drain.quiet()),
-                None if phase == Phase::Fresh => (Wait::Head, deadlines.head),
-                None => (Wait::KeepAlive, deadlines.keep_alive),
-            },
+        let wait = match (next, active.phase) {
+            (Next::Write, _) => Wait::Write,
+            (_, Phase::Lingering) => Wait::Linger,
+            (_, Phase::Body | Phase::Answered) => Wait::Body,
+            (_, Phase::Head) => Wait::Head,
+            _ if self.drain.is_some() => Wait::Quiet,
+            (_, Phase::Fresh) => Wait::Head,
+            _ => Wait::KeepAlive,
         };
         let waiting = self.timers.wait(key);
         // A deadline that runs is not put off by a trickle of bytes; only keep-alive begins anew.
@@ -393,8 +369,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         if wait == Wait::Body {
             active.work.window = active.work.body_read;
         }
-        self.timers
-            .set(key, wait, self.clock.now() + limit.as_micros() as u64);
+        let due = self.clock.now() + self.waits[wait as usize];
+        self.timers.set(key, wait, due);
     }
 
     /// Registers what has to be waited for; `false` when that fails.
@@ -423,18 +399,34 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         true
     }
 
-    /// Gives everything that was borrowed back.
-    fn recycle(&mut self, mut active: Active<P>) {
-        if active.shared_input {
-            active.input.clear();
-            self.input = active.input;
+    /// Puts the worker's buffers back; what is in them is the connection's to keep.
+    fn give_back(&mut self, active: &mut Active<P>) {
+        let work = &mut active.work;
+        if std::mem::take(&mut active.own_input) {
+            std::mem::swap(&mut self.input, &mut work.input);
+            if work.input.is_empty() {
+                work.input = Buffer::default();
+            }
+        } else if !self.input.is_empty() {
+            work.input = Buffer::holding(self.input.bytes());
+            self.input.clear();
         }
-        if active.shared_output {
-            active.output.clear();
-            self.output = active.output;
-        } else if self.output.bytes.capacity() == 0 {
-            active.output.clear();
-            self.output = active.output;
+        if std::mem::take(&mut active.own_output) {
+            std::mem::swap(&mut self.output, &mut work.output);
+        } else if !self.output.is_empty() {
+            work.output = std::mem::take(&mut self.output);
+        }
+    }
+
+    /// Gives everything that was borrowed back; what is in the buffers is nobody's.
+    fn recycle(&mut self, mut active: Active<P>) {
+        self.input.clear();
+        self.output.clear();
+        if active.own_input {
+            std::mem::swap(&mut self.input, &mut active.work.input);
+        }
+        if active.own_output {
+            std::mem::swap(&mut self.output, &mut active.work.output);
         }
         self.return_request(active.request);
         self.return_work(active.work);

@@ -22,7 +22,8 @@ pub(crate) enum Wait {
     Quiet,
 }
 
-const KINDS: usize = Wait::Quiet as usize + 1;
+/// How many kinds there are.
+pub(crate) const KINDS: usize = Wait::Quiet as usize + 1;
 const NONE: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Debug)]
