@@ -1,0 +1,207 @@
+//! The application of the black-box tests: it behaves, and misbehaves, as it is asked to.
+//!
+//! What a request asks for is in its path. What happens before any request is in the files of the
+//! directory `TESTAPP_CONTROL`, which a test may change while the server runs: `load-fail`,
+//! `load-slow`, `boot-fail`, `boot-panic`, `boot-hang`, `boot-exit`, `boot-slow`. Each holds the number of
+//! the slot that it concerns, or nothing for all; `load-*` concerns all; `*-slow` holds
+//! milliseconds. `TESTAPP_THREAD` starts a thread of that name before the server, `TESTAPP_PRINT`
+//! leaves text in the buffer of standard output.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ferricorn::http::StatusCode;
+use ferricorn::{App, Begin, Body, Error, Handler, IntoResponse, Request, Response, Seat};
+use nix::sys::signal::{Signal, raise};
+
+fn main() -> ExitCode {
+    if let Ok(text) = std::env::var("TESTAPP_PRINT") {
+        print!("{text}");
+    }
+    if let Ok(name) = std::env::var("TESTAPP_THREAD") {
+        let thread = std::thread::Builder::new().name(name);
+        let started = thread.spawn(|| {
+            loop {
+                std::thread::park();
+            }
+        });
+        started.expect("a thread can be started");
+    }
+    ferricorn::main(TestApp)
+}
+
+struct TestApp;
+
+struct TestHandler {
+    seat: Seat,
+}
+
+impl App for TestApp {
+    type Handler = TestHandler;
+
+    fn load(&mut self) -> Result<(), Error> {
+        if let Some(millis) = control("load-slow").and_then(|text| text.parse().ok()) {
+            std::thread::sleep(Duration::from_millis(millis));
+        }
+        match control("load-fail") {
+            Some(_) => Err(Error::msg("the test wants load to fail")),
+            None => Ok(()),
+        }
+    }
+
+    fn boot(&self, seat: &Seat) -> Result<TestHandler, Error> {
+        let concerned = |name: &str| {
+            control(name).is_some_and(|text| text.is_empty() || text == seat.slot().to_string())
+        };
+        if let Some(millis) = control("boot-slow").and_then(|text| text.parse().ok()) {
+            std::thread::sleep(Duration::from_millis(millis));
+        }
+        if concerned("boot-fail") {
+            return Err(Error::msg("the test wants boot to fail"));
+        }
+        if concerned("boot-panic") {
+            panic!("the test wants boot to panic");
+        }
+        if concerned("boot-exit") {
+            std::process::exit(7);
+        }
+        if concerned("boot-hang") {
+            hang();
+        }
+        Ok(TestHandler { seat: seat.clone() })
+    }
+}
+
+impl Handler for TestHandler {
+    fn begin(&mut self, request: &mut Request) -> Result<Begin, Error> {
+        Ok(match request.path() {
+            "/begin-panic" => panic!("the test wants begin to panic"),
+            "/refuse" => Begin::Respond((StatusCode::FORBIDDEN, "no").into_response()?),
+            "/upload-streamed" => Begin::Respond(Response::new(Body::stream(|exchange| {
+                let (mut buffer, mut total) = ([0; 8192], 0);
+                loop {
+                    match exchange.read(&mut buffer)? {
+                        0 => break,
+                        read => total += read,
+                    }
+                }
+                write!(exchange, "{total}")?;
+                Ok(())
+            }))),
+            _ => Begin::Buffer,
+        })
+    }
+
+    fn handle(&mut self, request: &mut Request) -> Result<Response, Error> {
+        let path = request.path().to_owned();
+        let (verb, rest) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
+        let millis = || rest.parse().map(Duration::from_millis);
+        match verb {
+            "" => "hello".into_response(),
+            "who" => self.who().into_response(),
+            "sleep" => {
+                std::thread::sleep(millis()?);
+                self.who().into_response()
+            }
+            "hang" => hang(),
+            "spin" => loop {
+                std::hint::spin_loop();
+            },
+            "panic" => panic!("the test wants a panic"),
+            "error" => Err(Error::msg("the test wants an error")),
+            "exit" => std::process::exit(rest.parse()?),
+            "segv" => {
+                raise(Signal::SIGSEGV)?;
+                "not reached".into_response()
+            }
+            "upload" => {
+                let mut body = Vec::new();
+                request.body_mut().read_to_end(&mut body)?;
+                let sum = body.iter().fold(0u32, |sum, byte| {
+                    sum.wrapping_mul(31).wrapping_add(u32::from(*byte))
+                });
+                format!("{} {sum}", body.len()).into_response()
+            }
+            "big" => vec![b'x'; rest.parse()?].into_response(),
+            "stream" => stream(rest.parse()?).into_response(),
+            "stream-slowly" => stream_slowly().into_response(),
+            "stream-panic" => Body::stream(|exchange| {
+                exchange.write_all(b"some")?;
+                exchange.flush()?;
+                panic!("the test wants a stream to panic")
+            })
+            .into_response(),
+            "print" => {
+                print!("printed by a handler");
+                "printed".into_response()
+            }
+            "environment" => match std::env::var(rest) {
+                Ok(value) => value.into_response(),
+                Err(_) => StatusCode::NOT_FOUND.into_response(),
+            },
+            "directory" => std::env::current_dir()?
+                .display()
+                .to_string()
+                .into_response(),
+            "status" => std::fs::read_to_string("/proc/self/status")?.into_response(),
+            "become-root" => {
+                let root = nix::unistd::Uid::from_raw(0);
+                let tried = nix::unistd::setresuid(root, root, root);
+                format!("{tried:?}").into_response()
+            }
+            "thread" => {
+                // A worker may have threads; the master must not notice.
+                std::thread::spawn(|| ());
+                "started".into_response()
+            }
+            _ => StatusCode::NOT_FOUND.into_response(),
+        }
+    }
+}
+
+impl TestHandler {
+    fn who(&self) -> String {
+        let (slot, generation) = (self.seat.slot(), self.seat.generation());
+        format!(
+            "pid {} slot {slot} generation {generation}",
+            std::process::id()
+        )
+    }
+}
+
+fn hang() -> ! {
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+fn stream(pieces: usize) -> Body {
+    Body::stream(move |exchange| {
+        for piece in 0..pieces {
+            writeln!(exchange, "piece {piece}")?;
+            exchange.flush()?;
+        }
+        Ok(())
+    })
+}
+
+/// A piece now and then until the worker retires.
+fn stream_slowly() -> Body {
+    Body::stream(|exchange| {
+        while !exchange.is_closing() {
+            writeln!(exchange, "tick")?;
+            exchange.flush()?;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        writeln!(exchange, "end")?;
+        Ok(())
+    })
+}
+
+fn control(name: &str) -> Option<String> {
+    let directory = std::env::var_os("TESTAPP_CONTROL").map(PathBuf::from)?;
+    let text = std::fs::read_to_string(directory.join(name)).ok()?;
+    Some(text.trim().to_owned())
+}
