@@ -450,13 +450,14 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
     }
 
-    /// Closes an idle connection, unless a request came at the last moment: that is served.
+    /// Closes a connection that is idle or has never said anything, unless a request came at the
+    /// last moment: that is served.
     pub(crate) fn close_idle(&mut self, key: usize) {
         self.serve(key, false);
         if self
             .conns
             .get(key)
-            .is_some_and(|conn| conn.phase == Phase::Idle)
+            .is_some_and(|conn| matches!(conn.phase, Phase::Fresh | Phase::Idle))
         {
             self.forget(key);
         }
