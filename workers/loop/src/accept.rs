@@ -142,7 +142,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
     }
 
-    /// Takes what waits in the backlog, whoever's turn it is: nobody else will.
+    /// Takes what waits in the backlog, whoever's turn it is: nobody else will. All of it is served
+    /// in the next turn, not here: while handlers ran, ever more would come.
     pub(crate) fn accept_the_rest(&mut self) {
         for n in 0..self.acceptor.listeners.len() {
             loop {
@@ -154,7 +155,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                     return;
                 }
                 match self.acceptor.listeners[n].accept() {
-                    Ok((wire, peer)) => self.welcome(wire, peer),
+                    Ok((wire, peer)) => {
+                        let key = self.take_in(wire, peer);
+                        self.ready.push_back(key);
+                    }
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(_) => break,
@@ -244,6 +248,12 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// Takes a connection in and tries to serve it at once.
     fn welcome(&mut self, wire: Box<dyn Transport>, peer: Peer) {
+        let key = self.take_in(wire, peer);
+        self.serve(key, false);
+    }
+
+    /// Takes a connection in.
+    fn take_in(&mut self, wire: Box<dyn Transport>, peer: Peer) -> usize {
         let key = self.conns.insert(Conn {
             wire: Some(wire),
             peer,
@@ -255,6 +265,6 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         self.context.page.set_connections(self.conns.len());
         let due = self.clock.now() + self.waits[Wait::Head as usize];
         self.timers.set(key, Wait::Head, due);
-        self.serve(key, false);
+        key
     }
 }
