@@ -94,7 +94,10 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "heartbeat-timeout",
         kind: Kind::Time {
             zero: false,
-            set: |config, time| config.heartbeat_timeout = time,
+            set: |config, time| {
+                config.heartbeat_timeout = time;
+                config.conf.deadlines.heartbeat = time;
+            },
         },
         default: "30",
         doc: "How long a worker's loop may be silent outside a handler.\n\n\

@@ -62,6 +62,8 @@ pub struct Deadlines {
     pub linger: Duration,
     /// How long a handler may take; the master ends the worker then. Zero: no limit.
     pub request: Duration,
+    /// How long the loop may be silent outside a handler; the master ends the worker then.
+    pub heartbeat: Duration,
     /// How long requests in flight have to finish when the worker retires.
     pub graceful: Duration,
 }
@@ -103,6 +105,7 @@ impl Default for Deadlines {
             write: Duration::from_secs(60),
             linger: Duration::from_secs(5),
             request: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(30),
             graceful: Duration::from_secs(30),
         }
     }

@@ -33,7 +33,8 @@ use crate::timers::{KINDS, Timers, Wait};
 
 /// Bytes that one read brings at most.
 const READ: usize = 64 * 1024;
-/// The longest sleep: the heartbeat on the scoreboard is at most this old.
+/// The longest sleep: the heartbeat on the scoreboard is at most this old, or a third of what the
+/// master bears.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Boxes kept for use again.
 const SPARE: usize = 64;
@@ -210,12 +211,13 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         let own = self.drain.as_ref().map(Drain::due);
         let due = [self.timers.next_due(), self.acceptor.retry_due(), own];
+        let longest = HEARTBEAT.min(self.conf.deadlines.heartbeat / 3);
         match due.into_iter().flatten().min() {
-            None => HEARTBEAT,
+            None => longest,
             // Rounded up, as epoll_wait(2) has milliseconds only.
             Some(due) => {
                 let left = due.saturating_sub(self.clock.now()).div_ceil(1000);
-                Duration::from_millis(left).min(HEARTBEAT)
+                Duration::from_millis(left).min(longest)
             }
         }
     }
