@@ -14,6 +14,7 @@ use super::http::{Answer, Client, Who};
 /// Clients that ask until they are told to stop.
 pub struct Load {
     stop: Arc<AtomicBool>,
+    ending: Arc<AtomicBool>,
     sent: Arc<AtomicUsize>,
     report: Arc<Mutex<Report>>,
     threads: Vec<JoinHandle<()>>,
@@ -46,6 +47,7 @@ impl Load {
     pub fn start(address: SocketAddr, clients: usize, path: &str) -> Load {
         let load = Load {
             stop: Arc::default(),
+            ending: Arc::default(),
             sent: Arc::default(),
             report: Arc::default(),
             threads: Vec::new(),
@@ -59,15 +61,21 @@ impl Load {
 
     fn add(mut self, address: SocketAddr, path: &str, style: Style) -> Load {
         let (stop, sent) = (Arc::clone(&self.stop), Arc::clone(&self.sent));
+        let ending = Arc::clone(&self.ending);
         let (report, path) = (Arc::clone(&self.report), path.to_owned());
         self.threads.push(std::thread::spawn(move || {
             let mut kept = None;
             while !stop.load(Ordering::Relaxed) {
                 sent.fetch_add(1, Ordering::Relaxed);
+                // A connection that is made when the server is about to close its doors.
+                let late = kept.is_none() && ending.load(Ordering::SeqCst);
                 let answer = ask(address, &path, style, &mut kept);
                 let mut report = report.lock().expect("nobody panics with it");
                 let failed = answer.is_err();
-                report.count(answer);
+                match answer {
+                    Err(_) if late => report.refused += 1,
+                    answer => report.count(answer),
+                }
                 drop(report);
                 if failed {
                     // A server that is gone is not to be asked a million times.
@@ -76,6 +84,11 @@ impl Load {
             }
         }));
         self
+    }
+
+    /// From now on a new connection may be refused or reset: the server is told to stop next.
+    pub fn may_end(&self) {
+        self.ending.store(true, Ordering::SeqCst);
     }
 
     /// How many requests were sent by now.

@@ -5,6 +5,7 @@
 //! started are ever signalled, by their pid. Nothing forks here but `std::process::Command`.
 #![allow(dead_code, reason = "each test program uses its own part of it")]
 
+mod build;
 pub mod http;
 pub mod load;
 pub mod proc;
@@ -18,7 +19,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
@@ -37,13 +38,9 @@ pub fn testapp() -> Start {
     Start::program(testapp_path())
 }
 
-pub fn testapp_path() -> PathBuf {
-    let mut path = std::env::current_exe().expect("a test program has a path");
-    path.pop();
-    path.pop();
-    path.push("examples/testapp");
-    assert!(path.exists(), "{} is built by `cargo test`", path.display());
-    path
+pub fn testapp_path() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(build::testapp)
 }
 
 /// Whether the test runs as root; says that it is skipped when not.
@@ -270,6 +267,33 @@ impl Server {
     pub fn signal(&self, signal: Signal) {
         assert!(self.ended.is_none(), "the server has ended already");
         kill(Pid::from_raw(self.pid), signal).expect("the master is our child");
+    }
+
+    /// The worker that was last started in a slot.
+    #[track_caller]
+    pub fn pid_of(&self, slot: usize) -> i32 {
+        let lines = self
+            .log
+            .matching(0, &format!("(worker {slot}, generation "));
+        let pid = lines.last().and_then(|line| {
+            let rest = line.split("Booting worker with pid: ").nth(1)?;
+            rest.split(' ').next()?.parse().ok()
+        });
+        pid.unwrap_or_else(|| panic!("no worker {slot} was started\n{}", self.log.text()))
+    }
+
+    /// Sends a signal to one of the workers.
+    #[track_caller]
+    pub fn kill_worker(&self, pid: i32, signal: Signal) {
+        let parent = proc::stat(pid).map(|stat| stat.parent);
+        assert_eq!(parent, Some(self.pid), "pid {pid} is no worker of ours");
+        kill(Pid::from_raw(pid), signal).expect("it is not reaped before the master says so");
+    }
+
+    /// Waits until so many requests for `/hang` or `/spin` have reached their handlers.
+    #[track_caller]
+    pub fn until_in_handler(&self, number: usize) {
+        self.log.wait_count(0, "in the handler of", number);
     }
 
     /// The next line of the log with this text in it, from the start of the log.

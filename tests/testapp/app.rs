@@ -2,7 +2,7 @@
 //!
 //! What a request asks for is in its path. What happens before any request is in the files of the
 //! directory `TESTAPP_CONTROL`, which a test may change while the server runs: `load-fail`,
-//! `load-slow`, `boot-fail`, `boot-panic`, `boot-hang`, `boot-exit`, `boot-slow`. Each holds the number of
+//! `load-slow`, `boot-fail`, `boot-panic`, `boot-hang`, `boot-exit`, `boot-slow`, `boot-wait` (until it is gone). Each holds the number of
 //! the slot that it concerns, or nothing for all; `load-*` concerns all; `*-slow` holds
 //! milliseconds. `TESTAPP_THREAD` starts a thread of that name before the server, `TESTAPP_PRINT`
 //! leaves text in the buffer of standard output.
@@ -58,6 +58,9 @@ impl App for TestApp {
         if let Some(millis) = control("boot-slow").and_then(|text| text.parse().ok()) {
             std::thread::sleep(Duration::from_millis(millis));
         }
+        while concerned("boot-wait") {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         if concerned("boot-fail") {
             return Err(Error::msg("the test wants boot to fail"));
         }
@@ -105,10 +108,16 @@ impl Handler for TestHandler {
                 std::thread::sleep(millis()?);
                 self.who().into_response()
             }
-            "hang" => hang(),
-            "spin" => loop {
-                std::hint::spin_loop();
-            },
+            "hang" => {
+                log::info!("in the handler of {path}");
+                hang()
+            }
+            "spin" => {
+                log::info!("in the handler of {path}");
+                loop {
+                    std::hint::spin_loop();
+                }
+            }
             "panic" => panic!("the test wants a panic"),
             "error" => Err(Error::msg("the test wants an error")),
             "exit" => std::process::exit(rest.parse()?),
