@@ -3,6 +3,8 @@
 //! One program, so that all of it runs in parallel: `cargo test --test server`. A test waits for
 //! messages, never for a time, and ends only what it started.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
+
 #[path = "../support/mod.rs"]
 mod support;
 
