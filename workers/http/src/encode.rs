@@ -53,6 +53,25 @@ pub struct Defaults<'a> {
     pub server: Option<&'a [u8]>,
     /// Content-Type of content whose handler named none.
     pub content_type: Option<&'a str>,
+    /// `date` and `server` as [`Defaults::render`] has rendered them, for who keeps that; else
+    /// empty, and they are rendered for each response.
+    pub rendered: &'a [u8],
+}
+
+impl Defaults<'_> {
+    /// Appends the lines of `server` and `date`.
+    pub fn render(&self, out: &mut Vec<u8>) {
+        self.render_some(out, true, true);
+    }
+
+    fn render_some(&self, out: &mut Vec<u8>, server: bool, date: bool) {
+        if let Some(value) = self.server.filter(|_| server) {
+            line(out, b"Server: ", value);
+        }
+        if date && !self.date.is_empty() {
+            line(out, b"Date: ", self.date); // RFC 9110 §6.6.1
+        }
+    }
 }
 
 /// What the fields of a handler say about the message itself.
@@ -130,13 +149,13 @@ fn write_head(
         Kind::Handed => keep_alive = false,
         // RFC 9112 §6.3 (8): nothing but the close says where the content ends.
         Kind::Close => keep_alive = false,
-        Kind::Chunked { .. } => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Kind::Chunked { .. } => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         Kind::Length(_) | Kind::Suppressed => {}
     }
     if let Some(length) = content_length {
         line(
             out,
-            b"content-length: ",
+            b"Content-Length: ",
             itoa::Buffer::new().format(length).as_bytes(),
         );
     }
@@ -149,13 +168,12 @@ fn write_head(
         .content_type
         .filter(|_| content && !found.content_type)
     {
-        line(out, b"content-type: ", content_type.as_bytes());
+        line(out, b"Content-Type: ", content_type.as_bytes());
     }
-    if let Some(server) = defaults.server.filter(|_| !found.server) {
-        line(out, b"server: ", server);
-    }
-    if !found.date && !defaults.date.is_empty() {
-        line(out, b"date: ", defaults.date); // RFC 9110 §6.6.1
+    if defaults.rendered.is_empty() || found.server || found.date {
+        defaults.render_some(out, !found.server, !found.date);
+    } else {
+        out.extend_from_slice(defaults.rendered);
     }
     connection(out, facts, &found, keep_alive, &kind);
     out.extend_from_slice(b"\r\n");
@@ -252,7 +270,7 @@ fn connection(out: &mut Vec<u8>, facts: &Facts, found: &Found, keep_alive: bool,
         (_, true, Version::Http11) if found.upgrade => b"upgrade",
         (_, true, Version::Http11) => return,
     };
-    line(out, b"connection: ", options);
+    line(out, b"Connection: ", options);
 }
 
 fn status_line(out: &mut Vec<u8>, status: StatusCode) {
@@ -325,19 +343,14 @@ pub fn encode_reject(out: &mut Vec<u8>, status: StatusCode, defaults: &Defaults<
     let reason = status.canonical_reason().unwrap_or_default();
     let length = status.as_str().len() + 1 + reason.len() + 1;
     status_line(out, status);
-    line(out, b"content-type: ", b"text/plain; charset=utf-8");
+    line(out, b"Content-Type: ", b"text/plain; charset=utf-8");
     line(
         out,
-        b"content-length: ",
+        b"Content-Length: ",
         itoa::Buffer::new().format(length).as_bytes(),
     );
-    if let Some(server) = defaults.server {
-        line(out, b"server: ", server);
-    }
-    if !defaults.date.is_empty() {
-        line(out, b"date: ", defaults.date);
-    }
-    line(out, b"connection: ", b"close");
+    defaults.render(out);
+    line(out, b"Connection: ", b"close");
     for part in ["\r\n", status.as_str(), " ", reason, "\n"] {
         out.extend_from_slice(part.as_bytes());
     }

@@ -69,11 +69,15 @@ fn head(
     let text = text.strip_prefix("before").expect("what was there stays");
     match encoded {
         Ok(encoder) => {
-            let mut lines: Vec<&str> = text
+            let mut lines: Vec<String> = text
                 .strip_suffix("\r\n\r\n")
                 .expect("ends with an empty line")
                 .split("\r\n")
                 .skip(1)
+                .map(|line| {
+                    let (name, value) = line.split_once(": ").expect("a field");
+                    format!("{}: {value}", name.to_ascii_lowercase())
+                })
                 .collect();
             lines.sort_unstable();
             Ok((lines.join("|"), encoder))
@@ -417,37 +421,46 @@ fn whole_heads() {
         date: date.as_bytes(),
         server: Some(b"f/1"),
         content_type: Some("text/plain"),
+        rendered: b"",
     };
-    let mut out = Vec::new();
-    let encoded = encode_head(
-        &mut out,
-        &GET,
-        StatusCode::OK,
-        &map(&[("x-a", "b")]),
-        Length::Known(13),
-        &defaults,
-    );
-    assert!(encoded.is_ok());
-    assert_eq!(
-        String::from_utf8_lossy(&out),
-        "HTTP/1.1 200 OK\r\nx-a: b\r\ncontent-length: 13\r\ncontent-type: text/plain\r\nserver: f/1\r\n\
-         date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n"
-    );
-    out.clear();
-    let own = map(&[("server", "mine"), ("date", "then")]);
-    let encoded = encode_head(
-        &mut out,
-        &GET,
-        StatusCode::from_u16(299).expect("valid"),
-        &own,
-        EMPTY,
-        &defaults,
-    );
-    assert!(encoded.is_ok());
-    assert_eq!(
-        String::from_utf8_lossy(&out),
-        "HTTP/1.1 299 \r\nserver: mine\r\ndate: then\r\ncontent-length: 0\r\n\r\n"
-    );
+    let mut rendered = Vec::new();
+    defaults.render(&mut rendered);
+    let kept = Defaults {
+        rendered: &rendered,
+        ..defaults
+    };
+    for defaults in [defaults, kept] {
+        let mut out = Vec::new();
+        let encoded = encode_head(
+            &mut out,
+            &GET,
+            StatusCode::OK,
+            &map(&[("x-a", "b")]),
+            Length::Known(13),
+            &defaults,
+        );
+        assert!(encoded.is_ok());
+        assert_eq!(
+            String::from_utf8_lossy(&out),
+            "HTTP/1.1 200 OK\r\nx-a: b\r\nContent-Length: 13\r\nContent-Type: text/plain\r\nServer: f/1\r\n\
+         Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n"
+        );
+        out.clear();
+        let own = map(&[("server", "mine"), ("date", "then")]);
+        let encoded = encode_head(
+            &mut out,
+            &GET,
+            StatusCode::from_u16(299).expect("valid"),
+            &own,
+            EMPTY,
+            &defaults,
+        );
+        assert!(encoded.is_ok());
+        assert_eq!(
+            String::from_utf8_lossy(&out),
+            "HTTP/1.1 299 \r\nserver: mine\r\ndate: then\r\nContent-Length: 0\r\n\r\n"
+        );
+    }
 }
 
 #[test]
@@ -481,13 +494,13 @@ fn interim_and_reject() {
     let defaults = Defaults {
         date: b"now",
         server: Some(b"f"),
-        content_type: None,
+        ..Defaults::default()
     };
     encode_reject(&mut out, StatusCode::BAD_REQUEST, &defaults);
     assert_eq!(
         String::from_utf8_lossy(&out),
-        "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 16\r\nserver: f\r\n\
-         date: now\r\nconnection: close\r\n\r\n400 Bad Request\n"
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 16\r\nServer: f\r\n\
+         Date: now\r\nConnection: close\r\n\r\n400 Bad Request\n"
     );
 }
 

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ferricorn_base::sys::monotonic;
-use ferricorn_http::Date;
+use ferricorn_http::{Date, Defaults};
 
-/// The loop's clock and its rendered Date.
+/// The loop's clock, and the fields of a response that change with it.
 #[derive(Debug)]
 pub(crate) struct Clock {
     now_us: u64,
@@ -15,16 +15,22 @@ pub(crate) struct Clock {
     offset_us: u64,
     next_second_us: u64,
     date: Date,
+    server: Option<String>,
+    /// The lines of Server and Date.
+    rendered: Vec<u8>,
     unix_seconds: Arc<AtomicU64>,
 }
 
 impl Clock {
-    pub(crate) fn new() -> Clock {
+    /// A clock for responses of this Server field.
+    pub(crate) fn new(server: Option<String>) -> Clock {
         let mut clock = Clock {
             now_us: 0,
             offset_us: 0,
             next_second_us: 0,
             date: Date::new(),
+            server,
+            rendered: Vec::new(),
             unix_seconds: Arc::default(),
         };
         clock.read();
@@ -47,6 +53,10 @@ impl Clock {
             .duration_since(UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
         self.date.update(unix.as_secs());
+        let mut rendered = std::mem::take(&mut self.rendered);
+        rendered.clear();
+        self.defaults(None).render(&mut rendered);
+        self.rendered = rendered;
         self.unix_seconds.store(unix.as_secs(), Ordering::Relaxed);
         self.offset_us = (unix.as_micros() as u64).wrapping_sub(self.now_us);
         self.next_second_us = self.now_us + 1_000_000 - u64::from(unix.subsec_micros());
@@ -63,10 +73,15 @@ impl Clock {
         monotonic_us.wrapping_add(self.offset_us)
     }
 
-    /// The Date field's value.
+    /// What a response gets whose handler set no other.
     #[inline]
-    pub(crate) fn date(&self) -> &Date {
-        &self.date
+    pub(crate) fn defaults<'a>(&'a self, content_type: Option<&'a str>) -> Defaults<'a> {
+        Defaults {
+            date: self.date.as_bytes(),
+            server: self.server.as_deref().map(str::as_bytes),
+            content_type,
+            rendered: &self.rendered,
+        }
     }
 
     /// Unix seconds for the stream threads.

@@ -116,11 +116,11 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         };
         Ok(Loop {
             pool: Pool::new(conf.stream_threads),
+            clock: Clock::new(conf.server.clone()),
             conf,
             context,
             executor,
             poll,
-            clock: Clock::new(),
             conns: Slab::new(),
             timers: Timers::new(),
             waits: waits(&deadlines),

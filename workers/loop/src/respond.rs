@@ -20,7 +20,7 @@ use crate::executor::{Executor, Failure};
 use crate::output::{INLINE, Large, Output};
 use crate::protocol::{BodyWriter, Protocol};
 use crate::serve::Served;
-use crate::stream::{Done, Job, defaults, is_client};
+use crate::stream::{Done, Job, is_client};
 
 impl<P: Protocol, E: Executor> Loop<P, E> {
     /// The head is complete: the handler may decide now.
@@ -253,7 +253,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         facts.keep_alive &= self.drain.is_none();
         let output = &mut self.output;
         let before = output.bytes.len();
-        let defaults = defaults(self.clock.date(), &self.conf, content_type);
+        let defaults = self.clock.defaults(content_type);
         let encoded = work
             .protocol
             .respond(

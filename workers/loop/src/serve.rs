@@ -16,7 +16,6 @@ use crate::event_loop::Loop;
 use crate::executor::Executor;
 use crate::output::Flushed;
 use crate::protocol::Protocol;
-use crate::stream::defaults;
 use crate::timers::Wait;
 
 /// Reads that one connection gets before others have their turn.
@@ -224,7 +223,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// Answers without a handler, and closes.
     pub(crate) fn refuse(&mut self, active: &mut Active<P>, status: StatusCode) {
-        let defaults = defaults(self.clock.date(), &self.conf, None);
+        let defaults = self.clock.defaults(None);
         active
             .work
             .protocol

@@ -296,16 +296,13 @@ fn copy(mut reader: Box<dyn Read + Send>, len: Option<u64>, to: &mut Exchange) -
     Ok(())
 }
 
-pub(crate) fn defaults<'a>(
-    date: &'a Date,
-    conf: &'a Conf,
-    content_type: Option<&'a str>,
-) -> Defaults<'a> {
+fn defaults<'a>(date: &'a Date, conf: &'a Conf, content_type: Option<&'a str>) -> Defaults<'a> {
     let server = conf.server.as_deref().map(str::as_bytes);
     Defaults {
         date: date.as_bytes(),
         server,
         content_type,
+        rendered: b"",
     }
 }
 
