@@ -8,11 +8,12 @@ use ferricorn_base::{Begin, Error, Handler, Request, Response};
 
 /// Runs handlers, and tells errors from panics.
 pub trait Executor {
-    /// The handler sees the head.
+    /// The handler sees the head: its response, or `None` when it wants the body first. Boxed, so
+    /// that the usual `None` is not as large as a response.
     ///
     /// # Errors
     /// What the handler failed with.
-    fn begin(&mut self, request: &mut Request) -> Result<Begin, Failure>;
+    fn begin(&mut self, request: &mut Request) -> Result<Option<Box<Response>>, Failure>;
 
     /// The handler answers.
     ///
@@ -39,8 +40,13 @@ pub struct Inline<H>(pub H);
 
 impl<H: Handler> Executor for Inline<H> {
     #[inline]
-    fn begin(&mut self, request: &mut Request) -> Result<Begin, Failure> {
-        guard(|| self.0.begin(request))
+    fn begin(&mut self, request: &mut Request) -> Result<Option<Box<Response>>, Failure> {
+        guard(|| match self.0.begin(request)? {
+            Begin::Buffer => Ok(None),
+            Begin::Respond(response) => Ok(Some(Box::new(response))),
+            // The enum may grow in the contract; what is not known here is a failure.
+            _ => Err(Error::msg("this worker class cannot begin so")),
+        })
     }
 
     #[inline]

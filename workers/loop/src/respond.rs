@@ -7,7 +7,7 @@ use ferricorn_base::access::Record;
 use ferricorn_base::board::Counter;
 use ferricorn_base::body::Kind;
 use ferricorn_base::lifeline::Retirement;
-use ferricorn_base::{Begin, Request, Response};
+use ferricorn_base::{Request, Response};
 use ferricorn_http::{BodyLength, EncodeError, Length};
 use http::response::Parts;
 use http::{HeaderMap, StatusCode, header};
@@ -50,7 +50,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         active.phase = Phase::Body;
         match self.executor.begin(&mut active.request) {
-            Ok(Begin::Buffer) => {
+            Ok(None) => {
                 if has_body {
                     // Until its body is here, no handler is busy with it.
                     self.context.page.cancel(cell);
@@ -59,16 +59,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 }
                 None
             }
-            Ok(Begin::Respond(response)) => {
+            Ok(Some(response)) => {
                 work.cell = Some(cell);
-                self.respond_early(active, response, has_body)
-            }
-            // The enum may grow in the contract; what this loop does not know is a failure.
-            Ok(_) => {
-                work.cell = Some(cell);
-                let unknown = ferricorn_base::Error::msg("this worker class cannot begin so");
-                self.fail(active, &Failure::Error(unknown));
-                Some(Served::Flush)
+                self.respond_early(active, *response, has_body)
             }
             Err(failure) => {
                 work.cell = Some(cell);
