@@ -373,16 +373,16 @@ impl Page {
         self.map.words()[COUNTERS_AT + counter as usize].load(Ordering::Relaxed)
     }
 
-    /// A handler starts on a request, at `now_us`.
+    /// A handler starts on a request, `METHOD target`, at `now_us`.
     #[inline]
-    pub fn begin(&mut self, method: &str, target: &str, peer: &Peer, now_us: u64) -> Cell {
+    pub fn begin(&mut self, line: &str, peer: &Peer, now_us: u64) -> Cell {
         let at = RECENT_AT + self.next * CELL_WORDS;
         self.next = (self.next + 1) % RECENT;
         let cell = &self.map.words()[at..at + CELL_WORDS];
         let sequence = cell[CELL_SEQUENCE].load(Ordering::Relaxed);
         cell[CELL_SEQUENCE].store(sequence + 1, Ordering::Relaxed);
         fence(Ordering::Release);
-        let line = write_line(&cell[CELL_LINE..], method.as_bytes(), target.as_bytes());
+        let line = write_line(&cell[CELL_LINE..], line.as_bytes());
         let (kind, address, port) = match peer {
             Peer::Unix => (0, 0, 0),
             Peer::Tcp(address) => {
@@ -455,24 +455,21 @@ impl Page {
     }
 }
 
-/// Packs "METHOD target" into words; returns its length in bytes.
-fn write_line(words: &[AtomicU64], method: &[u8], target: &[u8]) -> usize {
-    let mut bytes = [0; LINE_MAX];
-    let method = &method[..method.len().min(LINE_MAX - 1)];
-    bytes[..method.len()].copy_from_slice(method);
-    bytes[method.len()] = b' ';
-    let rest = &mut bytes[method.len() + 1..];
-    let target = &target[..target.len().min(rest.len())];
-    rest[..target.len()].copy_from_slice(target);
-    let len = method.len() + 1 + target.len();
-    for (word, chunk) in words
-        .iter()
-        .zip(bytes[..len.next_multiple_of(8)].chunks_exact(8))
-    {
+/// Packs text into words; returns how many bytes of it.
+fn write_line(words: &[AtomicU64], line: &[u8]) -> usize {
+    let line = &line[..line.len().min(LINE_MAX)];
+    let mut chunks = line.chunks_exact(8);
+    for (word, chunk) in words.iter().zip(chunks.by_ref()) {
         let chunk = chunk.try_into().unwrap_or([0; 8]);
         word.store(u64::from_le_bytes(chunk), Ordering::Relaxed);
     }
-    len
+    let rest = chunks.remainder();
+    if let (Some(word), false) = (words.get(line.len() / 8), rest.is_empty()) {
+        let bytes = rest.iter().rev();
+        let last = bytes.fold(0, |last, byte| last << 8 | u64::from(*byte));
+        word.store(last, Ordering::Relaxed);
+    }
+    line.len()
 }
 
 /// Reads a cell, or nothing when it is empty or was being rewritten each time.
@@ -533,7 +530,7 @@ mod tests {
         let mut board = Board::create().unwrap();
         let peer = Peer::Tcp("[2001:db8::1]:443".parse().unwrap());
         let mut page = board.take_seat(3, 1, 7).unwrap();
-        let cell = page.begin("GET", "/a?b=c", &peer, 1_000);
+        let cell = page.begin("GET /a?b=c", &peer, 1_000);
         let view = board.view(3);
         assert_eq!((view.slot, view.generation), (1, 7));
         assert_eq!(view.in_flight[0].line, b"GET /a?b=c");
@@ -554,10 +551,10 @@ mod tests {
         let mut page = board.take_seat(0, 0, 0).unwrap();
         let peer = Peer::Tcp("127.0.0.1:1".parse().unwrap());
         for _ in 0..RECENT {
-            let cell = page.begin("GET", &"x".repeat(5000), &peer, 1);
+            let cell = page.begin(&format!("GET {}", "x".repeat(5000)), &peer, 1);
             page.end(cell, 200, 1);
         }
-        page.begin("PUT", "/y", &peer, 5);
+        page.begin("PUT /y", &peer, 5);
         let view = board.view(0);
         assert_eq!(view.in_flight[0].line, b"PUT /y");
         assert!(view.recent.iter().all(|cell| cell.line.len() == LINE_MAX));
@@ -567,11 +564,11 @@ mod tests {
     fn a_streaming_request_keeps_its_cell_while_the_ring_turns() {
         let mut board = Board::create().unwrap();
         let mut page = board.take_seat(0, 0, 0).unwrap();
-        let cell = page.begin("GET", "/events", &Peer::Unix, 1);
+        let cell = page.begin("GET /events", &Peer::Unix, 1);
         let stream = page.stream(cell).unwrap();
         page.end(cell, 200, 2);
         for _ in 0..2 * RECENT {
-            let cell = page.begin("GET", "/", &Peer::Unix, 3);
+            let cell = page.begin("GET /", &Peer::Unix, 3);
             page.end(cell, 200, 4);
         }
         let view = board.view(0);

@@ -40,6 +40,8 @@ pub struct Head {
     framing: Framing,
 }
 
+/// Length of ` HTTP/1.x`.
+const VERSION_LEN: usize = 9;
 /// As many fields as fit on the stack; beyond it a head costs an allocation.
 const FIELDS_ON_STACK: usize = 128;
 
@@ -215,10 +217,14 @@ impl Head {
 
     /// The request target, as received.
     pub fn target(&self) -> &str {
-        let version = " HTTP/1.x".len();
-        self.line
-            .get(self.method_len + 1..self.line.len().saturating_sub(version))
-            .unwrap_or_default()
+        let line = self.method_and_target();
+        line.get(self.method_len + 1..).unwrap_or_default()
+    }
+
+    /// Method and target, with a blank between them: the request line without its version.
+    pub fn method_and_target(&self) -> &str {
+        let end = self.line.len().saturating_sub(VERSION_LEN);
+        self.line.get(..end).unwrap_or_default()
     }
 
     /// The form of the target.

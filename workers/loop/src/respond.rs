@@ -38,10 +38,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         work.wants_go_on = has_body && head.expects_continue();
         work.body_read = 0;
         work.began_us = self.clock.now();
-        let cell =
-            self.context
-                .page
-                .begin(head.method(), head.target(), &conn.peer, self.clock.now());
+        let cell = self
+            .context
+            .page
+            .begin(head.method_and_target(), &conn.peer, self.clock.now());
         if facts.connect_request {
             // RFC 9110 section 9.3.6: a 2xx would promise a tunnel, which no handler here makes.
             self.context.page.cancel(cell);
@@ -111,12 +111,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         if active.work.cell.is_none() {
             let (head, peer) = (request.head(), request.peer());
             let now = self.clock.now();
-            active.work.cell = Some(self.context.page.begin(
-                head.method(),
-                head.target(),
-                peer,
-                now,
-            ));
+            active.work.cell = Some(self.context.page.begin(head.method_and_target(), peer, now));
         }
         // Interim responses go out at once, if nothing is to go before them.
         let lend = self.output.is_empty();
