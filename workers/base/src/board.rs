@@ -200,6 +200,34 @@ impl Board {
         })
     }
 
+    /// A board that another process, or another part of this one, made: to read, and to take a seat
+    /// on. Its header is not writable through it.
+    ///
+    /// # Errors
+    /// `InvalidData` for what is no board of this version; what fstat(2) and mmap(2) answer.
+    pub fn attach(fd: OwnedFd) -> io::Result<Board> {
+        let foreign = || {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                "not a scoreboard of this version",
+            )
+        };
+        let len = nix::sys::stat::fstat(&fd)?.st_size;
+        if len != (AREA_BYTES * (1 + SEATS)) as i64 {
+            return Err(foreign());
+        }
+        let whole = Map::new(fd.as_fd(), 0, AREA_BYTES * (1 + SEATS), false)?;
+        let word = |at: usize| whole.words()[at].load(Ordering::Acquire);
+        if (word(MAGIC_AT), word(VERSION_AT), word(SEATS_AT)) != (MAGIC, VERSION, SEATS as u64) {
+            return Err(foreign());
+        }
+        Ok(Board {
+            fd,
+            whole,
+            header: None,
+        })
+    }
+
     /// The descriptor, to be kept across a fork.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -433,9 +461,13 @@ impl Page {
                 cell[CELL_STATE].load(Ordering::Relaxed) == 0
                     || cell[CELL_ENDED].load(Ordering::Relaxed) != 0
             })?;
+        let sequence = words[free + CELL_SEQUENCE].load(Ordering::Relaxed);
+        words[free + CELL_SEQUENCE].store(sequence + 1, Ordering::Relaxed);
+        fence(Ordering::Release);
         for n in CELL_STATE..CELL_WORDS {
             words[free + n].store(words[cell.0 + n].load(Ordering::Relaxed), Ordering::Relaxed);
         }
+        words[free + CELL_SEQUENCE].store(sequence + 2, Ordering::Release);
         Some(Cell(free))
     }
 
@@ -584,6 +616,22 @@ mod tests {
         let board = Board::create().unwrap();
         assert!(nix::unistd::ftruncate(board.fd(), 4096).is_err());
         assert!(nix::unistd::ftruncate(board.fd(), 1 << 30).is_err());
+    }
+
+    #[test]
+    fn a_board_can_be_attached_to_and_nothing_else_can() {
+        let board = Board::create().unwrap();
+        board.set_alive(2, true);
+        let mut other = Board::attach(board.fd().try_clone_to_owned().unwrap()).unwrap();
+        assert!(other.is_alive(2));
+        let page = other.take_seat(2, 0, 0).unwrap();
+        page.set_connections(7);
+        assert_eq!(board.connections(2), 7);
+        other.set_alive(2, false);
+        assert!(board.is_alive(2), "only the master says so");
+        let foreign = std::fs::File::open("/dev/null").unwrap();
+        let error = Board::attach(foreign.into()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 
 /// Any error, made from one by `?`. Before the head of a response is sent it becomes a 500 with a
 /// generic body; its text goes to the log only.
@@ -36,6 +37,45 @@ impl fmt::Display for Error {
             cause = error.source();
         }
         Ok(())
+    }
+}
+
+/// What [`is_clients`] looks for: an I/O error of a client's connection.
+#[derive(Debug)]
+struct ClientFault(io::Error);
+
+/// Marks an error as the client's, so that the log can tell it from the handler's own; its kind and
+/// its text stay.
+#[doc(hidden)]
+pub fn clients(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), ClientFault(error))
+}
+
+/// Whether it is, or was made from, an error marked by [`clients`].
+#[doc(hidden)]
+pub fn is_clients(error: &Error) -> bool {
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error.source());
+    while let Some(error) = next {
+        let inner = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        if inner.is_some_and(|inner| inner.is::<ClientFault>()) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+impl fmt::Display for ClientFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for ClientFault {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
     }
 }
 

@@ -31,13 +31,14 @@ pub trait Wire: Send {
     /// `InvalidData` for a bad body, `TimedOut` for a slow one, `UnexpectedEof` for a cut one.
     fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Sends the head of the response, of `len` bytes of content if that is known.
+    /// Takes the head of the response, of `len` bytes of content if that is known; it goes out with
+    /// the next [`Wire::send`].
     ///
     /// # Errors
-    /// `InvalidInput` for a head that cannot be sent; what writing answers.
+    /// `InvalidInput` for a head that cannot be sent.
     fn send_head(&mut self, parts: &Parts, len: Option<u64>) -> io::Result<()>;
 
-    /// Sends content, all of it, now.
+    /// Sends the head, if it is not out yet, and content (perhaps none), all of it, now.
     ///
     /// # Errors
     /// `TimedOut` when the client takes nothing for too long; what writing answers.
@@ -56,7 +57,7 @@ pub trait Wire: Send {
 /// The rest of a request's body and the response: what [`crate::Body::stream`] gives.
 ///
 /// As [`Write`] it is the content of the response; [`Write::flush`] sends what was gathered. As
-/// [`Read`] it is the rest of the request's body.
+/// [`Read`] it is the rest of the request's body: what was buffered and not read yet, then what comes.
 pub struct Exchange {
     wire: Box<dyn Wire>,
     request: Box<Request>,
@@ -124,13 +125,12 @@ impl Exchange {
 
     fn send_pending(&mut self) -> io::Result<()> {
         if !self.sent {
-            self.sent = true;
+            // A head that cannot be encoded is not sent, nor is one that cannot be written.
             self.wire.send_head(&self.parts, self.len)?;
+            self.sent = true;
         }
-        if !self.pending.is_empty() {
-            self.wire.send(&self.pending)?;
-            self.pending.clear();
-        }
+        self.wire.send(&self.pending)?;
+        self.pending.clear();
         Ok(())
     }
 }
@@ -163,10 +163,6 @@ impl Exchange {
 
     pub fn status(&self) -> StatusCode {
         self.parts.status
-    }
-
-    pub fn head_sent(&self) -> bool {
-        self.sent
     }
 
     /// Ends the response in order.
@@ -205,7 +201,10 @@ impl Write for Exchange {
 
 impl Read for Exchange {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.wire.read_body(buffer)
+        match self.request.body_mut().read(buffer)? {
+            0 => self.wire.read_body(buffer),
+            n => Ok(n),
+        }
     }
 }
 
@@ -288,10 +287,10 @@ impl Read for Upgraded {
         loop {
             match self.wire.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    wait(self.wire.as_fd(), Ready::Readable, self.limit)?;
+                    wait(self.wire.as_fd(), Ready::Readable, self.limit).map_err(crate::clients)?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
+                result => return result.map_err(crate::clients),
             }
         }
     }
@@ -302,10 +301,10 @@ impl Write for Upgraded {
         loop {
             match self.wire.write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    wait(self.wire.as_fd(), Ready::Writable, self.limit)?;
+                    wait(self.wire.as_fd(), Ready::Writable, self.limit).map_err(crate::clients)?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
+                result => return result.map_err(crate::clients),
             }
         }
     }

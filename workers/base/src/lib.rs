@@ -36,6 +36,8 @@ pub use app::{App, Begin, BoxApp, Closure, Handler};
 pub use body::Body;
 pub use conf::Conf;
 pub use error::Error;
+#[doc(hidden)]
+pub use error::{clients, is_clients};
 pub use exchange::{Exchange, Upgraded, Wire};
 pub use incoming::Incoming;
 pub use peer::Peer;

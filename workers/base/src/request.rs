@@ -206,7 +206,7 @@ impl Request {
             match wire.write(&self.interim) {
                 Ok(n) => drop(self.interim.drain(..n)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(crate::clients(error)),
             }
         }
         Ok(())

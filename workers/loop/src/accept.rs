@@ -116,7 +116,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         for n in 0..self.acceptor.listeners.len() {
             for _ in 0..BATCH {
-                if !self.make_room() {
+                if !self.has_room() {
                     self.unwatch(Watch::Full(self.clock.now() + STARVED_US));
                     return;
                 }
@@ -147,7 +147,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     pub(crate) fn accept_the_rest(&mut self) {
         for n in 0..self.acceptor.listeners.len() {
             loop {
-                if !self.make_room() {
+                if !self.has_room() {
                     log::warn!(
                         "the backlog is left: {} connections are held",
                         self.conns.len()
@@ -188,7 +188,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         self.rewatch();
     }
 
-    /// A connection has ended: there is room again.
+    /// A connection has ended or is idle: there is room again.
     pub(crate) fn room(&mut self) {
         if matches!(self.acceptor.watch, Watch::Full(_)) {
             self.rewatch();
@@ -202,20 +202,29 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
     }
 
-    /// Whether another connection may be held; the one idle longest makes room for it.
-    fn make_room(&mut self) -> bool {
-        while self.conns.len() >= self.conf.worker_connections {
-            let idle = self.timers.oldest(Wait::KeepAlive);
-            let Some(key) = idle.or_else(|| self.oldest_silent()) else {
-                return false;
+    /// Whether another connection may be held, or could be in the place of one.
+    fn has_room(&self) -> bool {
+        self.conns.len() < self.conf.worker_connections || self.dispensable().is_some()
+    }
+
+    /// The connection that is idle longest.
+    fn dispensable(&self) -> Option<usize> {
+        let idle = self.timers.oldest(Wait::KeepAlive);
+        idle.or_else(|| self.oldest_silent())
+    }
+
+    /// Closes the connection that is idle longest for one that is here already. One that brings a
+    /// request at the last moment is passed over.
+    fn make_room(&mut self) {
+        for _ in 0..self.conns.len() {
+            if self.conns.len() < self.conf.worker_connections {
+                return;
+            }
+            let Some(key) = self.dispensable() else {
+                return;
             };
             self.close_idle(key);
-            if self.conns.contains(key) {
-                // It brought a request at the last moment.
-                return false;
-            }
         }
-        true
     }
 
     /// The oldest connection that has not sent a byte, once it had a moment to do so.
@@ -254,6 +263,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// Takes a connection in.
     fn take_in(&mut self, wire: Box<dyn Transport>, peer: Peer) -> usize {
+        self.make_room();
         let key = self.conns.insert(Conn {
             wire: Some(wire),
             peer,

@@ -121,6 +121,8 @@ pub(crate) struct Active<P: Protocol> {
     pub(crate) request: Box<Request>,
     pub(crate) own_input: bool,
     pub(crate) own_output: bool,
+    /// When this turn is long enough, in µs of CLOCK_MONOTONIC.
+    pub(crate) until: u64,
 }
 
 /// What is to happen with a connection after its turn.

@@ -69,6 +69,7 @@ pub struct Loop<P: Protocol, E> {
     /// The buffers that all connections share while they are being served.
     pub(crate) input: Buffer,
     pub(crate) output: Output,
+    #[expect(clippy::vec_box, reason = "the boxes are what is used again")]
     pub(crate) spare_requests: Vec<Box<Request>>,
     pub(crate) spare_works: Vec<Box<Work<P>>>,
     /// The number of requests after which to retire, and whether the master was told to replace us.
@@ -167,10 +168,11 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             }
             for _ in 0..self.ready.len() {
                 if let Some(key) = self.ready.pop_front() {
-                    self.serve(key, false);
+                    // Its event may have told of an end, and comes once only.
+                    self.serve(key, true);
                 }
             }
-            self.expire();
+            self.expire(now);
             self.retry_accept();
             let all = self.context.page.counter(Counter::Requests);
             self.served_since_idle |= all != requests;

@@ -134,6 +134,11 @@ impl Output {
                         send_copied(wire, file, *at, *left)
                     };
                     match sent {
+                        // Not every file can (EINVAL, sendfile(2)): one of /proc, for example.
+                        Err(error) if *sendfile && error.kind() == io::ErrorKind::InvalidInput => {
+                            *sendfile = false;
+                            continue;
+                        }
                         Ok(0) if *left > 0 => {
                             let text = "the file is shorter than the response promised";
                             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));

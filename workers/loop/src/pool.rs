@@ -14,6 +14,8 @@ type Task = Box<dyn FnOnce() + Send>;
 pub(crate) struct Pool {
     shared: Arc<Shared>,
     limit: usize,
+    /// Tasks started and not yet [`done`](Pool::done).
+    running: usize,
 }
 
 #[derive(Debug, Default)]
@@ -44,22 +46,30 @@ impl Pool {
         Pool {
             shared: Arc::default(),
             limit,
+            running: 0,
         }
     }
 
     /// Whether a task would start at once.
     pub(crate) fn has_room(&self) -> bool {
-        let state = self.shared.lock();
-        state.idle > state.tasks.len() || state.threads < self.limit
+        self.running < self.limit
     }
 
-    /// Starts a task. To be asked after [`Pool::has_room`], by the only thread that asks.
+    /// One of the tasks has done all that it was started for, or could not be started. Its thread
+    /// may not know yet.
+    pub(crate) fn done(&mut self) {
+        self.running = self.running.saturating_sub(1);
+    }
+
+    /// Starts a task. To be asked after [`Pool::has_room`].
     ///
     /// # Errors
     /// What starting a thread answers; the task is dropped then.
-    pub(crate) fn start(&self, task: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    pub(crate) fn start(&mut self, task: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        self.running += 1;
         let mut state = self.shared.lock();
-        if state.idle <= state.tasks.len() {
+        // At the limit a thread is about to be done with its task, and takes this one.
+        if state.idle <= state.tasks.len() && state.threads < self.limit {
             let shared = Arc::clone(&self.shared);
             std::thread::Builder::new()
                 .name("stream".into())
@@ -110,7 +120,7 @@ mod tests {
 
     #[test]
     fn tasks_run_at_once_up_to_the_limit_and_threads_are_used_again() {
-        let pool = Pool::new(2);
+        let mut pool = Pool::new(2);
         let (done, finished) = mpsc::channel();
         let mut gates = vec![];
         for _ in 0..2 {
@@ -126,13 +136,17 @@ mod tests {
         }
         assert!(!pool.has_room());
         drop(gates);
-        finished.recv().unwrap();
-        finished.recv().unwrap();
-        while !pool.has_room() {
-            std::thread::yield_now();
+        for _ in 0..2 {
+            finished.recv().unwrap();
+            pool.done();
+            // Perhaps before the thread is idle.
+            assert!(pool.has_room());
+            let done = done.clone();
+            pool.start(move || done.send(()).unwrap()).unwrap();
         }
-        pool.start(move || done.send(()).unwrap()).unwrap();
-        finished.recv().unwrap();
+        for _ in 0..2 {
+            finished.recv().unwrap();
+        }
         assert!(pool.shared.lock().threads <= 2);
     }
 }

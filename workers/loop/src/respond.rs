@@ -8,7 +8,7 @@ use ferricorn_base::board::Counter;
 use ferricorn_base::body::Kind;
 use ferricorn_base::lifeline::Retirement;
 use ferricorn_base::{Request, Response};
-use ferricorn_http::{BodyLength, EncodeError, Length};
+use ferricorn_http::{BodyLength, EncodeError, Event, Length};
 use http::response::Parts;
 use http::{HeaderMap, StatusCode, header};
 use mio::unix::SourceFd;
@@ -19,7 +19,7 @@ use crate::event_loop::Loop;
 use crate::executor::{Executor, Failure};
 use crate::output::{INLINE, Large, Output};
 use crate::protocol::{BodyWriter, Protocol};
-use crate::serve::Served;
+use crate::serve::{SHARE_US, Served};
 use crate::stream::{Done, Job, is_client};
 
 impl<P: Protocol, E: Executor> Loop<P, E> {
@@ -29,6 +29,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             return Some(Served::Flush);
         };
         let work = &mut active.work;
+        // This wait is over: the next of its kind has a time of its own.
+        self.timers.clear(active.key);
         active.request.renew(&conn.peer);
         let head = active.request.head();
         let mut facts = P::facts(head);
@@ -37,7 +39,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         work.facts = Some(facts);
         work.wants_go_on = has_body && head.expects_continue();
         work.body_read = 0;
+        work.window = 0;
         work.began_us = self.clock.now();
+        active.phase = Phase::Body;
         let cell = self
             .context
             .page
@@ -48,32 +52,50 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             self.refuse(active, StatusCode::NOT_IMPLEMENTED);
             return Some(Served::Flush);
         }
-        active.phase = Phase::Body;
-        match self.executor.begin(&mut active.request) {
+        let failure = match self.call(active, E::begin) {
             Ok(None) => {
                 if has_body {
                     // Until its body is here, no handler is busy with it.
                     self.context.page.cancel(cell);
                 } else {
-                    work.cell = Some(cell);
+                    active.work.cell = Some(cell);
                 }
-                None
+                return None;
             }
             Ok(Some(response)) => {
-                work.cell = Some(cell);
-                self.respond_early(active, *response, has_body)
+                active.work.cell = Some(cell);
+                return self.respond_early(active, *response, has_body);
             }
-            Err(failure) => {
-                work.cell = Some(cell);
-                self.fail(active, &failure);
-                active.phase = Phase::Answered;
-                if has_body {
-                    active.work.after = After::Linger;
-                    return Some(Served::Flush);
-                }
-                None
+            Err(failure) => failure,
+        };
+        active.work.cell = Some(cell);
+        self.log_failure(&active.request, &failure);
+        let response = error_response(StatusCode::INTERNAL_SERVER_ERROR);
+        self.respond_early(active, response, has_body)
+    }
+
+    /// Calls the handler. It has the connection meanwhile, for interim responses: those go out at
+    /// once, if nothing is to go before them.
+    fn call<T>(
+        &mut self,
+        active: &mut Active<P>,
+        run: impl FnOnce(&mut E, &mut Request) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let lend = self.output.is_empty();
+        if lend {
+            if let Some(wire) = active.wire.take() {
+                active.request.lend(wire);
             }
         }
+        let result = run(&mut self.executor, &mut active.request);
+        let (wire, interim) = active.request.reclaim();
+        if lend {
+            active.wire = wire;
+        }
+        if !interim.is_empty() {
+            self.output.bytes.append(interim);
+        }
+        result
     }
 
     /// The handler answered from the head alone.
@@ -87,15 +109,22 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             // Only a stream reads the body; what nobody reads cannot be followed by a request.
             facts.keep_alive &= response.body().needs_thread();
         }
-        let streamed = self.respond(active, response, !has_body);
-        if streamed {
+        if !has_body {
+            // The message ends with its head; a stream takes a protocol along that knows it.
+            let (head, limits) = (active.request.head_mut(), &self.conf.limits);
+            let ended = active.work.protocol.next(&[], limits, head);
+            debug_assert_eq!(ended, Ok(Event::End { consumed: 0 }));
+        }
+        if self.respond(active, response, !has_body) {
             return Some(Served::Streamed);
         }
-        active.phase = Phase::Answered;
-        has_body.then(|| {
+        if has_body {
+            active.phase = Phase::Answered;
             active.work.after = After::Linger;
-            Served::Flush
-        })
+            return Some(Served::Flush);
+        }
+        active.phase = self.between();
+        None
     }
 
     /// The request is complete: the handler answers.
@@ -113,22 +142,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             let now = self.clock.now();
             active.work.cell = Some(self.context.page.begin(head.method_and_target(), peer, now));
         }
-        // Interim responses go out at once, if nothing is to go before them.
-        let lend = self.output.is_empty();
-        if lend {
-            if let Some(wire) = active.wire.take() {
-                active.request.lend(wire);
-            }
-        }
-        let result = self.executor.handle(&mut active.request);
-        let (wire, interim) = active.request.reclaim();
-        if lend {
-            active.wire = wire;
-        }
-        if !interim.is_empty() {
-            self.output.bytes.append(interim);
-        }
-        match result {
+        match self.call(active, E::handle) {
             Ok(response) => self
                 .respond(active, response, true)
                 .then_some(Served::Streamed),
@@ -272,7 +286,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             }
         };
         if !keep_alive {
-            let wished = facts.keep_alive || self.drain.is_some();
+            let wished = active.request.head().keep_alive();
             // Who asked for the end sends nothing more; others may have sent already.
             work.after = if wished { After::Linger } else { After::Close };
         }
@@ -287,7 +301,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
     }
 
-    fn log_access(
+    pub(crate) fn log_access(
         &mut self,
         request: &Request,
         status: u16,
@@ -303,7 +317,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 response_fields,
                 body_bytes,
                 unix_us: self.clock.unix_us(began_us),
-                took_us: self.clock.now() - began_us,
+                took_us: self.clock.now().saturating_sub(began_us),
             });
         }
     }
@@ -347,6 +361,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             self.input.clear();
             input
         };
+        let cell = work.cell.take();
         let job = Job {
             key,
             wire,
@@ -360,7 +375,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             parts,
             content_type,
             kind,
-            cell: work.cell.take(),
+            cell,
             began_us: work.began_us,
             conf: Arc::clone(&self.conf),
             closing: Arc::clone(&self.closing),
@@ -380,6 +395,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         if let Err(error) = started {
             // The connection went with the task and is closed.
             log::error!("cannot start a stream thread: {error}");
+            self.pool.done();
+            if let Some(cell) = cell {
+                self.context.page.end(cell, 0, self.clock.now());
+            }
             self.forget(key);
         }
         true
@@ -387,6 +406,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// A stream has ended: its connection goes on, lingers, or is gone.
     pub(crate) fn after_stream(&mut self, mut done: Done<P>) {
+        self.pool.done();
         if let Some(failure) = &done.failure {
             self.log_failure(&done.request, failure);
         }
@@ -407,7 +427,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 &done.request,
                 done.status,
                 fields.as_ref(),
-                done.sent,
+                done.content,
                 done.began_us,
             );
         }
@@ -432,6 +452,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             request: done.request,
             own_input,
             own_output: false,
+            until: now + SHARE_US,
         };
         let next = self.advance(&mut active, false);
         self.settle(active, next);

@@ -11,17 +11,22 @@ use ferricorn_http::{Event, Reject};
 use http::StatusCode;
 
 use crate::buffer::{Buffer, Filled};
-use crate::conn::{Active, After, Next, Phase, Registered};
+use crate::conn::{Active, After, Conn, Next, Phase, Registered};
 use crate::event_loop::Loop;
 use crate::executor::Executor;
 use crate::output::Flushed;
 use crate::protocol::Protocol;
+use crate::stream::least;
 use crate::timers::Wait;
 
 /// Reads that one connection gets before others have their turn.
 const ROUNDS: usize = 8;
-/// Bytes that a lingering close reads and drops at most.
-const LINGER_BYTES: u64 = 1 << 20;
+/// How long the handlers of one connection's pipelined requests may take until others have their
+/// turn, in µs. One request is always served.
+pub(crate) const SHARE_US: u64 = 2_000;
+/// Bytes that a lingering close reads and drops at most: many clients read no answer before they
+/// have sent their whole body.
+const LINGER_BYTES: u64 = 64 << 20;
 
 /// What parsing came to.
 pub(crate) enum Served {
@@ -70,6 +75,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             request,
             own_input,
             own_output,
+            until: self.clock.now() + SHARE_US,
         })
     }
 
@@ -87,10 +93,13 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                     Err(next) => return next,
                 }
                 match active.work.after {
+                    After::Next if self.clock.now() > active.until => return Next::Turn,
                     After::Next => {}
-                    After::Close if self.input.is_empty() => return Next::Close,
+                    // Only if surely nothing more is there: closing would reset the client then.
+                    After::Close if drained && self.input.is_empty() => return Next::Close,
                     After::Close | After::Linger => {
                         active.phase = Phase::Lingering;
+                        active.work.body_read = 0;
                         self.input.clear();
                         // The client may be gone already; reading says so.
                         if let Some(wire) = &mut active.wire {
@@ -133,7 +142,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     /// Parses and serves what is in the input, pipelined requests one after the other.
     fn parse(&mut self, active: &mut Active<P>) -> Served {
         loop {
-            if self.output.is_full() || active.work.after != After::Next {
+            let enough = self.output.is_full() || self.clock.now() > active.until;
+            if enough || active.work.after != After::Next {
                 return Served::Flush;
             }
             // Between messages an empty input has nothing to tell.
@@ -191,9 +201,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                             return served;
                         }
                     }
-                    if !self.input.is_empty() {
-                        active.phase = Phase::Head;
-                    }
+                    active.phase = self.between();
                 }
                 Err(reject) => {
                     self.reject(active, reject);
@@ -221,8 +229,25 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
     }
 
+    /// Where a connection is when one of its messages is over.
+    pub(crate) fn between(&self) -> Phase {
+        if self.input.is_empty() {
+            Phase::Idle
+        } else {
+            Phase::Head
+        }
+    }
+
     /// Answers without a handler, and closes.
     pub(crate) fn refuse(&mut self, active: &mut Active<P>, status: StatusCode) {
+        if !matches!(active.phase, Phase::Body | Phase::Answered) {
+            // What there is of a head is not to be believed.
+            active.request.head_mut().clear();
+            if let Some(conn) = self.conns.get(active.key) {
+                active.request.renew(&conn.peer);
+            }
+            active.work.began_us = self.clock.now();
+        }
         let defaults = self.clock.defaults(None);
         active
             .work
@@ -231,6 +256,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         self.context.page.count_status(status.as_u16());
         active.work.after = After::Linger;
         active.phase = Phase::Answered;
+        if self.context.access.is_some() {
+            let began = active.work.began_us;
+            self.log_access(&active.request, status.as_u16(), None, 0, began);
+        }
     }
 
     /// Writes what waits. An error says how the connection ends.
@@ -287,6 +316,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     /// Puts a connection back with what it must keep, registers it and sets its deadline.
     pub(crate) fn settle(&mut self, mut active: Active<P>, next: Next) {
         let key = active.key;
+        let writing = next == Next::Write || !self.output.is_empty();
         match next {
             Next::Close => return self.bury(active),
             Next::Abort => {
@@ -310,14 +340,14 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         if idle && active.phase == Phase::Head {
             active.phase = Phase::Idle;
         }
-        self.set_deadline(&mut active, next);
+        self.set_deadline(&mut active, writing);
         if !self.register_for(&active, next) {
             return self.bury(active);
         }
         if next == Next::Turn {
             self.ready.push_back(key);
         }
-        let phase = if next == Next::Write {
+        let phase = if writing {
             self.writing(active.phase)
         } else {
             active.phase
@@ -328,7 +358,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         conn.wire = active.wire.take();
         conn.phase = phase;
         if idle {
-            return self.recycle(active);
+            self.recycle(active);
+            // It could make room for another now.
+            return self.room();
         }
         self.give_back(&mut active);
         if matches!(active.phase, Phase::Body | Phase::Answered) {
@@ -349,15 +381,15 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
     }
 
-    fn set_deadline(&mut self, active: &mut Active<P>, next: Next) {
+    fn set_deadline(&mut self, active: &mut Active<P>, writing: bool) {
         let key = active.key;
-        let wait = match (next, active.phase) {
-            (Next::Write, _) => Wait::Write,
-            (_, Phase::Lingering) => Wait::Linger,
-            (_, Phase::Body | Phase::Answered) => Wait::Body,
-            (_, Phase::Head) => Wait::Head,
+        let wait = match active.phase {
+            _ if writing => Wait::Write,
+            Phase::Lingering => Wait::Linger,
+            Phase::Body | Phase::Answered => Wait::Body,
+            Phase::Head => Wait::Head,
             _ if self.drain.is_some() => Wait::Quiet,
-            (_, Phase::Fresh) => Wait::Head,
+            Phase::Fresh => Wait::Head,
             _ => Wait::KeepAlive,
         };
         let waiting = self.timers.wait(key);
@@ -450,21 +482,21 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     }
 
     /// Closes a connection that is idle or has never said anything, unless a request came at the
-    /// last moment: that is served.
+    /// last moment: that is served, and the client was told that it may send another.
     pub(crate) fn close_idle(&mut self, key: usize) {
+        let before = self.context.page.counter(Counter::Requests);
         self.serve(key, false);
-        if self
-            .conns
-            .get(key)
-            .is_some_and(|conn| matches!(conn.phase, Phase::Fresh | Phase::Idle))
-        {
+        let idle = |conn: &Conn<P>| matches!(conn.phase, Phase::Fresh | Phase::Idle);
+        let served = self.context.page.counter(Counter::Requests) != before;
+        if !served && self.conns.get(key).is_some_and(idle) {
             self.forget(key);
         }
     }
 
-    /// Ends the connections whose deadline has passed.
-    pub(crate) fn expire(&mut self) {
-        while let Some((key, wait)) = self.timers.pop_expired(self.clock.now()) {
+    /// Ends the connections whose deadline has passed at `now`, which must be before the events of
+    /// this turn were asked for: what came in time has been seen then, however long handlers took.
+    pub(crate) fn expire(&mut self, now: u64) {
+        while let Some((key, wait)) = self.timers.pop_expired(now) {
             match wait {
                 Wait::KeepAlive | Wait::Quiet => self.close_idle(key),
                 Wait::Linger => self.forget(key),
@@ -484,8 +516,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             }
             (Wait::Head, Phase::Fresh) => Next::Close,
             (Wait::Body, _) => {
-                let window = self.conf.deadlines.body.as_secs();
-                let least = (self.conf.deadlines.body_min_rate * window).max(1);
+                let least = least(&self.conf.deadlines);
                 if active.work.body_read - active.work.window >= least {
                     return self.settle(active, Next::Read);
                 }

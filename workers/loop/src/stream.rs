@@ -11,9 +11,10 @@ use std::time::Instant;
 
 use ferricorn_base::board::Cell;
 use ferricorn_base::body::Kind;
+use ferricorn_base::conf::Deadlines;
 use ferricorn_base::transport::{Ready, Transport, wait};
-use ferricorn_base::{Conf, Exchange, Request, Upgraded, Wire};
-use ferricorn_http::{Date, Defaults, EncodeError, Event, Facts, Head, Length, Reject};
+use ferricorn_base::{Conf, Exchange, Request, Upgraded, Wire, clients};
+use ferricorn_http::{Date, Defaults, EncodeError, Event, Facts, Head, Length};
 use http::response::Parts;
 use http::{HeaderMap, StatusCode};
 
@@ -61,6 +62,9 @@ pub(crate) struct Done<P> {
     pub(crate) keep_alive: bool,
     /// The status sent; 0 when the client went before one was.
     pub(crate) status: u16,
+    /// Bytes of content sent, for the access log.
+    pub(crate) content: u64,
+    /// Bytes written in all.
     pub(crate) sent: u64,
     pub(crate) received: u64,
     pub(crate) failure: Option<Failure>,
@@ -83,8 +87,9 @@ impl<P: Protocol> Job<P> {
         };
         let closing = Arc::clone(&self.closing);
         let (key, cell, began_us) = (self.key, self.cell, self.began_us);
+        let is_head = self.facts.head_request;
         let (kind, request, parts) = (self.kind, self.request, self.parts);
-        let line = StreamWire {
+        let mut line = StreamWire {
             wire: self.wire,
             protocol: self.protocol,
             input: self.input,
@@ -99,14 +104,20 @@ impl<P: Protocol> Job<P> {
             conf: self.conf,
             now: self.now,
             out: self.out,
+            content: 0,
             sent: 0,
             received: 0,
             window: None,
         };
+        // Answers to earlier requests of a pipeline do not wait for this one, nor share its fate.
+        let flushed = line.flush();
         let mut exchange = Exchange::new(Box::new(line), request, parts, closing);
         exchange.set_len(len);
         let result = guard(|| {
+            flushed?;
             match kind {
+                // Nobody would get the content; perhaps it never ends.
+                Kind::Reader { .. } | Kind::Pieces(_) if is_head => {}
                 Kind::Reader { reader, len } => copy(reader, len, &mut exchange)?,
                 Kind::Pieces(pieces) => {
                     for piece in pieces {
@@ -136,24 +147,21 @@ impl<P: Protocol> Job<P> {
         date.update(self.now.load(Ordering::Relaxed));
         let defaults = defaults(&date, &self.conf, None);
         let mut status = self.parts.status;
-        if status != StatusCode::SWITCHING_PROTOCOLS {
-            log::error!("an upgrade needs the status 101, not {status}");
+        let encoded = if status == StatusCode::SWITCHING_PROTOCOLS {
+            let (fields, length) = (&self.parts.headers, Length::Known(0));
+            self.protocol
+                .respond(&mut out, &self.facts, status, fields, length, &defaults)
+                .map(drop)
+                .map_err(ferricorn_base::Error::from)
+        } else {
+            let text = format!("an upgrade needs the status 101, not {status}");
+            Err(ferricorn_base::Error::msg(text))
+        };
+        if encoded.is_err() {
             status = StatusCode::INTERNAL_SERVER_ERROR;
-            self.parts.headers.clear();
-            self.kind = Kind::Empty;
+            self.protocol.refuse(&mut out, status, &defaults);
         }
-        let sent = self
-            .protocol
-            .respond(
-                &mut out,
-                &self.facts,
-                status,
-                &self.parts.headers,
-                Length::Known(0),
-                &defaults,
-            )
-            .map_err(io::Error::other)
-            .and_then(|_| send_all(&mut *self.wire, &out, &self.conf));
+        let sent = send_all(&mut *self.wire, &out, &self.conf);
         let mut done = Done {
             key: self.key,
             wire: None,
@@ -162,6 +170,7 @@ impl<P: Protocol> Job<P> {
             request: self.request,
             keep_alive: false,
             status: status.as_u16(),
+            content: 0,
             sent: out.len() as u64,
             received: 0,
             failure: None,
@@ -180,6 +189,11 @@ impl<P: Protocol> Job<P> {
             done.failure = Some(Failure::Error(error.into()));
             return done;
         }
+        if let Err(error) = encoded {
+            done.wire = Some(self.wire);
+            done.failure = Some(Failure::Error(error));
+            return done;
+        }
         let upgraded = Upgraded::new(self.wire, early, self.closing);
         if let Err(failure) = guard(|| run(upgraded)) {
             done.failure = Some(failure);
@@ -190,7 +204,6 @@ impl<P: Protocol> Job<P> {
 
 /// Ends the exchange: in order, with a 500, or by an abort when the head is out.
 fn finish<P: Protocol>(exchange: Exchange, result: Result<(), Failure>) -> Done<P> {
-    let head_sent = exchange.head_sent();
     let mut status = exchange.status().as_u16();
     let (wire, request, parts) = exchange.into_parts();
     let line = wire.into_any().downcast::<StreamWire<P>>();
@@ -203,7 +216,7 @@ fn finish<P: Protocol>(exchange: Exchange, result: Result<(), Failure>) -> Done<
             keep_alive = line.writer.as_ref().is_some_and(BodyWriter::keep_alive) && line.body_done;
             None
         }
-        Err(failure) if head_sent => {
+        Err(failure) if line.writer.is_some() => {
             line.wire.abort();
             aborted = true;
             Some(failure)
@@ -222,7 +235,7 @@ fn finish<P: Protocol>(exchange: Exchange, result: Result<(), Failure>) -> Done<
                 let defaults = defaults(&date, &line.conf, None);
                 line.protocol.refuse(&mut line.out, code, &defaults);
                 // The client may be gone, then nobody misses the answer.
-                let _ = send_all(&mut *line.wire, &line.out, &line.conf);
+                let _ = line.flush();
             }
             Some(failure)
         }
@@ -235,6 +248,7 @@ fn finish<P: Protocol>(exchange: Exchange, result: Result<(), Failure>) -> Done<
         request,
         keep_alive,
         status,
+        content: line.content,
         sent: line.sent,
         received: line.received,
         failure,
@@ -245,23 +259,9 @@ fn finish<P: Protocol>(exchange: Exchange, result: Result<(), Failure>) -> Done<
     }
 }
 
-/// Whether a failure is the client's: it went away or was too slow.
+/// Whether a failure is the client's: it went away, was too slow, or sent a bad body.
 pub(crate) fn is_client(failure: &Failure) -> bool {
-    let Failure::Error(error) = failure else {
-        return false;
-    };
-    let Some(error) = error.source().downcast_ref::<io::Error>() else {
-        return false;
-    };
-    matches!(
-        error.kind(),
-        io::ErrorKind::BrokenPipe
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::TimedOut
-    ) || error
-        .get_ref()
-        .is_some_and(|inner| inner.is::<Reject>() || inner.is::<Cut>())
+    matches!(failure, Failure::Error(error) if ferricorn_base::is_clients(error))
 }
 
 /// The client ended its connection inside a request.
@@ -296,6 +296,12 @@ fn copy(mut reader: Box<dyn Read + Send>, len: Option<u64>, to: &mut Exchange) -
     Ok(())
 }
 
+/// Bytes that each window of the body deadline must bring.
+pub(crate) fn least(deadlines: &Deadlines) -> u64 {
+    let millis = u64::try_from(deadlines.body.as_millis()).unwrap_or(u64::MAX);
+    (deadlines.body_min_rate.saturating_mul(millis) / 1000).max(1)
+}
+
 fn defaults<'a>(date: &'a Date, conf: &'a Conf, content_type: Option<&'a str>) -> Defaults<'a> {
     let server = conf.server.as_deref().map(str::as_bytes);
     Defaults {
@@ -310,13 +316,14 @@ fn defaults<'a>(date: &'a Date, conf: &'a Conf, content_type: Option<&'a str>) -
 fn send_all(wire: &mut dyn Transport, mut bytes: &[u8], conf: &Conf) -> io::Result<()> {
     while !bytes.is_empty() {
         match wire.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(0) => return Err(clients(io::ErrorKind::WriteZero.into())),
             Ok(n) => bytes = &bytes[n..],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                wait(wire.as_fd(), Ready::Writable, Some(conf.deadlines.write))?;
+                let limit = Some(conf.deadlines.write);
+                wait(wire.as_fd(), Ready::Writable, limit).map_err(clients)?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(clients(error)),
         }
     }
     Ok(())
@@ -341,6 +348,7 @@ struct StreamWire<P: Protocol> {
     conf: Arc<Conf>,
     now: Arc<AtomicU64>,
     out: Vec<u8>,
+    content: u64,
     sent: u64,
     received: u64,
     /// Since when this window of the minimum rate runs, and the bytes of it.
@@ -355,15 +363,44 @@ impl<P: Protocol> StreamWire<P> {
         Ok(())
     }
 
+    /// One step through what is here of the body; `false` when more has to come.
+    fn parse(&mut self) -> io::Result<bool> {
+        let event = self
+            .protocol
+            .next(self.input.bytes(), &self.conf.limits, &mut self.head);
+        match event {
+            Ok(Event::NeedMore { consumed }) => {
+                self.input.consume(consumed);
+                return Ok(false);
+            }
+            Ok(Event::Data { skip, len }) => {
+                self.input.consume(skip);
+                self.ready = len;
+            }
+            Ok(Event::End { consumed }) => {
+                self.input.consume(consumed);
+                self.body_done = true;
+            }
+            Ok(Event::Head { consumed }) => self.input.consume(consumed),
+            Err(reject) => {
+                self.refused = Some(reject.status);
+                return Err(clients(io::Error::new(io::ErrorKind::InvalidData, reject)));
+            }
+        }
+        Ok(true)
+    }
+
     fn fill(&mut self) -> io::Result<()> {
         loop {
-            match self.input.fill(&mut *self.wire)? {
+            match self.input.fill(&mut *self.wire).map_err(clients)? {
                 Filled::Bytes(n, _) => {
                     self.received += n as u64;
                     return Ok(());
                 }
-                Filled::End => return Err(io::Error::other(Cut)),
-                Filled::Nothing => self.wait_for_body()?,
+                Filled::End => {
+                    return Err(clients(io::Error::new(io::ErrorKind::UnexpectedEof, Cut)));
+                }
+                Filled::Nothing => self.wait_for_body().map_err(clients)?,
             }
         }
     }
@@ -378,8 +415,7 @@ impl<P: Protocol> StreamWire<P> {
             Some(deadlines.body.saturating_sub(since.elapsed())),
         ) {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                let minimum = deadlines.body_min_rate * deadlines.body.as_secs();
-                if self.received - at < minimum.max(1) {
+                if self.received - at < least(&deadlines) {
                     self.refused = Some(StatusCode::REQUEST_TIMEOUT);
                     return Err(error);
                 }
@@ -394,32 +430,13 @@ impl<P: Protocol> StreamWire<P> {
 impl<P: Protocol> Wire for StreamWire<P> {
     fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while !self.body_done && self.ready == 0 && !buffer.is_empty() {
-            let event = self
-                .protocol
-                .next(self.input.bytes(), &self.conf.limits, &mut self.head);
-            match event {
-                Ok(Event::NeedMore { consumed }) => {
-                    self.input.consume(consumed);
-                    // RFC 9110 section 10.1.1: when the body is first wanted, unless it comes anyway.
-                    if std::mem::take(&mut self.wants_go_on) && self.input.is_empty() {
-                        self.protocol.go_on(&mut self.out);
-                        self.flush()?;
-                    }
-                    self.fill()?;
+            if !self.parse()? {
+                // RFC 9110 section 10.1.1: when the body is first wanted, unless it comes anyway.
+                if std::mem::take(&mut self.wants_go_on) && self.input.is_empty() {
+                    self.protocol.go_on(&mut self.out);
+                    self.flush()?;
                 }
-                Ok(Event::Data { skip, len }) => {
-                    self.input.consume(skip);
-                    self.ready = len;
-                }
-                Ok(Event::End { consumed }) => {
-                    self.input.consume(consumed);
-                    self.body_done = true;
-                }
-                Ok(Event::Head { consumed }) => self.input.consume(consumed),
-                Err(reject) => {
-                    self.refused = Some(reject.status);
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, reject));
-                }
+                self.fill()?;
             }
         }
         let n = self.ready.min(buffer.len());
@@ -431,8 +448,14 @@ impl<P: Protocol> Wire for StreamWire<P> {
 
     fn send_head(&mut self, parts: &Parts, len: Option<u64>) -> io::Result<()> {
         let mut facts = self.facts;
-        // What is left of a request that nobody read must not be taken for the next one.
+        // What is left of a request that nobody read must not be taken for the next one. Perhaps
+        // all of it was read and only its end not seen.
+        if !self.body_done && self.ready == 0 {
+            let _ = self.parse();
+        }
         facts.keep_alive &= self.body_done;
+        // An interim response behind this head would be content.
+        self.wants_go_on = false;
         let mut date = Date::new();
         date.update(self.now.load(Ordering::Relaxed));
         let length = len.map_or(Length::Unknown, Length::Known);
@@ -450,18 +473,18 @@ impl<P: Protocol> Wire for StreamWire<P> {
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?
         };
         self.writer = Some(writer);
-        self.flush()
+        Ok(())
     }
 
     fn send(&mut self, content: &[u8]) -> io::Result<()> {
         let Some(writer) = &mut self.writer else {
             return Ok(());
         };
-        if writer.suppressed() {
-            return Ok(());
-        }
         let invalid = |error: EncodeError| io::Error::new(io::ErrorKind::InvalidData, error);
         writer.encode(content, &mut self.out).map_err(invalid)?;
+        if !writer.suppressed() {
+            self.content += content.len() as u64;
+        }
         self.flush()
     }
 

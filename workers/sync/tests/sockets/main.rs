@@ -1,0 +1,10 @@
+//! The `sync` worker, driven through real sockets: what a client, an operator or a handler's author
+//! would notice. No master; see `server` for how workers run in the test process.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+#![allow(dead_code)]
+
+mod bodies;
+mod client;
+mod messages;
+mod server;
