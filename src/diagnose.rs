@@ -181,7 +181,8 @@ pub fn obituary(
         (Ending::Code(0), Some(fate)) => (format!("exited ({})", reason(fate)), true),
         (Ending::Code(0), None) => ("exited with code 0 without being told to".to_owned(), false),
         (Ending::Code(code), Some(fate)) => {
-            let boot = matches!(fate, Fate::CouldNotBoot(_));
+            let stage_code = matches!(code, 3 | 4);
+            let boot = matches!(fate, Fate::CouldNotBoot(_)) || stage_code;
             (format!("exited with code {code} ({})", reason(fate)), boot)
         }
         (Ending::Code(code), None) => (format!("exited with code {code}"), false),

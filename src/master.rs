@@ -30,6 +30,8 @@ use crate::sys;
 
 /// How often the scoreboard is looked at while a worker serves.
 const LOOK: Duration = Duration::from_millis(500);
+/// Reports of one worker that are taken in one turn, so that none can keep the master to itself.
+const REPORTS: usize = 64;
 /// A look that comes so late says more about the machine than about the workers.
 const OVERSLEPT: Duration = Duration::from_secs(3);
 
@@ -179,9 +181,8 @@ impl Master {
         }
     }
 
-    /// Takes what the dead left: first their last words, then their pids.
+    /// Reaps the dead.
     fn reap(&mut self) {
-        self.hear_all();
         let known: Vec<(WorkerId, i32)> = self
             .children
             .iter()
@@ -190,11 +191,11 @@ impl Master {
         for (id, pid) in known {
             match sys::reap(pid) {
                 Ok(None) => {}
-                Ok(Some(ending)) => self.happened(Event::Exited(id, ending)),
+                Ok(Some(ending)) => self.exited(id, ending),
                 // Somebody else has reaped it; how it ended nobody knows.
                 Err(error) => {
                     log::error!("worker process {pid} is lost: {error}");
-                    self.happened(Event::Exited(id, Ending::Signal(0)));
+                    self.exited(id, Ending::Signal(0));
                 }
             }
         }
@@ -203,22 +204,31 @@ impl Master {
             while let Ok(Some((pid, ending))) = sys::reap_any() {
                 let known = self.children.iter().find(|(_, child)| child.pid == pid);
                 match known.map(|(id, _)| *id) {
-                    Some(id) => self.happened(Event::Exited(id, ending)),
+                    Some(id) => self.exited(id, ending),
                     None => log::info!("an orphan (pid {pid}) {ending}"),
                 }
             }
         }
     }
 
+    /// A worker was reaped. Its last words are in the life-line still; they say why.
+    fn exited(&mut self, id: WorkerId, ending: Ending) {
+        self.hear(id);
+        self.happened(Event::Exited(id, ending));
+    }
+
     /// Takes the reports of all workers.
     fn hear_all(&mut self) {
-        let mut heard = Vec::new();
-        for (id, child) in &mut self.children {
-            while let Some(report) = child.hear() {
-                heard.push((*id, report));
-            }
-        }
-        for (id, report) in heard {
+        let ids: Vec<WorkerId> = self.children.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.hear(id));
+    }
+
+    /// Takes the reports of one worker.
+    fn hear(&mut self, id: WorkerId) {
+        for _ in 0..REPORTS {
+            let Some(report) = self.children.get_mut(&id).and_then(Child::hear) else {
+                return;
+            };
             match report {
                 Up::Ready => self.ready(id),
                 Up::Retiring(why) => self.happened(Event::Retiring(id, why)),
