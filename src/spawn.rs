@@ -231,3 +231,24 @@ fn log_descriptors(generation: &Generation) -> io::Result<(OwnedFd, Option<Owned
     }
     copies(&generation.logs)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_more_than_one_thread_a_fork_is_refused_and_they_are_named() {
+        // This very test has one beside the harness's.
+        let (started, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::Builder::new()
+            .name("sneaky".to_owned())
+            .spawn(move || wait.recv());
+        let error = only_thread().unwrap_err().to_string();
+        assert!(
+            error.contains("sneaky") && error.contains("App::boot"),
+            "{error}"
+        );
+        drop(started);
+        let _ = thread.unwrap().join();
+    }
+}

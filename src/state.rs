@@ -10,6 +10,7 @@ mod action;
 mod backoff;
 mod converge;
 mod event;
+mod leave;
 mod pool;
 mod roll;
 
@@ -316,139 +317,6 @@ impl State {
                 retry,
             }));
         }
-    }
-
-    fn overdue(&mut self, id: WorkerId, which: Overdue, now: Moment, out: &mut Vec<Action>) {
-        let Some(worker) = self.pool.get(id) else {
-            return;
-        };
-        let since = match worker.stage {
-            Stage::Serving { since } => Some(since),
-            Stage::Draining { .. } => None,
-            Stage::Booting { .. } | Stage::Leaving { .. } | Stage::Killed => return,
-        };
-        let fate = match which {
-            Overdue::Request => Fate::RequestTimeout,
-            Overdue::Heartbeat => Fate::Silent,
-        };
-        self.abort(id, fate, now, out);
-        if let (Some(since), Some(worker)) = (since, self.pool.get(id).cloned()) {
-            if !matches!(self.phase, Phase::Stopping { .. }) {
-                self.crashed(&worker, since, now, out);
-            }
-        }
-    }
-
-    fn abort(&mut self, id: WorkerId, fate: Fate, now: Moment, out: &mut Vec<Action>) {
-        let Some(worker) = self.pool.get_mut(id) else {
-            return;
-        };
-        worker.stage = Stage::Leaving { until: now + ABORT };
-        worker.fate = Some(fate);
-        out.push(Action::Diagnose(id, fate));
-        out.push(Action::Signal(id, Signal::Abort));
-    }
-
-    /// Ends what is past its deadline.
-    fn deadlines(&mut self, now: Moment, out: &mut Vec<Action>) {
-        for id in self
-            .pool
-            .which(|worker| worker.deadline().is_some_and(|until| until <= now))
-        {
-            let Some(worker) = self.pool.get_mut(id) else {
-                continue;
-            };
-            // What became of the one before may have given this one a new deadline.
-            if worker.deadline().is_none_or(|until| until > now) {
-                continue;
-            }
-            match worker.stage {
-                Stage::Booting { .. } => {
-                    let worker = worker.clone();
-                    self.abort(id, Fate::BootTimeout, now, out);
-                    let limit = self.policy(worker.generation).boot_timeout;
-                    let reason = format!(
-                        "worker {} was not ready within boot-timeout ({} s)",
-                        worker.slot,
-                        limit.as_secs_f64()
-                    );
-                    self.boot_failed(&worker, WORKER_BOOT, reason, now, out);
-                }
-                Stage::Draining { .. } => {
-                    worker.stage = Stage::Killed;
-                    worker.fate = Some(Fate::GracefulTimeout);
-                    out.push(Action::Diagnose(id, Fate::GracefulTimeout));
-                    out.push(Action::Signal(id, Signal::Kill));
-                }
-                Stage::Leaving { .. } => {
-                    worker.stage = Stage::Killed;
-                    // What was the matter with it first is what its obituary should say.
-                    let fate = *worker.fate.get_or_insert(Fate::Stubborn);
-                    if matches!(fate, Fate::Stopped(_)) {
-                        out.push(Action::Diagnose(id, Fate::Stubborn));
-                    }
-                    out.push(Action::Signal(id, Signal::Kill));
-                }
-                Stage::Serving { .. } | Stage::Killed => {}
-            }
-        }
-    }
-
-    fn stop(&mut self, how: Stop, code: u8, now: Moment, out: &mut Vec<Action>) {
-        let code = match self.phase {
-            // Only a quick stop adds to a graceful one; the code of a start that failed stays.
-            Phase::Stopping {
-                code,
-                how: Stop::Graceful,
-            } if how == Stop::Quick => code,
-            Phase::Stopping { .. } => return,
-            Phase::Starting | Phase::Running => code,
-        };
-        self.phase = Phase::Stopping { code, how };
-        out.push(Action::Tell(Note::Stopping(how)));
-        for id in self.pool.which(|_| true) {
-            let Some(worker) = self.pool.get(id) else {
-                continue;
-            };
-            match (worker.stage, how) {
-                (Stage::Leaving { .. } | Stage::Killed, _) => {}
-                (Stage::Serving { .. } | Stage::Draining { .. }, Stop::Graceful) => {
-                    self.drain(id, Fate::Stopped(how), true, now, out);
-                }
-                _ => self.quit(id, Fate::Stopped(how), now, out),
-            }
-        }
-    }
-
-    fn drain(&mut self, id: WorkerId, fate: Fate, stop: bool, now: Moment, out: &mut Vec<Action>) {
-        let Some(generation) = self.pool.get(id).map(|worker| worker.generation) else {
-            return;
-        };
-        let until = now + self.policy(generation).graceful_timeout + GRACE;
-        let Some(worker) = self.pool.get_mut(id) else {
-            return;
-        };
-        let until = match worker.stage {
-            // It drains already; a stop must not give it more time than it had.
-            Stage::Draining { until: earlier } => earlier.min(until),
-            _ => until,
-        };
-        worker.stage = Stage::Draining { until };
-        worker.fate = Some(fate);
-        out.push(Action::Drain { worker: id, stop });
-    }
-
-    fn quit(&mut self, id: WorkerId, fate: Fate, now: Moment, out: &mut Vec<Action>) {
-        let Some(worker) = self.pool.get_mut(id) else {
-            return;
-        };
-        out.push(Action::Quit(id));
-        if worker.boots() {
-            // It may be in the app's own code, where nobody reads the life-line.
-            out.push(Action::Signal(id, Signal::Term));
-        }
-        worker.stage = Stage::Leaving { until: now + QUICK };
-        worker.fate = Some(fate);
     }
 
     fn policy(&self, generation: Generation) -> Policy {

@@ -269,3 +269,49 @@ pub fn init_groups(name: &std::ffi::CStr, gid: u32) -> io::Result<()> {
 pub fn number(fd: BorrowedFd<'_>) -> RawFd {
     fd.as_raw_fd()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Child, Command};
+
+    fn sleeper() -> (Child, i32) {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        (child, pid)
+    }
+
+    fn wait_for(pid: i32) -> Ending {
+        loop {
+            if let Some(ending) = reap(pid).unwrap() {
+                return ending;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_child_that_a_real_time_signal_killed_is_not_lost() {
+        let (_child, pid) = sleeper();
+        assert_eq!(reap(pid).unwrap(), None);
+        let signal = libc::SIGRTMIN() + 3;
+        kill(pid, signal).unwrap();
+        assert_eq!(wait_for(pid), Ending::Signal(signal));
+        assert!(reap(pid).is_err(), "it is reaped once");
+    }
+
+    #[test]
+    fn an_exit_code_comes_as_it_was() {
+        let child = Command::new("sh").args(["-c", "exit 4"]).spawn().unwrap();
+        assert_eq!(
+            wait_for(i32::try_from(child.id()).unwrap()),
+            Ending::Code(4)
+        );
+    }
+
+    #[test]
+    fn a_descriptor_that_is_not_open_cannot_be_taken() {
+        assert!(duplicate(987_654).is_err());
+        assert!(close_on_exec(987_654).is_err());
+    }
+}

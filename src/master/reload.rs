@@ -89,6 +89,7 @@ impl Master {
         {
             log::error!("cannot change the error log: {error}");
         }
+        log::info!("Logs opened anew");
         self.children
             .values()
             .for_each(|child| self.send_logs(child));
