@@ -239,16 +239,22 @@ mod tests {
     #[test]
     fn with_more_than_one_thread_a_fork_is_refused_and_they_are_named() {
         // This very test has one beside the harness's.
-        let (started, wait) = std::sync::mpsc::channel::<()>();
+        let (started, has_started) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::Builder::new()
             .name("sneaky".to_owned())
-            .spawn(move || wait.recv());
+            .spawn(move || {
+                let _ = started.send(());
+                let _ = ended.recv();
+            })
+            .unwrap();
+        has_started.recv().unwrap();
         let error = only_thread().unwrap_err().to_string();
         assert!(
             error.contains("sneaky") && error.contains("App::boot"),
             "{error}"
         );
-        drop(started);
-        let _ = thread.unwrap().join();
+        drop(end);
+        thread.join().unwrap();
     }
 }
