@@ -28,9 +28,10 @@ pub struct Child {
     pub started: Moment,
     /// It said that it serves.
     pub ready: bool,
+    /// It was told to go; it accepts nothing more.
+    pub leaving: bool,
     /// The last signal that we sent it.
     pub sent: Option<Signal>,
-    /// How many seats had a door when it was last told.
     lifeline: Option<MasterEnd>,
 }
 
@@ -52,6 +53,7 @@ impl Child {
             generation,
             started,
             ready: false,
+            leaving: false,
             sent: None,
             lifeline,
         }

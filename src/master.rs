@@ -97,7 +97,7 @@ impl Master {
             children: Children::new(),
             doors: Doors::default(),
             board: Some(Board::create()?),
-            oom: Oom::watch(),
+            oom: Oom::watch(now()),
             looked: now(),
             exit: None,
         })
@@ -239,6 +239,10 @@ impl Master {
     }
 
     fn ready(&mut self, id: WorkerId) {
+        if !self.children.values().any(|child| child.ready) {
+            // Nobody was looked at until now; that was no oversleeping.
+            self.looked = now();
+        }
         let Some(child) = self.children.get_mut(&id) else {
             return;
         };
@@ -267,6 +271,7 @@ impl Master {
         if overslept || idle {
             return;
         }
+        self.oom.look(now);
         let mut late = Vec::new();
         for (id, child) in self.children.iter().filter(|(_, child)| child.ready) {
             let Some(generation) = self.generations.get(&child.generation) else {

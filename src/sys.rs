@@ -301,6 +301,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::zombie_processes, reason = "reaping it is what is tested")]
     fn an_exit_code_comes_as_it_was() {
         let child = Command::new("sh").args(["-c", "exit 4"]).spawn().unwrap();
         assert_eq!(

@@ -2,6 +2,14 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::state::Moment;
+
+/// How often the counters are read while nothing happens.
+const EVERY: Duration = Duration::from_secs(5);
+/// How old a growth may be to explain a death.
+const FRESH: Duration = Duration::from_secs(10);
 
 /// The kernel's counts of processes killed for want of memory.
 #[derive(Debug, Default)]
@@ -9,41 +17,48 @@ pub struct Oom {
     events: Option<PathBuf>,
     group: Option<u64>,
     machine: Option<u64>,
+    read: Moment,
+    grown: Option<(Moment, &'static str)>,
 }
 
 impl Oom {
     /// Finds the counters of this process's control group and of the machine.
-    pub fn watch() -> Oom {
+    pub fn watch(now: Moment) -> Oom {
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let events = groups.lines().find_map(events_of);
         let mut oom = Oom {
             events,
-            group: None,
-            machine: None,
+            ..Oom::default()
         };
-        oom.look();
+        oom.read(now);
         oom
     }
 
-    /// Looks at the counters again; tells which one has grown since the last look.
-    pub fn look(&mut self) -> Option<&'static str> {
-        let group = self
-            .events
-            .as_ref()
-            .and_then(|path| count(&fs::read_to_string(path).ok()?));
-        let machine = fs::read_to_string("/proc/vmstat")
-            .ok()
-            .and_then(|text| count(&text));
-        let grown = |before: Option<u64>, after: Option<u64>| before < after && before.is_some();
-        let evidence = if grown(self.group, group) {
-            Some("memory.events of its control group counts one more")
+    /// Reads the counters now and then, so that old growth explains no new death.
+    pub fn look(&mut self, now: Moment) {
+        if now >= self.read + EVERY {
+            self.read(now);
+        }
+    }
+
+    /// Which counter has grown just now.
+    pub fn evidence(&mut self, now: Moment) -> Option<&'static str> {
+        self.read(now);
+        let (at, words) = self.grown?;
+        (now <= at + FRESH).then_some(words)
+    }
+
+    fn read(&mut self, now: Moment) {
+        let text = |path: &PathBuf| fs::read_to_string(path).ok();
+        let group = self.events.as_ref().and_then(|path| count(&text(path)?));
+        let machine = text(&"/proc/vmstat".into()).and_then(|text| count(&text));
+        let grown = |before: Option<u64>, after: Option<u64>| before.is_some() && before < after;
+        if grown(self.group, group) {
+            self.grown = Some((now, "memory.events of its control group counts one more"));
         } else if grown(self.machine, machine) {
-            Some("the machine counts one more")
-        } else {
-            None
-        };
-        (self.group, self.machine) = (group, machine);
-        evidence
+            self.grown = Some((now, "the machine counts one more"));
+        }
+        (self.group, self.machine, self.read) = (group, machine, now);
     }
 }
 
@@ -91,14 +106,28 @@ mod tests {
     }
 
     #[test]
-    fn only_growth_is_evidence() {
-        let mut oom = Oom::watch();
-        let before = oom.look();
-        assert_eq!(before, None);
-        if let Some(count) = oom.machine {
-            oom.group = None;
-            oom.machine = count.checked_sub(1);
-            assert_eq!(oom.look().is_some(), oom.machine.is_some() && count > 0);
+    fn only_fresh_growth_is_evidence() {
+        let now = Duration::from_secs(100);
+        let mut oom = Oom::watch(now);
+        assert_eq!(oom.evidence(now), None);
+        oom.grown = Some((now, "words"));
+        assert_eq!(oom.evidence(now + FRESH), Some("words"));
+        assert_eq!(oom.evidence(now + FRESH * 2), None);
+    }
+
+    #[test]
+    fn what_was_never_counted_has_not_grown() {
+        let now = Duration::from_secs(100);
+        let mut oom = Oom {
+            read: now,
+            ..Oom::default()
+        };
+        oom.read(now);
+        assert_eq!(oom.grown, None);
+        if let Some(count @ 1..) = oom.machine {
+            oom.machine = Some(count - 1);
+            oom.read(now);
+            assert!(oom.grown.is_some());
         }
     }
 }

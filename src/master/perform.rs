@@ -2,11 +2,14 @@
 //!
 //! It decides nothing and waits for nothing; what fails comes back as an event.
 
+use std::rc::Rc;
+
 use ferricorn_base::board::SeatView;
 use ferricorn_base::lifeline::Down;
 
 use super::{Master, now};
 use crate::children::Child;
+use crate::sockets::Listener;
 use crate::spawn::{self, Order};
 use crate::state::{self, Action, Ending, Event, Fate, WorkerId};
 use crate::{diagnose, report};
@@ -26,12 +29,15 @@ impl Master {
                 }
             }
             Action::Drain { worker, stop } => {
+                // Nobody accepts after the last worker of a listener that is going away.
+                let stop = stop || self.is_last_at_a_listener(worker);
                 self.tell(worker, Down::Drain { stop });
             }
             Action::Quit(worker) => self.tell(worker, Down::Quit),
             Action::Signal(worker, signal) => {
                 self.set_alive(worker, false);
                 if let Some(child) = self.children.get_mut(&worker) {
+                    child.leaving = true;
                     child.signal(signal);
                 }
             }
@@ -83,8 +89,54 @@ impl Master {
 
     fn tell(&mut self, worker: WorkerId, command: Down) {
         self.set_alive(worker, false);
-        if let Some(child) = self.children.get(&worker) {
+        if let Some(child) = self.children.get_mut(&worker) {
+            child.leaving = true;
             child.tell(command, &[]);
+        }
+    }
+
+    /// Whether a worker is the last one that accepts from a listener which no other generation
+    /// has: what waits there is its to take.
+    fn is_last_at_a_listener(&self, worker: WorkerId) -> bool {
+        let Some(number) = self.children.get(&worker).map(|child| child.generation) else {
+            return false;
+        };
+        let sibling = |(id, child): (&WorkerId, &Child)| {
+            *id != worker && child.generation == number && !child.leaving
+        };
+        !self.children.iter().any(sibling) && !self.exclusive_listeners(number).is_empty()
+    }
+
+    /// The listeners that only this generation has.
+    fn exclusive_listeners(&self, number: state::Generation) -> Vec<Rc<Listener>> {
+        let mine = self
+            .generations
+            .get(&number)
+            .map_or(&[][..], |g| &g.listeners);
+        let others = || self.generations.values().filter(|g| g.number != number);
+        mine.iter()
+            .filter(|listener| {
+                !others().any(|g| g.listeners.iter().any(|other| Rc::ptr_eq(other, listener)))
+            })
+            .cloned()
+            .collect()
+    }
+
+    /// Closes our copies of what only generations have that accept no more, so that nobody waits
+    /// in a queue that nobody empties.
+    pub(super) fn close_abandoned_listeners(&mut self) {
+        let serving = self.serving;
+        for number in self.generations.keys().copied().collect::<Vec<_>>() {
+            let accepts = |child: &Child| child.generation == number && !child.leaving;
+            if number == serving || self.children.values().any(accepts) {
+                continue;
+            }
+            let gone = self.exclusive_listeners(number);
+            if let Some(generation) = self.generations.get_mut(&number) {
+                generation
+                    .listeners
+                    .retain(|l| !gone.iter().any(|other| Rc::ptr_eq(l, other)));
+            }
         }
     }
 
@@ -128,7 +180,11 @@ impl Master {
         }
         let (slot, pid) = (child.slot, child.pid);
         let killed = matches!(ending, Ending::Signal(libc::SIGKILL));
-        let oom = if killed { self.oom.look() } else { None };
+        let oom = if killed {
+            self.oom.evidence(now())
+        } else {
+            None
+        };
         let (words, well) = diagnose::obituary(ending, fate, child.sent, oom);
         if well {
             log::info!("Worker {slot} (pid {pid}) {words}");

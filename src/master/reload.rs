@@ -65,10 +65,9 @@ impl Master {
         }
         umask(Mode::from_bits_truncate(generation.config.umask));
         generation.adjust_listeners();
-        log::info!(
-            "Reload complete: generation {number} at {}",
-            generation.urls()
-        );
+        let urls = generation.urls();
+        self.close_abandoned_listeners();
+        log::info!("Reload complete: generation {number} at {urls}");
         self.name();
     }
 
