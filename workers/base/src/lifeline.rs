@@ -241,9 +241,10 @@ fn receive(fd: BorrowedFd<'_>) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
     let received = loop {
         match recvmsg::<()>(fd.as_raw_fd(), &mut parts, Some(&mut control), flags) {
-            Err(Errno::EINTR) => {}
+            // The other side ended with messages of ours unread. That is said once, before what it
+            // sent last, and those words are why we listen.
+            Err(Errno::EINTR | Errno::ECONNRESET) => {}
             Err(Errno::EAGAIN) => return Ok(None),
-            Err(Errno::ECONNRESET) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Err(errno) => return Err(errno.into()),
             Ok(received) => break received,
         }
@@ -319,6 +320,17 @@ mod tests {
             io::ErrorKind::UnexpectedEof
         );
         assert!(worker.send(&Up::Ready).is_err());
+    }
+
+    #[test]
+    fn last_words_arrive_although_the_other_side_left_ours_unread() {
+        let (master, worker) = pair().unwrap();
+        master.send(Down::Quit, &[]).unwrap();
+        worker.send(&Up::Ready).unwrap();
+        drop(worker);
+        assert_eq!(master.receive().unwrap(), Some(Up::Ready));
+        let end = master.receive().unwrap_err();
+        assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]
