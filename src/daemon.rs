@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::fcntl::OFlag;
 
 use crate::exit;
+use crate::spawn;
 use crate::sys::{self, Fork};
 
 /// The daemon's way to tell the process that waits for it.
@@ -66,6 +67,7 @@ pub fn silence_output() -> io::Result<()> {
 /// # Errors
 /// What fork(2), setsid(2) or open(2) answer.
 pub fn detach() -> io::Result<Waiting> {
+    spawn::only_thread()?;
     let (told, pipe) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
     if let Fork::Parent(_) = sys::fork()? {
         drop(pipe);

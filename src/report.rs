@@ -30,7 +30,7 @@ pub fn note(note: &Note) {
         }
         Note::ReloadWaits => log::info!("a reload follows when this one is over"),
         Note::Wanted(workers) => log::info!("{workers} workers wanted"),
-        Note::NeverNone => log::info!("one worker is left: not one less"),
+        Note::NeverNone => log::info!("not one worker less: the last one stays"),
         Note::NoMoreSeats => log::warn!("no room for another worker"),
         Note::Retired => log::info!("the workers retire; SIGHUP or SIGTTIN brings them back"),
         Note::Stopping(Stop::Graceful) => log::info!("stopping: workers finish what they have"),

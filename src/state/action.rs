@@ -127,7 +127,7 @@ pub enum Note {
     ReloadWaits,
     /// So many workers are wanted now.
     Wanted(usize),
-    /// TTOU with one worker left.
+    /// TTOU with one worker left, or with none because they are retired.
     NeverNone,
     /// TTIN with no seat left on the scoreboard.
     NoMoreSeats,

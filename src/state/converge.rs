@@ -74,7 +74,7 @@ impl State {
 
     /// TTOU.
     pub(super) fn less(&mut self, out: &mut Vec<Action>) {
-        if self.wanted <= 1 {
+        if self.wanted <= 1 || self.retired {
             out.push(Action::Tell(Note::NeverNone));
             return;
         }
