@@ -301,7 +301,10 @@ impl<B: Into<Incoming>> TryFrom<http::Request<B>> for Request {
     fn try_from(request: http::Request<B>) -> Result<Self, Reject> {
         let (parts, body) = request.into_parts();
         let target = parts.uri.to_string();
-        let host = parts.uri.host().unwrap_or("localhost").to_owned();
+        // RFC 9110 section 7.2: host and port, without userinfo.
+        let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+        let host = authority.and_then(|text| text.rsplit('@').next());
+        let host = host.unwrap_or("localhost").to_owned();
         let fields = parts
             .headers
             .iter()

@@ -109,6 +109,14 @@ impl Client {
         }
     }
 
+    /// Goes away with a reset.
+    pub fn reset(self) {
+        if let Stream::Tcp(stream) = &self.stream {
+            let linger = Some(Duration::ZERO);
+            socket2::SockRef::from(stream).set_linger(linger).unwrap();
+        }
+    }
+
     /// Reads more; `None` when something came.
     fn fill(&mut self) -> Option<End> {
         let mut buffer = [0; 16 * 1024];

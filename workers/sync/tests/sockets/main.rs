@@ -2,9 +2,14 @@
 //! would notice. No master; see `server` for how workers run in the test process.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
-#![allow(dead_code)]
 
+mod accounts;
+mod balance;
 mod bodies;
 mod client;
+mod drain;
+mod failures;
+mod limits;
 mod messages;
 mod server;
+mod streams;

@@ -40,6 +40,8 @@ pub struct Server {
     board: Board,
     workers: Vec<Running>,
     access: Option<File>,
+    /// The master keeps it open, too.
+    _listener: OwnedFd,
     _directory: tempfile::TempDir,
 }
 
@@ -85,6 +87,15 @@ impl Setup {
 
     /// Serves `app`; every worker is ready when this returns.
     pub fn serve(self, app: impl App + Clone) -> Server {
+        let server = self.start(app);
+        for seat in 0..server.workers.len() {
+            assert_eq!(server.report(seat), Up::Ready);
+        }
+        server
+    }
+
+    /// Starts workers, which may fail.
+    pub fn start(self, app: impl App + Clone) -> Server {
         let directory = tempfile::tempdir().unwrap();
         let (fd, local, bind) = if self.unix {
             let path = directory.path().join("socket");
@@ -117,6 +128,7 @@ impl Setup {
             board,
             workers: vec![],
             access: None,
+            _listener: fd.try_clone().unwrap(),
             _directory: directory,
         };
         let door = || {
@@ -154,9 +166,6 @@ impl Setup {
                 exit,
                 ended: false,
             });
-        }
-        for seat in 0..self.workers {
-            assert_eq!(server.report(seat), Up::Ready);
         }
         server.access = self.access.then(append);
         server
@@ -243,13 +252,6 @@ impl Server {
         let exit = self.workers[seat].exit.recv_timeout(LIMIT).unwrap();
         self.workers[seat].ended = true;
         exit
-    }
-
-    /// Whether a worker has ended.
-    pub fn has_ended(&mut self, seat: usize) -> bool {
-        let ended = self.workers[seat].exit.try_recv().is_ok();
-        self.workers[seat].ended |= ended;
-        self.workers[seat].ended
     }
 
     pub fn view(&self, seat: usize) -> SeatView {
