@@ -1,0 +1,93 @@
+//! One request on the scoreboard: its words, how they are written and read.
+//!
+//! A sequence number that is odd while the words change tells a reader to look again. What is read
+//! is bounded before it is used.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use super::layout::*;
+use crate::peer::Peer;
+
+/// One request as the board shows it.
+#[derive(Clone, Debug)]
+pub struct RequestView {
+    /// Method and target as received, cut at [`LINE_MAX`] bytes. Escape before logging.
+    pub line: Vec<u8>,
+    /// Who asked.
+    pub peer: Peer,
+    /// When its handler started, in µs of CLOCK_MONOTONIC.
+    pub started_us: u64,
+    /// When it ended; 0 while in flight.
+    pub ended_us: u64,
+    /// The status sent; 0 while in flight.
+    pub status: u16,
+    /// Whether it is on a stream thread, where `timeout` does not count.
+    pub streaming: bool,
+}
+
+/// Packs text into words; returns how many bytes of it.
+pub(super) fn write_line(words: &[AtomicU64], line: &[u8]) -> usize {
+    let line = &line[..line.len().min(LINE_MAX)];
+    let mut chunks = line.chunks_exact(8);
+    for (word, chunk) in words.iter().zip(chunks.by_ref()) {
+        let chunk = chunk.try_into().unwrap_or([0; 8]);
+        word.store(u64::from_le_bytes(chunk), Ordering::Relaxed);
+    }
+    let rest = chunks.remainder();
+    if let (Some(word), false) = (words.get(line.len() / 8), rest.is_empty()) {
+        let bytes = rest.iter().rev();
+        let last = bytes.fold(0, |last, byte| last << 8 | u64::from(*byte));
+        word.store(last, Ordering::Relaxed);
+    }
+    line.len()
+}
+
+/// Reads a cell, or nothing when it is empty or was being rewritten each time.
+pub(super) fn read_cell(cell: &[AtomicU64]) -> Option<RequestView> {
+    for _ in 0..8 {
+        let before = cell[CELL_SEQUENCE].load(Ordering::Acquire);
+        if before % 2 == 1 {
+            continue;
+        }
+        let words: Vec<u64> = cell
+            .iter()
+            .map(|word| word.load(Ordering::Relaxed))
+            .collect();
+        fence(Ordering::Acquire);
+        if cell[CELL_SEQUENCE].load(Ordering::Relaxed) != before {
+            continue;
+        }
+        if words[CELL_STATE] != 1 {
+            return None;
+        }
+        let shape = words[CELL_SHAPE];
+        let len = (shape as u32 as usize).min(LINE_MAX);
+        let mut line: Vec<u8> = words[CELL_LINE..]
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect();
+        line.truncate(len);
+        let port = (shape >> 48) as u16;
+        let peer = match (shape >> 32) as u16 {
+            4 => Peer::Tcp(SocketAddr::new(
+                (words[CELL_PEER] as u32).to_be_bytes().into(),
+                port,
+            )),
+            6 => {
+                let ip = u128::from(words[CELL_PEER + 1]) << 64 | u128::from(words[CELL_PEER]);
+                Peer::Tcp(SocketAddr::new(Ipv6Addr::from(ip).into(), port))
+            }
+            _ => Peer::Unix,
+        };
+        return Some(RequestView {
+            line,
+            peer,
+            started_us: words[CELL_STARTED],
+            ended_us: words[CELL_ENDED],
+            status: words[CELL_STATUS] as u16,
+            streaming: false,
+        });
+    }
+    None
+}

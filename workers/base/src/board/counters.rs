@@ -1,0 +1,57 @@
+//! What a worker says of itself in numbers: its state, its counters, its histogram.
+
+/// What a worker is doing as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u64)]
+pub enum State {
+    /// Forked; its application is not ready.
+    #[default]
+    Booting = 0,
+    /// It accepts and serves.
+    Serving = 1,
+    /// It accepts no more and finishes what it has.
+    Draining = 2,
+}
+
+/// Counters of one worker, since its start. They only grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Counter {
+    /// Connections accepted.
+    Accepted = 0,
+    /// Requests answered, by a handler or by the loop.
+    Requests,
+    /// Responses 1xx (final ones: 101).
+    Informational,
+    /// Responses 2xx.
+    Success,
+    /// Responses 3xx.
+    Redirection,
+    /// Responses 4xx.
+    ClientError,
+    /// Responses 5xx.
+    ServerError,
+    /// Requests that the loop refused before any handler saw them.
+    Refused,
+    /// Handlers that returned an error.
+    Errors,
+    /// Handlers that panicked.
+    Panics,
+    /// Responses cut after their head was sent.
+    Aborted,
+    /// Connections ended because a deadline passed.
+    TimedOut,
+    /// Requests that went to a stream thread.
+    Streams,
+    /// Bytes read from clients.
+    BytesIn,
+    /// Bytes written to clients.
+    BytesOut,
+    /// Log lines dropped because their reader was too slow.
+    LogDropped,
+}
+
+/// How many counters there are.
+pub const COUNTERS: usize = Counter::LogDropped as usize + 1;
+/// Buckets of the histogram: bucket `n` counts handler times below 2^n µs and not below 2^(n-1).
+pub const BUCKETS: usize = 40;

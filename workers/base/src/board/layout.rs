@@ -1,0 +1,49 @@
+//! Where things lie on the scoreboard, in 64-bit words. Constants only.
+
+/// Seats on a board: live workers of all generations together.
+pub const SEATS: usize = 512;
+/// Requests that a worker's ring remembers.
+pub const RECENT: usize = 16;
+/// Requests on stream threads that have a cell; more are served, but not shown.
+pub const STREAMS: usize = 64;
+/// Bytes of a request line that a cell keeps.
+pub const LINE_MAX: usize = (CELL_WORDS - CELL_LINE) * 8;
+
+pub(super) const VERSION: u64 = 1;
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"ferricrn");
+pub(super) const AREA_WORDS: usize = 4096;
+pub(super) const AREA_BYTES: usize = AREA_WORDS * 8;
+pub(super) const CELL_WORDS: usize = 40;
+
+// Header area.
+pub(super) const MAGIC_AT: usize = 0;
+pub(super) const VERSION_AT: usize = 1;
+pub(super) const SEATS_AT: usize = 2;
+pub(super) const HIGH_AT: usize = 3;
+pub(super) const ALIVE_AT: usize = 64;
+
+// A worker's area.
+pub(super) const PID_AT: usize = 0;
+pub(super) const SLOT_AT: usize = 1;
+pub(super) const GENERATION_AT: usize = 2;
+pub(super) const STATE_AT: usize = 3;
+pub(super) const HEARTBEAT_AT: usize = 4;
+pub(super) const TURNS_AT: usize = 5;
+pub(super) const CONNECTIONS_AT: usize = 6;
+pub(super) const COUNTERS_AT: usize = 16;
+pub(super) const HISTOGRAM_AT: usize = 64;
+pub(super) const RECENT_AT: usize = 512;
+pub(super) const STREAMS_AT: usize = RECENT_AT + RECENT * CELL_WORDS;
+
+// A cell.
+pub(super) const CELL_SEQUENCE: usize = 0;
+pub(super) const CELL_STATE: usize = 1;
+pub(super) const CELL_STARTED: usize = 2;
+pub(super) const CELL_ENDED: usize = 3;
+pub(super) const CELL_STATUS: usize = 4;
+pub(super) const CELL_SHAPE: usize = 5;
+pub(super) const CELL_PEER: usize = 6;
+pub(super) const CELL_LINE: usize = 8;
+
+const _: () = assert!(STREAMS_AT + STREAMS * CELL_WORDS <= AREA_WORDS);
+const _: () = assert!(ALIVE_AT + SEATS <= AREA_WORDS);

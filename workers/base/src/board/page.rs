@@ -1,0 +1,158 @@
+//! A worker's own pages: the one writer. In the worker only.
+
+use std::net::IpAddr;
+use std::sync::atomic::{Ordering, fence};
+
+use super::cell::write_line;
+use super::counters::{BUCKETS, Counter, State};
+use super::layout::*;
+use crate::peer::Peer;
+use crate::sys::Map;
+
+/// A worker's own pages: the one writer.
+#[derive(Debug)]
+pub struct Page {
+    map: Map,
+    next: usize,
+}
+
+/// The cell of one request in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cell(usize);
+
+impl Page {
+    /// Clears the pages and says whose they are now.
+    pub(super) fn new(map: Map, slot: usize, generation: u64) -> Page {
+        for word in map.words() {
+            word.store(0, Ordering::Relaxed);
+        }
+        let page = Page { map, next: 0 };
+        page.store(PID_AT, u64::from(std::process::id()));
+        page.store(SLOT_AT, slot as u64);
+        page.store(GENERATION_AT, generation);
+        page
+    }
+
+    /// Says what the worker is doing.
+    pub fn set_state(&self, state: State) {
+        self.store(STATE_AT, state as u64);
+    }
+
+    /// One turn of the loop at `now_us` (CLOCK_MONOTONIC).
+    #[inline]
+    pub fn turn(&self, now_us: u64) {
+        self.store(HEARTBEAT_AT, now_us);
+        self.add_at(TURNS_AT, 1);
+    }
+
+    /// Says how many connections the worker holds.
+    #[inline]
+    pub fn set_connections(&self, connections: usize) {
+        self.store(CONNECTIONS_AT, connections as u64);
+    }
+
+    /// Adds to a counter.
+    #[inline]
+    pub fn add(&self, counter: Counter, n: u64) {
+        self.add_at(COUNTERS_AT + counter as usize, n);
+    }
+
+    /// Counts one final response by its class.
+    #[inline]
+    pub fn count_status(&self, status: u16) {
+        let class = (usize::from(status) / 100).clamp(1, 5) - 1;
+        self.add_at(COUNTERS_AT + Counter::Informational as usize + class, 1);
+        self.add(Counter::Requests, 1);
+    }
+
+    /// A counter of this worker.
+    #[must_use]
+    pub fn counter(&self, counter: Counter) -> u64 {
+        self.map.words()[COUNTERS_AT + counter as usize].load(Ordering::Relaxed)
+    }
+
+    /// A handler starts on a request, `METHOD target`, at `now_us`.
+    #[inline]
+    pub fn begin(&mut self, line: &str, peer: &Peer, now_us: u64) -> Cell {
+        let at = RECENT_AT + self.next * CELL_WORDS;
+        self.next = (self.next + 1) % RECENT;
+        let cell = &self.map.words()[at..at + CELL_WORDS];
+        let sequence = cell[CELL_SEQUENCE].load(Ordering::Relaxed);
+        cell[CELL_SEQUENCE].store(sequence + 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        let line = write_line(&cell[CELL_LINE..], line.as_bytes());
+        let (kind, address, port) = match peer {
+            Peer::Unix => (0, 0, 0),
+            Peer::Tcp(address) => {
+                let (kind, ip) = match address.ip() {
+                    IpAddr::V4(ip) => (4, u128::from(u32::from(ip))),
+                    IpAddr::V6(ip) => (6, u128::from(ip)),
+                };
+                (kind, ip, address.port())
+            }
+        };
+        let shape = line as u64 | kind << 32 | u64::from(port) << 48;
+        cell[CELL_SHAPE].store(shape, Ordering::Relaxed);
+        cell[CELL_PEER].store(address as u64, Ordering::Relaxed);
+        cell[CELL_PEER + 1].store((address >> 64) as u64, Ordering::Relaxed);
+        cell[CELL_STARTED].store(now_us, Ordering::Relaxed);
+        cell[CELL_ENDED].store(0, Ordering::Relaxed);
+        cell[CELL_STATUS].store(0, Ordering::Relaxed);
+        cell[CELL_STATE].store(1, Ordering::Relaxed);
+        cell[CELL_SEQUENCE].store(sequence + 2, Ordering::Release);
+        Cell(at)
+    }
+
+    /// The request of `cell` is no handler's after all, for now.
+    #[inline]
+    pub fn cancel(&self, cell: Cell) {
+        self.map.words()[cell.0 + CELL_STATE].store(0, Ordering::Relaxed);
+    }
+
+    /// The request of `cell` is answered with `status`, at `now_us`.
+    #[inline]
+    pub fn end(&self, cell: Cell, status: u16, now_us: u64) {
+        let words = &self.map.words()[cell.0..cell.0 + CELL_WORDS];
+        words[CELL_STATUS].store(u64::from(status), Ordering::Relaxed);
+        words[CELL_ENDED].store(now_us.max(1), Ordering::Release);
+        let took = now_us.saturating_sub(words[CELL_STARTED].load(Ordering::Relaxed));
+        let bucket = ((u64::BITS - took.leading_zeros()) as usize).min(BUCKETS - 1);
+        self.add_at(HISTOGRAM_AT + bucket, 1);
+    }
+
+    /// The request of `cell` goes on on a stream thread: it leaves the ring for a cell of its own,
+    /// if one of [`STREAMS`] is free.
+    pub fn stream(&self, cell: Cell) -> Option<Cell> {
+        let words = self.map.words();
+        let free = (0..STREAMS)
+            .map(|n| STREAMS_AT + n * CELL_WORDS)
+            .find(|at| {
+                let cell = &words[*at..];
+                cell[CELL_STATE].load(Ordering::Relaxed) == 0
+                    || cell[CELL_ENDED].load(Ordering::Relaxed) != 0
+            })?;
+        let sequence = words[free + CELL_SEQUENCE].load(Ordering::Relaxed);
+        words[free + CELL_SEQUENCE].store(sequence + 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        for n in CELL_STATE..CELL_WORDS {
+            words[free + n].store(words[cell.0 + n].load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        words[free + CELL_SEQUENCE].store(sequence + 2, Ordering::Release);
+        Some(Cell(free))
+    }
+
+    #[inline]
+    pub(super) fn store(&self, at: usize, value: u64) {
+        self.map.words()[at].store(value, Ordering::Relaxed);
+    }
+
+    // Only this thread writes the page, so a load and a store do what an atomic addition would.
+    #[inline]
+    fn add_at(&self, at: usize, n: u64) {
+        let word = &self.map.words()[at];
+        word.store(
+            word.load(Ordering::Relaxed).wrapping_add(n),
+            Ordering::Relaxed,
+        );
+    }
+}
