@@ -8,5 +8,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clients;
 mod lifecycle;
+mod listeners;
+mod logs;
+mod process;
+mod reload;
+mod signals;
 mod supervision;

@@ -110,7 +110,11 @@ impl Handler for TestHandler {
             }
             "hang" => {
                 log::info!("in the handler of {path}");
-                hang()
+                match rest {
+                    "" => hang(),
+                    _ => std::thread::sleep(millis()?),
+                }
+                self.who().into_response()
             }
             "spin" => {
                 log::info!("in the handler of {path}");

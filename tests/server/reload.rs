@@ -1,0 +1,307 @@
+//! SIGHUP: a new generation takes over and nobody notices, or nothing has changed.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::http::{self, Client};
+use crate::support::load::Load;
+use crate::support::{Server, proc, testapp};
+
+/// After a reload that must not have worked: the old workers serve, and they are the same.
+fn assert_unchanged(server: &Server, before: &[i32]) {
+    assert_eq!(server.who().generation, 1);
+    assert_eq!(server.wait_workers(before.len()), before);
+}
+
+#[test]
+fn a_reload_under_load_loses_nothing_and_the_new_generation_answers() {
+    let server = testapp().args("--workers 3").ready();
+    let before = server.wait_workers(3);
+    let load = Load::start(server.address(), 6, "/who");
+    for _ in 0..5 {
+        load.wait_good(50);
+        server.reload();
+    }
+    load.wait_good(50);
+    let report = load.stop();
+    report.assert_nothing_lost();
+    assert_eq!(report.generations().last(), Some(&6), "{report:?}");
+    assert_eq!(server.who().generation, 6);
+    let after = server.wait_workers(3);
+    assert!(after.iter().all(|pid| !before.contains(pid)));
+    server.stop();
+}
+
+/// Gunicorn tells the old workers to stop before a new one has loaded.
+#[test]
+fn a_reload_with_one_slow_worker_is_never_without_one_that_serves() {
+    let server = testapp().args("--workers 1").ready();
+    server.control("boot-slow", "700");
+    let load = Load::start(server.address(), 2, "/who");
+    server.reload();
+    load.wait_good(20);
+    let report = load.stop();
+    report.assert_nothing_lost();
+    assert_eq!(report.generations(), [1, 2]);
+    server.stop();
+}
+
+#[test]
+fn a_request_in_flight_is_finished_by_the_old_generation() {
+    let server = testapp().args("--workers 1").ready();
+    let mut client = Client::connect(server.address()).unwrap();
+    client
+        .send("GET /hang/1500 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    server.until_in_handler(1);
+    server.reload();
+    assert_eq!(server.who().generation, 2);
+    assert_eq!(client.answer().unwrap().who().generation, 1);
+    server.stop();
+}
+
+#[test]
+fn a_file_that_cannot_be_read_leaves_the_old_configuration_in_force() {
+    let server = testapp().file("workers = 2\n").ready();
+    let before = server.wait_workers(2);
+    for (text, reason) in [
+        ("workers = \n", "ferricorn.toml:1"),
+        ("workres = 3\n", "did you mean \"workers\""),
+        ("workers = \"many\"\n", "workers: expected"),
+        ("user = \"no-such-user\"\n", "unknown user \"no-such-user\""),
+    ] {
+        server.dir.write("ferricorn.toml", text);
+        let line = server.reload_fails();
+        assert!(line.contains(reason), "{line}");
+        assert_unchanged(&server, &before);
+    }
+    server.dir.write("ferricorn.toml", "workers = 3\n");
+    server.reload();
+    assert_eq!(server.wait_workers(3).len(), 3);
+    server.stop();
+}
+
+/// Gunicorn closes the old listener first, tries for five seconds, and exits.
+#[test]
+fn an_address_in_use_leaves_the_old_listeners_open() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut server = testapp()
+        .no_bind()
+        .file("bind = \"127.0.0.1:0\"\nworkers = 2\n")
+        .ready();
+    let before = server.wait_workers(2);
+    let load = Load::start(server.address(), 4, "/who");
+    let address = taken.local_addr().unwrap();
+    let file = format!("bind = [\"127.0.0.1:0\", \"{address}\"]\nworkers = 2\n");
+    server.dir.write("ferricorn.toml", &file);
+    let line = server.reload_fails();
+    assert!(
+        line.contains(&format!("cannot bind {address}: address in use")),
+        "{line}"
+    );
+    load.wait_good(20);
+    load.stop().assert_nothing_lost();
+    assert_unchanged(&server, &before);
+    assert!(server.is_running());
+    server.stop();
+}
+
+#[test]
+fn a_new_generation_that_cannot_load_boot_or_live_leaves_the_old_one_serving() {
+    let server = testapp().args("--workers 2 --boot-timeout 0.5").ready();
+    let before = server.wait_workers(2);
+    let load = Load::start(server.address(), 4, "/who");
+    for (control, reason) in [
+        ("load-fail", "the test wants load to fail"),
+        ("boot-fail", "the test wants boot to fail"),
+        ("boot-panic", "the test wants boot to panic"),
+        ("boot-exit", "exited with code 7"),
+        ("boot-hang", "boot-timeout"),
+    ] {
+        server.control(control, "");
+        let line = server.reload_fails();
+        assert!(line.contains(reason), "{line}");
+        load.wait_good(10);
+        server.uncontrol(control);
+    }
+    let report = load.stop();
+    report.assert_nothing_lost();
+    assert_eq!(report.generations(), [1]);
+    assert_unchanged(&server, &before);
+    server.reload();
+    server.stop();
+}
+
+#[test]
+fn one_new_worker_of_several_that_cannot_boot_gives_the_reload_up() {
+    let server = testapp().args("--workers 3").ready();
+    let load = Load::start(server.address(), 4, "/who");
+    server.control("boot-fail", "2");
+    let line = server.reload_fails();
+    assert!(line.contains("the test wants boot to fail"), "{line}");
+    server.uncontrol("boot-fail");
+    load.wait_good(20);
+    load.stop().assert_nothing_lost();
+    // All three places are held by somebody again, whoever it is.
+    server.wait_workers(3);
+    server.reload();
+    server.wait_workers(3);
+    server.stop();
+}
+
+#[test]
+fn a_storm_of_reloads_under_load_loses_nothing() {
+    let server = testapp().args("--workers 2").ready();
+    let load = Load::start(server.address(), 4, "/who");
+    load.wait_good(20);
+    for _ in 0..50 {
+        server.signal(Signal::SIGHUP);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // A last one that is surely seen after all others.
+    let mark = server.mark();
+    server.signal(Signal::SIGHUP);
+    server.wait_after(mark, "Reload complete");
+    load.wait_good(20);
+    load.stop().assert_nothing_lost();
+    server.wait_workers(2);
+    server.stop();
+}
+
+/// The pipe of the signal handlers is the master's alone: a child that took its wake-up would make a
+/// signal unseen.
+#[test]
+fn no_signal_is_lost_while_workers_are_forked_and_die() {
+    let server = testapp().args("--workers 4").ready();
+    for round in 0..15 {
+        let mark = server.mark();
+        for pid in server.wait_workers(4) {
+            server.kill_worker(pid, Signal::SIGKILL);
+        }
+        server.signal(Signal::SIGHUP);
+        server.wait_after(mark, "Reload complete");
+        assert_eq!(server.who().generation, round + 2);
+    }
+    server.stop();
+}
+
+#[test]
+fn changed_binds_are_bound_before_and_closed_after() {
+    let server = testapp()
+        .no_bind()
+        .file("bind = [\"127.0.0.1:0\", \"127.0.0.2:0\"]\nworkers = 2\n")
+        .ready();
+    let line = server.wait("Ready: serving at");
+    let addresses = addresses(&line);
+    let load = Load::start(addresses[0], 4, "/who");
+    let new = {
+        std::net::TcpListener::bind("127.0.0.3:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+    };
+    let file = format!("bind = [\"127.0.0.1:0\", \"{new}\"]\nworkers = 2\n");
+    server.dir.write("ferricorn.toml", &file);
+    server.reload();
+    assert_eq!(http::get(new, "/who").unwrap().who().generation, 2);
+    // The one that stays was never closed.
+    load.wait_good(20);
+    load.stop().assert_nothing_lost();
+    // The removed one is closed when the old generation has gone.
+    server.until("the removed listener to close", || {
+        http::get(addresses[1], "/who").is_err().then_some(())
+    });
+    let sockets = |pid| {
+        proc::kinds(pid)
+            .iter()
+            .filter(|kind| *kind == "socket")
+            .count()
+    };
+    // Two listeners, two life-lines.
+    server.until("the master to close it", || {
+        (sockets(server.pid) == 4).then_some(())
+    });
+    server.stop();
+}
+
+/// "… http://127.0.0.1:1, http://127.0.0.2:2".
+fn addresses(line: &str) -> Vec<std::net::SocketAddr> {
+    let parts = line.split("http://").skip(1);
+    let ends = parts.map(|part| part.trim_end_matches([',', ' ']));
+    ends.map(|text| text.parse().unwrap()).collect()
+}
+
+#[test]
+fn a_changed_number_of_workers_takes_effect() {
+    let server = testapp().file("workers = 2\n").ready();
+    server.wait_workers(2);
+    for workers in [5, 1, 3] {
+        let text = format!("workers = {workers}\n");
+        server.dir.write("ferricorn.toml", &text);
+        server.reload();
+        server.wait_workers(workers);
+    }
+    server.stop();
+}
+
+#[test]
+fn what_a_reload_cannot_change_is_said() {
+    let server = testapp().file("workers = 1\n").ready();
+    server
+        .dir
+        .write("ferricorn.toml", "workers = 1\ndaemon = true\n");
+    let mark = server.mark();
+    server.reload();
+    let said = server.log.matching(mark, "daemon");
+    assert!(!said.is_empty(), "{}", server.log.text());
+    server.stop();
+}
+
+/// Gunicorn's master is deaf while it reloads: TERM came 8 s late.
+#[test]
+fn a_stop_during_a_reload_is_obeyed_at_once() {
+    let mut server = testapp().args("--workers 2").ready();
+    server.control("boot-hang", "");
+    let mark = server.mark();
+    server.signal(Signal::SIGHUP);
+    server.wait_after(mark, "Booting worker");
+    let begun = std::time::Instant::now();
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_exit().code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(15));
+    assert!(proc::group(server.pid).is_empty(), "processes are left");
+}
+
+/// `graceful-timeout` bounds a reload too: Gunicorn leaves its stragglers for ever.
+#[test]
+fn an_old_worker_that_does_not_finish_is_killed_with_the_request_named() {
+    let server = testapp().args("--workers 1 --graceful-timeout 0.3").ready();
+    let old = server.who().pid;
+    let mut client = Client::connect(server.address()).unwrap();
+    client
+        .send("GET /hang?straggler HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    server.until_in_handler(1);
+    server.reload();
+    let line = server.wait("did not finish within graceful-timeout");
+    assert!(line.contains("GET /hang?straggler"), "{line}");
+    server.wait(&format!("(pid {old}) was killed by SIGKILL from us"));
+    assert_ne!(server.wait_workers(1), [old]);
+    assert!(client.answer().is_err());
+    server.stop();
+}
+
+/// Idle connections are kept by the old generation, and what comes on them is answered.
+#[test]
+fn an_idle_connection_of_the_old_generation_is_still_answered() {
+    let server = testapp().args("--workers 1").ready();
+    let mut kept = Client::connect(server.address()).unwrap();
+    assert_eq!(kept.get("/who").unwrap().who().generation, 1);
+    server.reload();
+    let answer = kept.get("/who").unwrap();
+    assert_eq!(answer.who().generation, 1);
+    assert!(answer.closes(), "{answer:?}");
+    assert_eq!(kept.rest().unwrap(), b"");
+    server.stop();
+}
