@@ -180,7 +180,7 @@ fn an_inherited_descriptor_serves_by_its_number() {
     assert_eq!(server.address(), address);
     assert_eq!(server.get("/").status, 200);
     // A reload keeps it.
-    server.reload();
+    server.take_over();
     assert_eq!(server.who().generation, 2);
     server.stop();
 }

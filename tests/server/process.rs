@@ -142,7 +142,7 @@ fn a_reload_changes_the_variables_of_the_workers() {
     server
         .dir
         .write("ferricorn.toml", "workers = 1\n[env]\nSHAPE = \"round\"\n");
-    server.reload();
+    server.take_over();
     assert_eq!(server.get("/environment/COLOUR").status, 404);
     assert_eq!(server.get("/environment/SHAPE").text(), "round");
     server.stop();

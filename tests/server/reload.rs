@@ -27,8 +27,8 @@ fn a_reload_under_load_loses_nothing_and_the_new_generation_answers() {
     let report = load.stop();
     report.assert_nothing_lost();
     assert_eq!(report.generations().last(), Some(&6), "{report:?}");
-    assert_eq!(server.who().generation, 6);
     let after = server.wait_workers(3);
+    assert_eq!(server.who().generation, 6);
     assert!(after.iter().all(|pid| !before.contains(pid)));
     server.stop();
 }
@@ -181,6 +181,8 @@ fn no_signal_is_lost_while_workers_are_forked_and_die() {
         }
         server.signal(Signal::SIGHUP);
         server.wait_after(mark, "Reload complete");
+        // Those that were told to drain have done so.
+        server.wait_workers(4);
         assert_eq!(server.who().generation, round + 2);
     }
     server.stop();

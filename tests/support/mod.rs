@@ -366,6 +366,18 @@ impl Server {
         self.wait_after(mark, "Reload complete");
     }
 
+    /// A reload after which only the new generation answers: the old workers, which were told to
+    /// drain, have done so.
+    #[track_caller]
+    pub fn take_over(&self) {
+        let old = self.workers();
+        self.reload();
+        self.until("the old workers to leave", || {
+            let now = self.workers();
+            (!now.iter().any(|pid| old.contains(pid))).then_some(())
+        });
+    }
+
     /// A reload that must fail; returns the line that says why.
     #[track_caller]
     pub fn reload_fails(&self) -> String {
