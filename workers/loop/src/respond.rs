@@ -52,7 +52,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             self.refuse(active, StatusCode::NOT_IMPLEMENTED);
             return Some(Served::Flush);
         }
-        let failure = match self.call(active, E::begin) {
+        self.lend(active);
+        let begun = self.executor.begin(&mut active.request);
+        self.reclaim(active);
+        let failure = match begun {
             Ok(None) => {
                 if has_body {
                     // Until its body is here, no handler is busy with it.
@@ -74,28 +77,25 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         self.respond_early(active, response, has_body)
     }
 
-    /// Calls the handler. It has the connection meanwhile, for interim responses: those go out at
-    /// once, if nothing is to go before them.
-    fn call<T>(
-        &mut self,
-        active: &mut Active<P>,
-        run: impl FnOnce(&mut E, &mut Request) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let lend = self.output.is_empty();
-        if lend {
+    /// Before a handler is called: it has the connection meanwhile, for interim responses. Those go
+    /// out at once, if nothing is to go before them.
+    fn lend(&self, active: &mut Active<P>) {
+        if self.output.is_empty() {
             if let Some(wire) = active.wire.take() {
                 active.request.lend(wire);
             }
         }
-        let result = run(&mut self.executor, &mut active.request);
+    }
+
+    /// After a handler was called.
+    fn reclaim(&mut self, active: &mut Active<P>) {
         let (wire, interim) = active.request.reclaim();
-        if lend {
+        if wire.is_some() {
             active.wire = wire;
         }
         if !interim.is_empty() {
             self.output.bytes.append(interim);
         }
-        result
     }
 
     /// The handler answered from the head alone.
@@ -142,7 +142,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             let now = self.clock.now();
             active.work.cell = Some(self.context.page.begin(head.method_and_target(), peer, now));
         }
-        match self.call(active, E::handle) {
+        self.lend(active);
+        let result = self.executor.handle(&mut active.request);
+        self.reclaim(active);
+        match result {
             Ok(response) => self
                 .respond(active, response, true)
                 .then_some(Served::Streamed),
