@@ -1,15 +1,19 @@
 """User instructions per request, by valgrind's callgrind: they repeat almost exactly.
 
 Two runs that differ in the number of requests only: what start and end cost is in both, and goes
-away in the difference.
+away in the difference. Requests are a moment apart, as for system calls: under valgrind the server is so
+slow that the next one would be there already, and be served in the same turn.
 """
 import glob
 import os
 import re
 import shutil
 import tempfile
+import time
 
 from .server import Client, Failed, Server
+
+GAP = 0.001
 
 
 def unavailable():
@@ -29,6 +33,7 @@ def total(name, command, requests):
         with Server(name, command, under=under) as server:
             with Client(server) as client:
                 for _ in range(requests):
+                    time.sleep(GAP)
                     client.ask()
             serving = {str(pid) for pid in server.serving()}
         counts = 0
