@@ -43,7 +43,7 @@ pub struct Head {
 /// Length of ` HTTP/1.x`.
 const VERSION_LEN: usize = 9;
 /// As many fields as fit on the stack; beyond it a head costs an allocation.
-const FIELDS_ON_STACK: usize = 128;
+const FIELDS_ON_STACK: usize = 100;
 
 impl Head {
     /// An empty head, to be filled by a reader. It answers like a request of no method.

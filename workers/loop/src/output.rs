@@ -196,7 +196,9 @@ impl Output {
     }
 }
 
-/// `--no-sendfile`: reads and writes.
+/// `--no-sendfile`: reads and writes. Not inlined: its buffer would be on the stack of every request,
+/// each page of which the compiler touches.
+#[inline(never)]
 fn send_copied(wire: &mut dyn Transport, file: &File, at: u64, left: u64) -> io::Result<usize> {
     let mut buffer = [0; 32 * 1024];
     let want = buffer
