@@ -23,7 +23,7 @@ fn ttin_and_ttou_change_the_number_of_workers_by_one() {
     load.wait_good(10);
     load.stop().assert_nothing_lost();
     server.signal(Signal::SIGTTOU);
-    server.wait("not one less");
+    server.wait("the last one stays");
     let last = server.wait_workers(1);
     assert!(first.contains(&last[0]), "the newest go first");
     server.stop();
