@@ -9,6 +9,7 @@
 mod support;
 
 mod clients;
+mod configuration;
 mod lifecycle;
 mod listeners;
 mod logs;

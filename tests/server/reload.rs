@@ -312,3 +312,38 @@ fn an_idle_connection_of_the_old_generation_is_still_answered() {
     assert_eq!(kept.rest().unwrap(), b"");
     server.stop();
 }
+
+/// What waited in the accept queue of a listener that is removed is not reset.
+#[test]
+fn a_removed_listener_is_drained_first() {
+    let server = testapp()
+        .no_bind()
+        .file("bind = [\"127.0.0.1:0\", \"unix:old.sock\"]\nworkers = 1\n")
+        .ready();
+    let path = server.dir.path("old.sock");
+    let mut busy = Client::connect(server.address()).unwrap();
+    busy.send("GET /hang/1000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    server.until_in_handler(1);
+    let mut waiting: Vec<_> = (0..10)
+        .map(|_| {
+            let mut client = Client::connect_unix(&path).unwrap();
+            client
+                .send("GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                .unwrap();
+            client
+        })
+        .collect();
+    let file = "bind = [\"127.0.0.1:0\", \"unix:new.sock\"]\nworkers = 1\n";
+    server.dir.write("ferricorn.toml", file);
+    server.reload();
+    let mut new = Client::connect_unix(&server.dir.path("new.sock")).unwrap();
+    assert_eq!(new.get("/who").unwrap().who().generation, 2);
+    for client in &mut waiting {
+        assert_eq!(client.answer().unwrap().who().generation, 1);
+    }
+    assert_eq!(busy.answer().unwrap().who().generation, 1);
+    drop((waiting, busy));
+    server.until("the old socket to go", || (!path.exists()).then_some(()));
+    server.stop();
+}

@@ -453,3 +453,125 @@ fn idle_processes_use_next_to_no_time() {
     }
     server.stop();
 }
+
+/// A crash loop must not become a storm of forks.
+#[test]
+fn a_worker_that_dies_again_and_again_waits_ever_longer() {
+    let server = testapp().args("--workers 2").ready();
+    let mark = server.mark();
+    for death in 1..=5 {
+        server.kill_worker(server.pid_of(0), Signal::SIGKILL);
+        server.log.wait_count(mark, "Worker 0 is ready", death);
+    }
+    let delay = |line: &String| {
+        let rest = line.rsplit_once("its successor comes in ")?.1;
+        rest.strip_suffix(" s")?.parse::<f64>().ok()
+    };
+    let lines = server.log.matching(mark, "worker 0 lived briefly");
+    let delays: Vec<f64> = lines.iter().filter_map(delay).collect();
+    assert_eq!(delays.len(), 5, "{lines:?}");
+    // 0.1 s, doubled each time, spread by half either way.
+    for (n, delay) in delays.iter().enumerate() {
+        let middle = 0.1 * f64::from(1 << n);
+        assert!((middle * 0.4..=middle * 1.6).contains(delay), "{delays:?}");
+    }
+    // The other one was let alone.
+    assert_eq!(server.log.count(mark, "worker 1"), 0);
+    server.stop();
+}
+
+/// Gunicorn exits when a replacement cannot boot, and takes the healthy workers along.
+#[test]
+fn the_master_outlives_any_number_of_boot_failures() {
+    let mut server = testapp().args("--workers 2").ready();
+    server.control("load-fail", "");
+    let mark = server.mark();
+    for pid in server.wait_workers(2) {
+        server.kill_worker(pid, Signal::SIGKILL);
+    }
+    for slot in 0..2 {
+        let reason = format!("worker {slot} cannot boot: the test wants load to fail");
+        server.log.wait_count(mark, &reason, 3);
+    }
+    assert!(server.is_running());
+    server.uncontrol("load-fail");
+    assert_eq!(server.get("/").status, 200);
+    server.wait_workers(2);
+    server.stop();
+}
+
+/// Accept only what can start now: nothing waits behind a handler while another worker is free.
+#[test]
+fn a_busy_worker_takes_no_connection_that_another_could_serve() {
+    let server = testapp().args("--workers 3").ready();
+    let _one = busy(&server, "/hang");
+    server.until_in_handler(1);
+    let _two = busy(&server, "/hang");
+    server.until_in_handler(2);
+    let begun = Instant::now();
+    for _ in 0..100 {
+        assert_eq!(server.get("/").status, 200);
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+    server.signal(Signal::SIGINT);
+}
+
+#[test]
+fn a_stopped_process_does_not_hold_up_a_stop() {
+    for (signal, arguments) in [
+        (Signal::SIGTERM, "--graceful-timeout 0.3"),
+        (Signal::SIGINT, "--graceful-timeout 30"),
+    ] {
+        let mut server = testapp().args("--workers 2").args(arguments).ready();
+        let pid = server.pid_of(1);
+        server.kill_worker(pid, Signal::SIGSTOP);
+        let begun = Instant::now();
+        server.signal(signal);
+        assert_eq!(server.wait_exit().code(), Some(0), "{}", server.log.text());
+        assert!(
+            begun.elapsed() < Duration::from_secs(15),
+            "{:?}",
+            begun.elapsed()
+        );
+        assert!(
+            server
+                .log
+                .count(0, &format!("(pid {pid}) was killed by SIGKILL from us"))
+                == 1
+        );
+        assert!(proc::group(server.pid).is_empty());
+    }
+}
+
+/// At any point: during the first boot, a reload, a respawn, a stop.
+#[test]
+fn nobody_survives_a_master_killed_at_any_point() {
+    for round in 0..12 {
+        let server = testapp().args("--workers 4").spawn();
+        match round % 4 {
+            0 => drop(server.wait("Booting worker")),
+            1 => {
+                server.wait("Ready: serving at");
+                server.signal(Signal::SIGHUP);
+                server.wait("generation 2");
+            }
+            2 => {
+                server.wait("Ready: serving at");
+                server.kill_worker(server.pid_of(2), Signal::SIGKILL);
+                server.wait("was killed by SIGKILL");
+            }
+            _ => {
+                server.wait("Ready: serving at");
+                server.signal(Signal::SIGTERM);
+                server.wait("stopping");
+            }
+        }
+        if proc::is_alive(server.pid) {
+            assert_nobody_survives(server);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Where settings come from, seen from what the server does with them.
+
+use nix::sys::signal::Signal;
+
+use crate::support::{self, ferricorn, http, testapp};
+
+#[test]
+fn the_command_line_beats_the_environment_beats_the_file_beats_the_defaults() {
+    let file = "workers = 2\nproc-name = \"from-file\"\nserver-header = \"file/1\"\n";
+    let server = testapp().file(file).ready();
+    server.wait_workers(2);
+    assert_eq!(server.get("/").field("server"), Some("file/1"));
+    server.stop();
+    let server = testapp().file(file).env("FERRICORN_WORKERS", "3").ready();
+    server.wait_workers(3);
+    server.stop();
+    let server = testapp()
+        .file(file)
+        .env("FERRICORN_WORKERS", "3")
+        .args("--workers 4")
+        .ready();
+    server.wait_workers(4);
+    assert_eq!(server.get("/").field("server"), Some("file/1"));
+    server.stop();
+}
+
+/// What Heroku and its kin set are defaults: the file beats them.
+#[test]
+fn web_concurrency_and_port_are_defaults() {
+    let server = testapp().env("WEB_CONCURRENCY", "3").ready();
+    server.wait_workers(3);
+    server.stop();
+    let server = testapp()
+        .env("WEB_CONCURRENCY", "3")
+        .file("workers = 1\n")
+        .ready();
+    server.wait_workers(1);
+    server.stop();
+    let port = {
+        let probe = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+        probe.local_addr().unwrap().port()
+    };
+    let server = testapp()
+        .no_bind()
+        .env("PORT", port.to_string())
+        .args("--workers 1")
+        .ready();
+    assert_eq!(server.address().port(), port);
+    assert!(server.address().ip().is_unspecified());
+    server.stop();
+}
+
+#[test]
+fn a_reload_sees_the_same_command_line_and_a_new_file() {
+    let server = testapp()
+        .file("workers = 1\nserver-header = \"one\"\n")
+        .args("--workers 2")
+        .ready();
+    server.wait_workers(2);
+    server
+        .dir
+        .write("ferricorn.toml", "workers = 5\nserver-header = \"two\"\n");
+    server.take_over();
+    server.wait_workers(2);
+    assert_eq!(server.get("/").field("server"), Some("two"));
+    server.stop();
+}
+
+#[test]
+fn an_error_in_the_file_ends_the_start_with_file_line_and_the_nearest_name() {
+    let ended = testapp().file("timeout = 3\nworkres = 2\n").run();
+    assert_eq!(ended.code, Some(1), "{}", ended.log);
+    let expected = "ferricorn.toml:2: unknown setting \"workres\"; did you mean \"workers\"";
+    assert!(ended.log.contains(expected), "{}", ended.log);
+}
+
+#[test]
+fn auto_workers_follow_the_processors_that_may_be_used() {
+    let one = testapp()
+        .wrapped(&["taskset", "--cpu-list", "0"])
+        .args("--workers auto")
+        .ready();
+    one.wait_workers(1);
+    one.stop();
+}
+
+/// What a stranger gets who types only the name. In a network namespace, since somebody may have the
+/// port already.
+#[test]
+fn alone_it_serves_on_port_8000_of_this_machine_only() {
+    if !support::is_root("a network namespace") {
+        return;
+    }
+    let script = "ip link set lo up; exec \"$@\"";
+    let mut server = ferricorn()
+        .no_bind()
+        .wrapped(&["unshare", "--net", "sh", "-c", script, "sh"])
+        .spawn();
+    server.wait("Ready: serving at http://127.0.0.1:8000");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn mounts_are_served_under_their_prefixes() {
+    let server = ferricorn()
+        .args("--workers 1 --mount /hello=hello --mount /deep/echo=echo")
+        .ready();
+    assert_eq!(server.get("/hello").text(), "Hello, World!");
+    assert_eq!(server.get("/hello/any").text(), "Hello, World!");
+    assert_eq!(server.get("/deep/echo").text(), "OK");
+    assert_eq!(server.get("/helloo").status, 404);
+    assert_eq!(server.get("/").status, 404);
+    server.stop();
+}
+
+#[test]
+fn a_reload_changes_where_the_logs_go() {
+    let server = testapp()
+        .file("workers = 1\naccess-logfile = \"one.log\"\n")
+        .ready();
+    assert_eq!(server.get("/first").status, 404);
+    server.until("a line", || {
+        server.dir.read("one.log").contains("/first").then_some(())
+    });
+    server.dir.write(
+        "ferricorn.toml",
+        "workers = 1\naccess-logfile = \"two.log\"\n",
+    );
+    server.take_over();
+    assert_eq!(http::get(server.address(), "/second").unwrap().status, 404);
+    server.until("a line", || {
+        server.dir.read("two.log").contains("/second").then_some(())
+    });
+    assert!(!server.dir.read("one.log").contains("/second"));
+    server.stop();
+}
