@@ -15,5 +15,6 @@ mod listeners;
 mod logs;
 mod process;
 mod reload;
+mod robustness;
 mod signals;
 mod supervision;
