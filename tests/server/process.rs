@@ -211,6 +211,46 @@ fn what_a_handler_prints_is_not_lost() {
     assert_eq!(server.output.text().trim(), "printed by a handler");
 }
 
+/// What a library registered for exit(3) in the master is not for the workers to run.
+#[test]
+fn destructors_run_in_the_master_only() {
+    let mut server = testapp().args("--workers 3").control("exited", "").ready();
+    server.take_over();
+    let mark = server.mark();
+    server.get("/panic");
+    server.wait_after(mark, "exited (replaced after a panic)");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_exit().code(), Some(0));
+    assert_eq!(
+        server.dir.read("control/exited"),
+        format!("{}\n", server.pid)
+    );
+}
+
+/// A blocked signal or an ignored SIGPIPE would be inherited by everything that a handler executes.
+#[test]
+fn what_a_handler_executes_has_its_signals() {
+    let server = testapp().args("--workers 1").ready();
+    let answer = server.get("/status-of-child");
+    let mask = |name: &str| {
+        let line = answer
+            .text()
+            .lines()
+            .find_map(|line| line.strip_prefix(name));
+        u64::from_str_radix(line.unwrap().trim(), 16).unwrap()
+    };
+    assert_eq!(mask("SigBlk:"), 0);
+    for signal in [
+        Signal::SIGPIPE,
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGCHLD,
+    ] {
+        assert_eq!(mask("SigIgn:") >> (signal as i32 - 1) & 1, 0, "{signal}");
+    }
+    server.stop();
+}
+
 /// A daemon's pid, from its pid file; it is ended with the test.
 struct Daemon(i32);
 

@@ -4,7 +4,8 @@
 //! directory `TESTAPP_CONTROL`, which a test may change while the server runs: `load-fail`,
 //! `load-slow`, `boot-fail`, `boot-panic`, `boot-hang`, `boot-exit`, `boot-slow`, `boot-wait` (until it is gone). Each holds the number of
 //! the slot that it concerns, or nothing for all; `load-*` concerns all; `*-slow` holds
-//! milliseconds. `TESTAPP_THREAD` starts a thread of that name before the server, `TESTAPP_PRINT`
+//! milliseconds. Processes that run their destructors at exit(3) add their pid to `exited` if it is
+//! there. `TESTAPP_THREAD` starts a thread of that name before the server, `TESTAPP_PRINT`
 //! leaves text in the buffer of standard output.
 
 use std::io::{Read, Write};
@@ -17,6 +18,7 @@ use ferricorn::{App, Begin, Body, Error, Handler, IntoResponse, Request, Respons
 use nix::sys::signal::{Signal, raise};
 
 fn main() -> ExitCode {
+    LAST.with(|_| ());
     if let Ok(text) = std::env::var("TESTAPP_PRINT") {
         print!("{text}");
     }
@@ -30,6 +32,26 @@ fn main() -> ExitCode {
         started.expect("a thread can be started");
     }
     ferricorn::main(TestApp)
+}
+
+thread_local! {
+    /// Registered before any fork, as libraries register what they clean up at exit(3).
+    static LAST: Last = const { Last };
+}
+
+struct Last;
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        let Some(directory) = std::env::var_os("TESTAPP_CONTROL") else {
+            return;
+        };
+        let path = PathBuf::from(directory).join("exited");
+        let file = std::fs::OpenOptions::new().append(true).open(path);
+        if let Ok(mut file) = file {
+            let _ = writeln!(file, "{}", std::process::id());
+        }
+    }
 }
 
 struct TestApp;
@@ -159,6 +181,12 @@ impl Handler for TestHandler {
                 .to_string()
                 .into_response(),
             "status" => std::fs::read_to_string("/proc/self/status")?.into_response(),
+            "status-of-child" => {
+                let output = std::process::Command::new("cat")
+                    .arg("/proc/self/status")
+                    .output()?;
+                output.stdout.into_response()
+            }
             "become-root" => {
                 let root = nix::unistd::Uid::from_raw(0);
                 let tried = nix::unistd::setresuid(root, root, root);
