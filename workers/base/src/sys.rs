@@ -127,6 +127,20 @@ pub fn epoll_remove(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()>
     }
 }
 
+/// Bytes in a socket's send queue: on TCP what the other side has not acknowledged, on a unix
+/// socket what it has not read (SIOCOUTQ, tcp(7), unix(7)).
+///
+/// # Errors
+/// What ioctl(2) answers.
+pub fn unsent(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: SIOCOUTQ, which TIOCOUTQ is on sockets, writes one int; the descriptor is borrowed.
+    if unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    u32::try_from(bytes).map_err(io::Error::other)
+}
+
 /// CLOCK_MONOTONIC since boot, not counting the time the machine slept (clock_gettime(2)).
 #[inline]
 #[must_use]

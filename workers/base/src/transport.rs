@@ -50,6 +50,12 @@ pub trait Transport: AsFd + fmt::Debug + Send {
         }
     }
 
+    /// How many bytes that were written the client has not taken yet, if that can be known. The
+    /// system's buffer may be large: it gets smaller long before there is room for another write.
+    fn unsent(&self) -> Option<u32> {
+        crate::sys::unsent(self.as_fd()).ok()
+    }
+
     /// Says that nothing more will be written (shutdown(2)).
     ///
     /// # Errors

@@ -78,6 +78,8 @@ pub(crate) struct Work<P> {
     pub(crate) window: u64,
     /// Bytes read of this body.
     pub(crate) body_read: u64,
+    /// Bytes that the client had not taken when its output began to wait.
+    pub(crate) unsent: Option<u32>,
     /// The client waits for `100 Continue`.
     pub(crate) wants_go_on: bool,
     /// The cell on the scoreboard of the request under way.
@@ -101,6 +103,7 @@ impl<P: Protocol> Work<P> {
         self.after = After::Next;
         self.window = 0;
         self.body_read = 0;
+        self.unsent = None;
         self.wants_go_on = false;
         self.cell = None;
         self.began_us = 0;

@@ -400,6 +400,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         if wait == Wait::Body {
             active.work.window = active.work.body_read;
         }
+        if wait == Wait::Write {
+            active.work.unsent = active.wire.as_ref().and_then(|wire| wire.unsent());
+        }
         let due = self.clock.now() + self.waits[wait as usize];
         self.timers.set(key, wait, due);
     }
@@ -511,6 +514,11 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         };
         let next = match (wait, active.phase) {
             (Wait::Write, _) => {
+                let unsent = active.wire.as_ref().and_then(|wire| wire.unsent());
+                if unsent < active.work.unsent {
+                    // It takes what the system has buffered.
+                    return self.settle(active, Next::Write);
+                }
                 log::debug!("a client takes no more of its response");
                 Next::Abort
             }

@@ -320,7 +320,13 @@ fn send_all(wire: &mut dyn Transport, mut bytes: &[u8], conf: &Conf) -> io::Resu
             Ok(n) => bytes = &bytes[n..],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let limit = Some(conf.deadlines.write);
-                wait(wire.as_fd(), Ready::Writable, limit).map_err(clients)?;
+                let before = wire.unsent();
+                match wait(wire.as_fd(), Ready::Writable, limit) {
+                    // It takes what the system has buffered.
+                    Err(error)
+                        if error.kind() == io::ErrorKind::TimedOut && wire.unsent() < before => {}
+                    result => result.map_err(clients)?,
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(clients(error)),

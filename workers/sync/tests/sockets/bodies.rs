@@ -11,7 +11,7 @@ use ferricorn_base::{App, Begin, Body, Error, Handler, Request, Response, Seat};
 use http::StatusCode;
 
 use crate::client::End;
-use crate::server::{Setup, logged};
+use crate::server::{Setup, eventually, logged};
 
 /// Says where the body is, how long it is, and sums it up.
 fn describe(request: &mut Request) -> Result<String, Error> {
@@ -319,7 +319,7 @@ fn a_chunked_body_beyond_the_limit_is_refused_and_the_refusal_is_read() {
         client.send(head);
         let sender = std::thread::spawn(move || {
             let chunk = [&b"10000\r\n"[..], &[b'x'; 0x10000], b"\r\n"].concat();
-            (0..100).try_for_each(|_| writer.write_all(&chunk))
+            (0..500).try_for_each(|_| writer.write_all(&chunk))
         });
         let (reply, end) = client.reply_or_end();
         match path {
@@ -387,6 +387,7 @@ fn a_streamed_body_that_is_refused_or_cut_is_told_from_a_failure() {
     client.finish();
     let (reply, end) = client.reply_or_end();
     assert!(!reply.whole && end == Some(End::Reset), "{reply:?}");
+    eventually("it is counted", || server.counter(0, Counter::Aborted) == 1);
     assert_eq!(
         server.counter(0, Counter::Errors),
         0,

@@ -172,7 +172,7 @@ fn at_a_stop_the_backlog_is_answered() {
             busy.push(server.get("/slow"));
             gate.reached(n + 1);
         }
-        let mut crowd: Vec<_> = (0..100).map(|n| server.get(&format!("/{n}"))).collect();
+        let mut crowd: Vec<_> = (0..500).map(|n| server.get(&format!("/{n}"))).collect();
         // Some have not even sent their request.
         let mut silent: Vec<_> = (0..5).map(|_| server.connect()).collect();
         server.drain(true);

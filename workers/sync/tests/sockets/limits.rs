@@ -1,6 +1,6 @@
 //! Limits and deadlines, and what a client sees of them.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use ferricorn_base::board::Counter;
@@ -245,22 +245,26 @@ fn a_client_that_takes_nothing_for_too_long_is_cut_off() {
     assert_eq!(server.counter(0, Counter::Errors), 0);
 }
 
-/// One that takes some now and then is not.
+/// One that takes some now and then is not, even if it takes long to make room for another write.
 #[test]
 fn a_client_that_takes_a_little_gets_all() {
-    const SIZE: usize = 2 << 20;
+    const SIZE: usize = 16 << 20;
     let server = Setup::new()
-        .conf(|conf| conf.deadlines.write = millis(1000))
-        .serve(|_: &mut Request| Body::from(vec![b'x'; 2 << 20]));
-    let mut client = server.connect_narrow();
-    client.get("/");
-    let mut head = client.head();
-    for _ in 0..20 {
-        std::thread::sleep(millis(100));
-        client.take(10_000);
+        .conf(|conf| conf.deadlines.write = millis(300))
+        .serve(|request: &mut Request| match request.path() {
+            "/stream" => Body::reader(std::io::repeat(b'x').take(SIZE as u64), Some(SIZE as u64)),
+            _ => Body::from(vec![b'x'; SIZE]),
+        });
+    for path in ["/bytes", "/stream"] {
+        let mut client = server.connect_narrow();
+        client.get(path);
+        client.head();
+        for _ in 0..40 {
+            std::thread::sleep(millis(50));
+            client.take(10_000);
+        }
+        client.take(SIZE - 400_000);
     }
-    head.fields.retain(|(name, _)| name != "content-length");
-    client.take(SIZE - 200_000);
 }
 
 fn ask(client: &mut Client, path: &str) -> String {
@@ -323,9 +327,18 @@ fn at_the_bound_a_busy_connection_is_not_closed() {
 /// A large body on its way over several turns of the loop is no idle connection.
 #[test]
 fn at_the_bound_a_connection_that_is_written_to_is_not_closed() {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(16 << 20).unwrap();
     let server = Setup::new()
-        .conf(|conf| conf.worker_connections = 1)
-        .serve(|_: &mut Request| Body::from(vec![b'x'; 16 << 20]));
+        .conf(|conf| {
+            conf.worker_connections = 1;
+            // Each turn of the loop copies a part.
+            conf.sendfile = false;
+        })
+        .serve({
+            let file = std::sync::Arc::new(file);
+            move |_: &mut Request| Body::whole_file(file.try_clone()?)
+        });
     let mut first = server.get("/");
     let mut head = first.head();
     let mut others: Vec<_> = (0..4).map(|_| server.get("/")).collect();
@@ -334,6 +347,38 @@ fn at_the_bound_a_connection_that_is_written_to_is_not_closed() {
     for other in &mut others {
         assert_eq!(other.reply().body.len(), 16 << 20);
     }
+}
+
+/// One that brings its next request just when it was to make room keeps its connection, as its
+/// answer says.
+#[test]
+fn at_the_bound_a_connection_is_not_closed_with_its_answer() {
+    let gate = Gate::new();
+    let inner = gate.clone();
+    let server = Setup::new().conf(|conf| conf.worker_connections = 2).serve(
+        move |request: &mut Request| {
+            if request.path() == "/slow" {
+                inner.pass();
+            }
+            request.path().to_owned()
+        },
+    );
+    let mut idle = server.connect();
+    ask(&mut idle, "/1");
+    let mut slow = server.get("/slow");
+    gate.reached(1);
+    // The worker sees both at once, the new one first.
+    let mut new = server.get("/new");
+    idle.get("/2");
+    gate.open();
+    assert_eq!(new.reply().text(), "/new");
+    let reply = idle.reply();
+    assert_eq!(reply.text(), "/2");
+    assert!(!reply.says_close());
+    assert_eq!(slow.reply().text(), "/slow");
+    // Idle since before the others were served, it is the one that went.
+    slow.assert_closed();
+    assert_eq!(ask(&mut idle, "/3"), "/3");
 }
 
 #[test]

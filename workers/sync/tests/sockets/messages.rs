@@ -1,6 +1,7 @@
 //! Messages on one connection: persistence, versions, pipelining, HEAD.
 
 use std::io::Write;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -278,7 +279,14 @@ fn statuses_without_content_have_none() {
 
 #[test]
 fn a_client_that_sends_no_more_gets_all_its_answers_and_then_the_end() {
-    let server = Setup::new().serve(|request: &mut Request| match request.path() {
+    let held = Arc::new(Mutex::new(Gate::new()));
+    let inner = Arc::clone(&held);
+    let server = Setup::new().serve(move |request: &mut Request| match request.path() {
+        "/busy" => {
+            let gate = inner.lock().unwrap().clone();
+            gate.pass();
+            Body::from("busy")
+        }
         "/stream" => Body::stream(|exchange| Ok(exchange.write_all(b"stream")?)),
         "/large" => Body::from(vec![b'x'; 3 << 20]),
         path => Body::from(path.to_owned()),
@@ -290,11 +298,21 @@ fn a_client_that_sends_no_more_gets_all_its_answers_and_then_the_end() {
         &["/large"],
         &["/1", "/stream", "/large", "/4"],
     ] {
+        // The worker is busy, so that it sees request and end at once.
+        let gate = Gate::new();
+        *held.lock().unwrap() = gate.clone();
+        let mut busy = server.connect();
         let mut client: Client = server.connect();
+        eventually("both are held", || server.connections(0) == 2);
+        busy.get("/busy");
+        gate.reached(1);
         for path in paths {
             client.get(path);
         }
         client.finish();
+        gate.open();
+        assert_eq!(busy.reply().text(), "busy");
+        drop(busy);
         for path in paths {
             let reply = client.reply();
             match *path {
@@ -304,6 +322,8 @@ fn a_client_that_sends_no_more_gets_all_its_answers_and_then_the_end() {
             }
         }
         client.assert_closed();
+        drop(client);
+        eventually("all are forgotten", || server.connections(0) == 0);
     }
 }
 
@@ -312,9 +332,12 @@ fn bytes_behind_the_last_request_do_not_spoil_its_answer() {
     let server = Setup::new().serve(|_: &mut Request| Body::from(vec![b'x'; 1 << 20]));
     let mut client = server.connect();
     let last = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    client.send([last, &"GET /more HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000)].concat());
+    let more = "GET /more HTTP/1.1\r\nHost: a\r\n\r\n".repeat(10_000);
+    let mut writer = client.writer();
+    let sender = std::thread::spawn(move || writer.write_all([last, &more].concat().as_bytes()));
     assert_eq!(client.reply().body.len(), 1 << 20);
     client.assert_closed();
+    sender.join().unwrap().unwrap();
     assert_eq!(server.counter(0, Counter::Requests), 1);
 }
 

@@ -107,9 +107,9 @@ impl Setup {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             listener.set_nonblocking(true).unwrap();
             // As the master does; accepted sockets inherit it.
-            socket2::SockRef::from(&listener)
-                .set_tcp_nodelay(true)
-                .unwrap();
+            let socket = socket2::SockRef::from(&listener);
+            socket.set_tcp_nodelay(true).unwrap();
+            socket.listen(1024).unwrap();
             let address = listener.local_addr().unwrap();
             let fd = OwnedFd::from(listener);
             (fd, LocalAddr::Tcp(address), address.to_string())
@@ -330,6 +330,10 @@ impl Gate {
             .wait_timeout_while(state, LIMIT, |state| state.0 < count)
             .unwrap();
         assert!(state.0 >= count, "{} of {count} came", state.0);
+    }
+
+    pub fn close(&self) {
+        self.0.0.lock().unwrap().1 = false;
     }
 
     pub fn open(&self) {
