@@ -7,9 +7,10 @@ import os
 import re
 import subprocess
 import time
+from contextlib import ExitStack
 
 from . import server as servers
-from .server import Failed
+from .server import Failed, Server
 
 # The scheduler's own account, in ns, excluding what a hypervisor took; else ticks of the clock.
 EXACT = os.path.exists("/proc/self/schedstat")
@@ -70,18 +71,25 @@ def slice_of(server, blast, connections, seconds, cpu):
             "steal": (steal1 - steal0) / max(1, all1 - all0)}
 
 
-def blocks(running, blast, connections, count, seconds, cpu, say):
+def blocks(commands, blast, connections, count, seconds, cpu, say):
     """Measures `count` blocks, each of them all servers in order and once more in reverse (ABBA).
-    Gives per block the µs of each server. One slice per server comes before and does not count."""
-    for server in running:
-        slice_of(server, blast, connections, min(seconds, 0.5), cpu)
+    Gives per block the µs of each server, and all slices.
+
+    Every block starts the servers anew: where a process happens to lie in memory and caches makes it
+    a per cent faster or slower for as long as it lives."""
     kept, slices = [], []
     for number in range(1, count + 1):
-        block = [slice_of(server, blast, connections, seconds, cpu)
-                 for server in [*running, *reversed(running)]]
+        with ExitStack() as stack:
+            running = [stack.enter_context(Server(name, command, cpu))
+                       for name, command in commands.items()]
+            for server in running:
+                # Warms up, and does not count.
+                slice_of(server, blast, connections, min(seconds, 0.2), cpu)
+            block = [slice_of(server, blast, connections, seconds, cpu)
+                     for server in [*running, *reversed(running)]]
         slices += block
-        means = {server.name: sum(s["cpu_us"] for s in block if s["server"] == server.name) / 2
-                 for server in running}
+        means = {name: sum(s["cpu_us"] for s in block if s["server"] == name) / 2
+                 for name in commands}
         steal = max(s["steal"] for s in block)
         note = ""
         if steal > MOST_STEAL:
