@@ -136,10 +136,14 @@ fn crashing_workers_remove_neither_socket_nor_pid_file() {
     let server = testapp()
         .args("--workers 2 --bind unix:app.sock --pidfile app.pid")
         .ready();
-    for path in ["/panic", "/segv", "/exit/1"] {
+    for (path, message) in [
+        ("/panic", "exited (replaced after a panic)"),
+        ("/segv", "is ready (pid"),
+        ("/exit/1", "is ready (pid"),
+    ] {
         let mark = server.mark();
         let _ = http::get(server.address(), path);
-        server.wait_after(mark, "is ready (pid");
+        server.wait_after(mark, message);
         assert_eq!(get_unix(&server.dir.path("app.sock")).status, 200, "{path}");
         assert!(server.dir.path("app.pid").exists(), "{path}");
     }
