@@ -252,15 +252,22 @@ impl Request {
         &mut self.head
     }
 
+    /// Drops what the request holds of the system or of the application: the file of its body and
+    /// the values that handlers left. Until its memory serves another, neither must live on.
+    #[inline]
+    pub fn release(&mut self) {
+        self.body.clear();
+        self.extensions = None;
+    }
+
     /// Forgets the last request; its head is overwritten by the next.
     #[inline]
     pub fn renew(&mut self, peer: &Peer) {
-        self.body.clear();
+        self.release();
         self.method.take();
         self.uri.take();
         self.headers.take();
         self.id.take();
-        self.extensions = None;
         self.interim.clear();
         self.peer.clone_from(peer);
     }

@@ -314,8 +314,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         self.spare_works.pop().unwrap_or_default()
     }
 
-    pub(crate) fn return_request(&mut self, request: Box<Request>) {
+    pub(crate) fn return_request(&mut self, mut request: Box<Request>) {
         if self.spare_requests.len() < SPARE {
+            request.release();
             self.spare_requests.push(request);
         }
     }

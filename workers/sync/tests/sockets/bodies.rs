@@ -1,6 +1,7 @@
 //! Request bodies: in memory and in files, chunked, awaited with 100 Continue, or refused unread.
 
 use std::io::{BufRead, Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -64,6 +65,54 @@ fn a_body_is_in_memory_up_to_the_buffer_and_in_a_file_without_a_name_beyond_it()
         assert_eq!(client.reply().text(), expected(place, &body));
     }
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+/// The files in `directory` that this process holds open, with a name or without.
+fn open_files(directory: &Path) -> usize {
+    let held = std::fs::read_dir("/proc/self/fd").unwrap();
+    held.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter(|file| file.starts_with(directory))
+        .count()
+}
+
+#[test]
+fn the_file_of_a_body_and_what_a_handler_left_are_given_back_with_the_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().to_owned();
+    let left = Arc::new(());
+    let mark = Arc::clone(&left);
+    let server = Setup::new()
+        .conf(|conf| {
+            conf.body_buffer = 10;
+            conf.tmp_dir = place;
+        })
+        .serve(move |request: &mut Request| {
+            request.extensions_mut().insert(Arc::clone(&mark));
+            describe(request)
+        });
+    let before = Arc::strong_count(&left);
+    let body = noise(100_000);
+    // All three at a time, so that each has a request of its own.
+    let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+        client.send(&body[1..]);
+    }
+    eventually("a file for each body", || open_files(directory.path()) == 3);
+    for client in &mut clients {
+        client.send(&body[..1]);
+        assert_eq!(client.reply().status, 200);
+    }
+    eventually("nothing of the requests is held", || {
+        open_files(directory.path()) == 0 && Arc::strong_count(&left) == before
+    });
+    // One that its client gives up does not stay either.
+    let mut client = server.connect();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    client.send(&body[1..]);
+    eventually("a file for the body", || open_files(directory.path()) == 1);
+    drop(client);
+    eventually("the file is gone", || open_files(directory.path()) == 0);
 }
 
 #[test]
