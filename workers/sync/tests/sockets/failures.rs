@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use bytes::Bytes;
 use ferricorn_base::board::Counter;
 use ferricorn_base::lifeline::{Down, Retirement, Up};
-use ferricorn_base::{Body, Error, Exit, Request, Response};
+use ferricorn_base::{App, Begin, Body, Error, Exit, Handler, Request, Response, Seat};
 use http::HeaderValue;
 
 use crate::client::{Client, End};
@@ -91,6 +91,38 @@ fn a_panic_is_a_500_and_the_worker_retires_but_serves_until_told() {
     server.command(0, Down::Drain { stop: false });
     client.finish();
     assert!(matches!(server.exit(0), Exit::Done));
+}
+
+/// A panic before the body is read is answered as well, and the body does not get in the way.
+#[test]
+fn a_panic_at_the_head_is_a_500_too() {
+    #[derive(Clone)]
+    struct Nervous;
+    impl App for Nervous {
+        type Handler = Nervous;
+        fn boot(&self, _: &Seat) -> Result<Nervous, Error> {
+            Ok(Nervous)
+        }
+    }
+    impl Handler for Nervous {
+        fn begin(&mut self, _: &mut Request) -> Result<Begin, Error> {
+            panic!("no nerves")
+        }
+        fn handle(&mut self, _: &mut Request) -> Result<Response, Error> {
+            unreachable!("it never begins")
+        }
+    }
+    let server = Setup::new().serve(Nervous);
+    let mut client = server.connect();
+    client.get("/");
+    assert_eq!(client.reply().status, 500);
+    client.post("/nervous-body", "body");
+    let reply = client.reply();
+    assert!(reply.status == 500 && reply.says_close());
+    client.assert_closed();
+    assert_eq!(server.report(0), Up::Retiring(Retirement::Panic));
+    logged(&["ERROR POST /nervous-body of ", "panic: no nerves"]);
+    assert!(server.view(0).in_flight.is_empty());
 }
 
 /// Sends the first part, then waits for the client to have it, then fails as the path says.
