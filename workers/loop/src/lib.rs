@@ -3,11 +3,12 @@
 //!
 //! # Layout
 //! - [`Loop`]: `event_loop` turns; `accept` and `balance` decide who accepts; `serve` is one
-//!   connection's turn; `respond` runs handlers and encodes; `drain` ends it.
+//!   connection's turn and `settle` what it leaves; `respond` runs handlers and encodes; `drain`
+//!   ends it.
 //! - Seams: [`Protocol`] (HTTP/1.1: [`Http1`]), [`Executor`] (inline: [`Inline`]), and the transport,
 //!   which is `ferricorn_base::transport::Transport`.
 //! - `timers`, `buffer`, `output`, `clock`, `conn`: what the loop is made of.
-//! - `pool`, `stream`: threads for what may block.
+//! - `handover`, `pool`, `stream`, `wire`: threads for what may block, and the way there and back.
 //!
 //! It may call `ferricorn-base` and `ferricorn-http`. It never forks and never supervises.
 #![forbid(unsafe_code)]
@@ -20,13 +21,16 @@ mod conn;
 mod drain;
 mod event_loop;
 mod executor;
+mod handover;
 mod output;
 mod pool;
 mod protocol;
 mod respond;
 mod serve;
+mod settle;
 mod stream;
 mod timers;
+mod wire;
 
 pub use event_loop::Loop;
 pub use executor::{Executor, Failure, Inline, guard, install_panic_hook};

@@ -4,19 +4,16 @@
 //! back with what it must keep. Every path ends in a [`Next`], and every `Next` that waits has a
 //! deadline.
 
-use std::os::fd::{AsFd, AsRawFd};
-
 use ferricorn_base::board::Counter;
 use ferricorn_http::{Event, Reject};
 use http::StatusCode;
 
-use crate::buffer::{Buffer, Filled};
-use crate::conn::{Active, After, Conn, Next, Phase, Registered};
+use crate::buffer::Filled;
+use crate::conn::{Active, After, Next, Phase};
 use crate::event_loop::Loop;
 use crate::executor::Executor;
 use crate::output::Flushed;
 use crate::protocol::Protocol;
-use crate::stream::least;
 use crate::timers::Wait;
 
 /// Reads that one connection gets before others have their turn.
@@ -50,7 +47,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     }
 
     /// Takes a connection out for its turn.
-    fn take(&mut self, key: usize) -> Option<Active<P>> {
+    pub(crate) fn take(&mut self, key: usize) -> Option<Active<P>> {
         let conn = self.conns.get_mut(key)?;
         let wire = conn.wire.take()?;
         let (mut phase, work) = (conn.phase, conn.work.take());
@@ -311,236 +308,5 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         self.input.clear();
         Next::Turn
-    }
-
-    /// Puts a connection back with what it must keep, registers it and sets its deadline.
-    pub(crate) fn settle(&mut self, mut active: Active<P>, next: Next) {
-        let key = active.key;
-        let writing = next == Next::Write || !self.output.is_empty();
-        match next {
-            Next::Close => return self.bury(active),
-            Next::Abort => {
-                if let Some(wire) = &mut active.wire {
-                    wire.abort();
-                }
-                return self.bury(active);
-            }
-            Next::Streamed => {
-                self.timers.clear(key);
-                if let Some(conn) = self.conns.get_mut(key) {
-                    conn.phase = Phase::Streaming;
-                }
-                return self.recycle(active);
-            }
-            Next::Read | Next::Write | Next::Turn => {}
-        }
-        let idle = next == Next::Read
-            && matches!(active.phase, Phase::Fresh | Phase::Idle | Phase::Head)
-            && active.work.protocol.is_idle(self.input.bytes());
-        if idle && active.phase == Phase::Head {
-            active.phase = Phase::Idle;
-        }
-        self.set_deadline(&mut active, writing);
-        if !self.register_for(&active, next) {
-            return self.bury(active);
-        }
-        if next == Next::Turn {
-            self.ready.push_back(key);
-        }
-        let phase = if writing {
-            self.writing(active.phase)
-        } else {
-            active.phase
-        };
-        let Some(conn) = self.conns.get_mut(key) else {
-            return;
-        };
-        conn.wire = active.wire.take();
-        conn.phase = phase;
-        if idle {
-            self.recycle(active);
-            // It could make room for another now.
-            return self.room();
-        }
-        self.give_back(&mut active);
-        if matches!(active.phase, Phase::Body | Phase::Answered) {
-            active.work.request = Some(active.request);
-        } else {
-            self.return_request(active.request);
-        }
-        if let Some(conn) = self.conns.get_mut(key) {
-            conn.work = Some(active.work);
-        }
-    }
-
-    /// The phase to remember while a response waits: what comes after is in `After`.
-    fn writing(&self, phase: Phase) -> Phase {
-        match phase {
-            Phase::Body | Phase::Answered | Phase::Lingering => phase,
-            _ => Phase::Writing,
-        }
-    }
-
-    fn set_deadline(&mut self, active: &mut Active<P>, writing: bool) {
-        let key = active.key;
-        let wait = match active.phase {
-            _ if writing => Wait::Write,
-            Phase::Lingering => Wait::Linger,
-            Phase::Body | Phase::Answered => Wait::Body,
-            Phase::Head => Wait::Head,
-            _ if self.drain.is_some() => Wait::Quiet,
-            Phase::Fresh => Wait::Head,
-            _ => Wait::KeepAlive,
-        };
-        let waiting = self.timers.wait(key);
-        // A deadline that runs is not put off by a trickle of bytes; only keep-alive begins anew.
-        if waiting == Some(wait) && wait != Wait::KeepAlive && wait != Wait::Quiet {
-            return;
-        }
-        if wait == Wait::Body {
-            active.work.window = active.work.body_read;
-        }
-        if wait == Wait::Write {
-            active.work.unsent = active.wire.as_ref().and_then(|wire| wire.unsent());
-        }
-        let due = self.clock.now() + self.waits[wait as usize];
-        self.timers.set(key, wait, due);
-    }
-
-    /// Registers what has to be waited for; `false` when that fails.
-    fn register_for(&mut self, active: &Active<P>, next: Next) -> bool {
-        let Some(conn) = self.conns.get(active.key) else {
-            return false;
-        };
-        let wanted = match (next, conn.registered) {
-            (Next::Turn, registered) | (_, registered @ Registered::ReadWrite) => registered,
-            (Next::Write, _) => Registered::ReadWrite,
-            _ => Registered::Read,
-        };
-        if wanted == conn.registered {
-            return true;
-        }
-        let Some(wire) = &active.wire else {
-            return false;
-        };
-        let fd = wire.as_fd().as_raw_fd();
-        let anew = conn.registered == Registered::No;
-        if let Err(error) = self.register(active.key, fd, wanted == Registered::ReadWrite, anew) {
-            log::error!("cannot watch a connection: {error}");
-            return false;
-        }
-        self.conns[active.key].registered = wanted;
-        true
-    }
-
-    /// Puts the worker's buffers back; what is in them is the connection's to keep.
-    fn give_back(&mut self, active: &mut Active<P>) {
-        let work = &mut active.work;
-        if std::mem::take(&mut active.own_input) {
-            std::mem::swap(&mut self.input, &mut work.input);
-            if work.input.is_empty() {
-                work.input = Buffer::default();
-            }
-        } else if !self.input.is_empty() {
-            work.input = Buffer::holding(self.input.bytes());
-            self.input.clear();
-        }
-        if std::mem::take(&mut active.own_output) {
-            std::mem::swap(&mut self.output, &mut work.output);
-        } else if !self.output.is_empty() {
-            work.output = std::mem::take(&mut self.output);
-        }
-    }
-
-    /// Gives everything that was borrowed back; what is in the buffers is nobody's.
-    fn recycle(&mut self, mut active: Active<P>) {
-        self.input.clear();
-        self.output.clear();
-        if active.own_input {
-            std::mem::swap(&mut self.input, &mut active.work.input);
-        }
-        if active.own_output {
-            std::mem::swap(&mut self.output, &mut active.work.output);
-        }
-        self.return_request(active.request);
-        self.return_work(active.work);
-    }
-
-    /// Ends a connection.
-    fn bury(&mut self, mut active: Active<P>) {
-        let key = active.key;
-        // Closing takes the descriptor out of the epoll set.
-        active.wire = None;
-        self.recycle(active);
-        self.forget(key);
-    }
-
-    /// Forgets a connection whose socket is closed or gone.
-    pub(crate) fn forget(&mut self, key: usize) {
-        self.timers.clear(key);
-        if self.conns.try_remove(key).is_some() {
-            self.context.page.set_connections(self.conns.len());
-            self.room();
-        }
-    }
-
-    /// Closes a connection that is idle or has never said anything, unless a request came at the
-    /// last moment: that is served, and the client was told that it may send another.
-    pub(crate) fn close_idle(&mut self, key: usize) {
-        let before = self.context.page.counter(Counter::Requests);
-        self.serve(key, false);
-        let idle = |conn: &Conn<P>| matches!(conn.phase, Phase::Fresh | Phase::Idle);
-        let served = self.context.page.counter(Counter::Requests) != before;
-        if !served && self.conns.get(key).is_some_and(idle) {
-            self.forget(key);
-        }
-    }
-
-    /// Ends the connections whose deadline has passed at `now`, which must be before the events of
-    /// this turn were asked for: what came in time has been seen then, however long handlers took.
-    pub(crate) fn expire(&mut self, now: u64) {
-        while let Some((key, wait)) = self.timers.pop_expired(now) {
-            match wait {
-                Wait::KeepAlive | Wait::Quiet => self.close_idle(key),
-                Wait::Linger => self.forget(key),
-                Wait::Head | Wait::Body | Wait::Write => self.expired(key, wait),
-            }
-        }
-    }
-
-    fn expired(&mut self, key: usize, wait: Wait) {
-        let Some(mut active) = self.take(key) else {
-            return;
-        };
-        let next = match (wait, active.phase) {
-            (Wait::Write, _) => {
-                let unsent = active.wire.as_ref().and_then(|wire| wire.unsent());
-                if unsent < active.work.unsent {
-                    // It takes what the system has buffered.
-                    return self.settle(active, Next::Write);
-                }
-                log::debug!("a client takes no more of its response");
-                Next::Abort
-            }
-            (Wait::Head, Phase::Fresh) => Next::Close,
-            (Wait::Body, _) => {
-                let least = least(&self.conf.deadlines);
-                if active.work.body_read - active.work.window >= least {
-                    return self.settle(active, Next::Read);
-                }
-                if active.phase == Phase::Answered {
-                    Next::Close
-                } else {
-                    self.refuse(&mut active, StatusCode::REQUEST_TIMEOUT);
-                    self.advance(&mut active, false)
-                }
-            }
-            _ => {
-                self.refuse(&mut active, StatusCode::REQUEST_TIMEOUT);
-                self.advance(&mut active, false)
-            }
-        };
-        self.context.page.add(Counter::TimedOut, 1);
-        self.settle(active, next);
     }
 }

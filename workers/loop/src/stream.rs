@@ -3,24 +3,22 @@
 //! The thread owns the connection, so it may block: every wait is a poll(2) with the connection's
 //! own deadline, and a body that trickles or a client that does not read delays nobody else.
 
-use std::any::Any;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
 
 use ferricorn_base::board::Cell;
 use ferricorn_base::body::Kind;
-use ferricorn_base::conf::Deadlines;
-use ferricorn_base::transport::{Ready, Transport, wait};
-use ferricorn_base::{Conf, Exchange, Request, Upgraded, Wire, clients};
-use ferricorn_http::{Date, Defaults, EncodeError, Event, Facts, Head, Length};
+use ferricorn_base::transport::Transport;
+use ferricorn_base::{Conf, Exchange, Request, Upgraded};
+use ferricorn_http::{Date, Facts, Head, Length};
 use http::response::Parts;
 use http::{HeaderMap, StatusCode};
 
-use crate::buffer::{Buffer, Filled};
+use crate::buffer::Buffer;
 use crate::executor::{Failure, guard};
 use crate::protocol::{BodyWriter, Protocol};
+use crate::wire::{StreamWire, defaults, send_all};
 
 /// What a stream thread is given.
 #[derive(Debug)]
@@ -264,18 +262,6 @@ pub(crate) fn is_client(failure: &Failure) -> bool {
     matches!(failure, Failure::Error(error) if ferricorn_base::is_clients(error))
 }
 
-/// The client ended its connection inside a request.
-#[derive(Debug)]
-struct Cut;
-
-impl std::fmt::Display for Cut {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the client went away inside its request")
-    }
-}
-
-impl std::error::Error for Cut {}
-
 fn copy(mut reader: Box<dyn Read + Send>, len: Option<u64>, to: &mut Exchange) -> io::Result<()> {
     let mut left = len.unwrap_or(u64::MAX);
     let mut buffer = vec![0; 64 * 1024];
@@ -294,216 +280,4 @@ fn copy(mut reader: Box<dyn Read + Send>, len: Option<u64>, to: &mut Exchange) -
         }
     }
     Ok(())
-}
-
-/// Bytes that each window of the body deadline must bring.
-pub(crate) fn least(deadlines: &Deadlines) -> u64 {
-    let millis = u64::try_from(deadlines.body.as_millis()).unwrap_or(u64::MAX);
-    (deadlines.body_min_rate.saturating_mul(millis) / 1000).max(1)
-}
-
-fn defaults<'a>(date: &'a Date, conf: &'a Conf, content_type: Option<&'a str>) -> Defaults<'a> {
-    let server = conf.server.as_deref().map(str::as_bytes);
-    Defaults {
-        date: date.as_bytes(),
-        server,
-        content_type,
-        rendered: b"",
-    }
-}
-
-/// Writes all, each wait bounded by the write deadline.
-fn send_all(wire: &mut dyn Transport, mut bytes: &[u8], conf: &Conf) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match wire.write(bytes) {
-            Ok(0) => return Err(clients(io::ErrorKind::WriteZero.into())),
-            Ok(n) => bytes = &bytes[n..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let limit = Some(conf.deadlines.write);
-                let before = wire.unsent();
-                match wait(wire.as_fd(), Ready::Writable, limit) {
-                    // It takes what the system has buffered.
-                    Err(error)
-                        if error.kind() == io::ErrorKind::TimedOut && wire.unsent() < before => {}
-                    result => result.map_err(clients)?,
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(clients(error)),
-        }
-    }
-    Ok(())
-}
-
-/// The connection's side of an exchange.
-#[derive(Debug)]
-struct StreamWire<P: Protocol> {
-    wire: Box<dyn Transport>,
-    protocol: P,
-    input: Buffer,
-    head: Head,
-    body_done: bool,
-    wants_go_on: bool,
-    /// Bytes of content at the front of the input.
-    ready: usize,
-    /// What to answer when the body was refused and the head is not sent.
-    refused: Option<StatusCode>,
-    writer: Option<P::Writer>,
-    facts: Facts,
-    content_type: Option<&'static str>,
-    conf: Arc<Conf>,
-    now: Arc<AtomicU64>,
-    out: Vec<u8>,
-    content: u64,
-    sent: u64,
-    received: u64,
-    /// Since when this window of the minimum rate runs, and the bytes of it.
-    window: Option<(Instant, u64)>,
-}
-
-impl<P: Protocol> StreamWire<P> {
-    fn flush(&mut self) -> io::Result<()> {
-        send_all(&mut *self.wire, &self.out, &self.conf)?;
-        self.sent += self.out.len() as u64;
-        self.out.clear();
-        Ok(())
-    }
-
-    /// One step through what is here of the body; `false` when more has to come.
-    fn parse(&mut self) -> io::Result<bool> {
-        let event = self
-            .protocol
-            .next(self.input.bytes(), &self.conf.limits, &mut self.head);
-        match event {
-            Ok(Event::NeedMore { consumed }) => {
-                self.input.consume(consumed);
-                return Ok(false);
-            }
-            Ok(Event::Data { skip, len }) => {
-                self.input.consume(skip);
-                self.ready = len;
-            }
-            Ok(Event::End { consumed }) => {
-                self.input.consume(consumed);
-                self.body_done = true;
-            }
-            Ok(Event::Head { consumed }) => self.input.consume(consumed),
-            Err(reject) => {
-                self.refused = Some(reject.status);
-                return Err(clients(io::Error::new(io::ErrorKind::InvalidData, reject)));
-            }
-        }
-        Ok(true)
-    }
-
-    fn fill(&mut self) -> io::Result<()> {
-        loop {
-            match self.input.fill(&mut *self.wire).map_err(clients)? {
-                Filled::Bytes(n, _) => {
-                    self.received += n as u64;
-                    return Ok(());
-                }
-                Filled::End => {
-                    return Err(clients(io::Error::new(io::ErrorKind::UnexpectedEof, Cut)));
-                }
-                Filled::Nothing => self.wait_for_body().map_err(clients)?,
-            }
-        }
-    }
-
-    /// Waits for more of the body: each window of the body deadline must bring its minimum.
-    fn wait_for_body(&mut self) -> io::Result<()> {
-        let deadlines = self.conf.deadlines;
-        let (since, at) = *self.window.get_or_insert((Instant::now(), self.received));
-        match wait(
-            self.wire.as_fd(),
-            Ready::Readable,
-            Some(deadlines.body.saturating_sub(since.elapsed())),
-        ) {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                if self.received - at < least(&deadlines) {
-                    self.refused = Some(StatusCode::REQUEST_TIMEOUT);
-                    return Err(error);
-                }
-                self.window = None;
-                Ok(())
-            }
-            result => result,
-        }
-    }
-}
-
-impl<P: Protocol> Wire for StreamWire<P> {
-    fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while !self.body_done && self.ready == 0 && !buffer.is_empty() {
-            if !self.parse()? {
-                // RFC 9110 section 10.1.1: when the body is first wanted, unless it comes anyway.
-                if std::mem::take(&mut self.wants_go_on) && self.input.is_empty() {
-                    self.protocol.go_on(&mut self.out);
-                    self.flush()?;
-                }
-                self.fill()?;
-            }
-        }
-        let n = self.ready.min(buffer.len());
-        buffer[..n].copy_from_slice(self.input.range(0..n));
-        self.input.consume(n);
-        self.ready -= n;
-        Ok(n)
-    }
-
-    fn send_head(&mut self, parts: &Parts, len: Option<u64>) -> io::Result<()> {
-        let mut facts = self.facts;
-        // What is left of a request that nobody read must not be taken for the next one. Perhaps
-        // all of it was read and only its end not seen.
-        if !self.body_done && self.ready == 0 {
-            let _ = self.parse();
-        }
-        facts.keep_alive &= self.body_done;
-        // An interim response behind this head would be content.
-        self.wants_go_on = false;
-        let mut date = Date::new();
-        date.update(self.now.load(Ordering::Relaxed));
-        let length = len.map_or(Length::Unknown, Length::Known);
-        let writer = {
-            let defaults = defaults(&date, &self.conf, self.content_type);
-            self.protocol
-                .respond(
-                    &mut self.out,
-                    &facts,
-                    parts.status,
-                    &parts.headers,
-                    length,
-                    &defaults,
-                )
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?
-        };
-        self.writer = Some(writer);
-        Ok(())
-    }
-
-    fn send(&mut self, content: &[u8]) -> io::Result<()> {
-        let Some(writer) = &mut self.writer else {
-            return Ok(());
-        };
-        let invalid = |error: EncodeError| io::Error::new(io::ErrorKind::InvalidData, error);
-        writer.encode(content, &mut self.out).map_err(invalid)?;
-        if !writer.suppressed() {
-            self.content += content.len() as u64;
-        }
-        self.flush()
-    }
-
-    fn finish(&mut self, trailers: Option<&HeaderMap>) -> io::Result<()> {
-        let Some(writer) = &mut self.writer else {
-            return Ok(());
-        };
-        let invalid = |error: EncodeError| io::Error::new(io::ErrorKind::InvalidData, error);
-        writer.finish(trailers, &mut self.out).map_err(invalid)?;
-        self.flush()
-    }
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any> {
-        self
-    }
 }
