@@ -62,15 +62,17 @@ fn a_graceful_stop_under_load_answers_every_request() {
 fn a_graceful_stop_answers_what_waits_in_the_backlog() {
     let mut server = testapp().args("--workers 1").ready();
     let address = server.address();
-    let mut clients: Vec<_> = (0..20)
-        .map(|_| {
-            let mut client = Client::connect(address).unwrap();
-            client
-                .send("GET /sleep/50 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                .unwrap();
-            client
-        })
-        .collect();
+    let ask = |path: &str| {
+        let mut client = Client::connect(address).unwrap();
+        client
+            .send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+            .unwrap();
+        client
+    };
+    let mut clients = vec![ask("/hang/300")];
+    server.until_in_handler(1);
+    // More than one turn of the loop accepts.
+    clients.extend((0..200).map(|_| ask("/sleep/2")));
     server.signal(Signal::SIGTERM);
     for client in &mut clients {
         assert_eq!(client.answer().unwrap().status, 200);
@@ -149,6 +151,10 @@ fn int_and_quit_stop_at_once() {
         // Not the 30 s of graceful-timeout.
         assert!(begun.elapsed() < Duration::from_secs(15));
         assert!(busy.answer().is_err());
+        // The idle one left when told to, the other one did not hear.
+        let left = server.log.count(0, "exited (the server stops at once)");
+        let killed = server.log.count(0, "was killed by SIGKILL from us");
+        assert_eq!((left, killed), (1, 1), "{}", server.log.text());
         assert!(proc::group(server.pid).is_empty(), "processes are left");
     }
 }
