@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::support::{self, ferricorn, http, testapp};
+use crate::support::{self, ferricorn, http, proc, testapp};
 
 #[test]
 fn the_command_line_beats_the_environment_beats_the_file_beats_the_defaults() {
@@ -76,8 +76,10 @@ fn an_error_in_the_file_ends_the_start_with_file_line_and_the_nearest_name() {
 
 #[test]
 fn auto_workers_follow_the_processors_that_may_be_used() {
+    let allowed = proc::status(std::process::id() as i32, "Cpus_allowed_list").unwrap();
+    let first = allowed.split([',', '-']).next().unwrap();
     let one = testapp()
-        .wrapped(&["taskset", "--cpu-list", "0"])
+        .wrapped(&["taskset", "--cpu-list", first])
         .args("--workers auto")
         .ready();
     one.wait_workers(1);
@@ -88,7 +90,7 @@ fn auto_workers_follow_the_processors_that_may_be_used() {
 /// port already.
 #[test]
 fn alone_it_serves_on_port_8000_of_this_machine_only() {
-    if !support::is_root("a network namespace") {
+    if !support::can_unshare(&["--net"]) {
         return;
     }
     let script = "ip link set lo up; exec \"$@\"";

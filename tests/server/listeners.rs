@@ -17,6 +17,10 @@ fn get_unix(path: &Path) -> Answer {
 
 #[test]
 fn two_binds_both_serve_with_ipv6_and_unix() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("skipped: this machine has no IPv6");
+        return;
+    }
     let start = ferricorn().args("hello --workers 2 --bind [::1]:0 --bind unix:app.sock");
     let server = start.ready();
     assert_eq!(server.get("/").text(), "Hello, World!");

@@ -341,7 +341,9 @@ fn an_error_is_a_500_whose_text_goes_to_the_log_only() {
     let answer = server.get("/error");
     assert_eq!(answer.status, 500);
     assert!(!answer.text().contains("test wants"), "{answer:?}");
-    server.wait("the test wants an error");
+    // The line has the pid of whoever wrote it, not of its parent.
+    let line = server.wait("the test wants an error");
+    assert!(line.contains(&format!("[{pid}] [ERROR]")), "{line}");
     assert_eq!(server.who().pid, pid);
     server.stop();
 }

@@ -52,6 +52,18 @@ pub fn is_root(needs: &str) -> bool {
     root
 }
 
+/// Whether namespaces can be made (unshare(1) with these options); says that it is skipped when not,
+/// as in a container without the capability.
+pub fn can_unshare(options: &[&str]) -> bool {
+    let mut command = Command::new("unshare");
+    command.args(options).arg("true").stderr(Stdio::null());
+    let can = command.status().is_ok_and(|status| status.success());
+    if !can {
+        eprintln!("skipped: unshare {} is not permitted", options.join(" "));
+    }
+    can
+}
+
 /// A server that is about to be started.
 pub struct Start {
     program: PathBuf,
