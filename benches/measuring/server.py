@@ -76,7 +76,7 @@ class Server:
                     break
                 time.sleep(0.02)
         text = os.pread(self.log, 4096, 0).decode(errors="replace").strip()
-        raise Failed(f"{self.name} does not answer: {text or 'and says nothing'}")
+        raise Failed(f"{self.name} does not answer: {text or 'it says nothing'}")
 
     def root(self):
         """The server's first process: below the tool that runs it, if one does."""
