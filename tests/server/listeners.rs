@@ -224,18 +224,32 @@ fn sockets_of_systemd_are_served_and_their_variables_kept_from_the_workers() {
     server.stop();
 }
 
+#[test]
+fn a_socket_of_systemd_is_found_by_its_address() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = testapp()
+        .inherit(listener, 3, "export LISTEN_FDS=1 LISTEN_PID=$$")
+        .bind(address.to_string())
+        .args("--workers 1")
+        .ready();
+    assert_eq!(server.address(), address);
+    server.stop();
+}
+
 /// LISTEN_PID is meant for somebody else: a parent that did not clear it.
 #[test]
 fn sockets_for_another_process_are_not_taken() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let server = testapp()
+    let mut server = testapp()
         .inherit(listener, 3, "export LISTEN_FDS=1 LISTEN_PID=1")
-        .bind("127.0.0.1:0")
+        .bind(address.to_string())
         .args("--workers 1")
-        .ready();
-    assert_ne!(server.address(), address);
-    server.stop();
+        .spawn();
+    server.wait("address in use");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_exit().code(), Some(0));
 }
 
 #[test]

@@ -347,3 +347,38 @@ fn a_removed_listener_is_drained_first() {
     server.until("the old socket to go", || (!path.exists()).then_some(()));
     server.stop();
 }
+
+#[test]
+fn a_reload_asked_for_during_the_first_boot_follows_it() {
+    let server = testapp()
+        .args("--workers 2")
+        .control("boot-wait", "")
+        .spawn();
+    server.log.wait_count(0, "Booting worker", 2);
+    server.signal(Signal::SIGHUP);
+    server.wait("a reload follows");
+    server.uncontrol("boot-wait");
+    let line = server.wait("Reload complete");
+    assert!(line.contains("generation 2"), "{line}");
+    server.stop();
+}
+
+/// `max-surge` bounds what a reload costs: one more process at a time here.
+#[test]
+fn a_reload_starts_no_more_workers_at_once_than_it_may() {
+    let server = testapp().args("--workers 5 --max-surge 1").ready();
+    server.control("boot-slow", "50");
+    let mark = server.mark();
+    server.reload();
+    let (mut booting, mut most) = (0, 0);
+    for line in server.log.matching(mark, "orker ") {
+        if line.contains("Booting worker") {
+            booting += 1;
+        } else if line.contains("is ready") {
+            booting -= 1;
+        }
+        most = most.max(booting);
+    }
+    assert_eq!(most, 1, "{}", server.log.text());
+    server.stop();
+}
