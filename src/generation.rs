@@ -7,7 +7,6 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ferricorn_base::board::SEATS;
 use ferricorn_base::conf::Conf;
 
 use crate::config::Config;
@@ -58,13 +57,6 @@ impl Generation {
         inherited: &Inherited,
         registry: &Registry,
     ) -> Result<Generation, Failure> {
-        let most = SEATS / 2;
-        if config.workers > most {
-            return Err(Failure::plain(format!(
-                "workers: at most {most}, not {}",
-                config.workers
-            )));
-        }
         registry.check(&config.conf).map_err(Failure::plain)?;
         let account = Account::of(&config);
         account.check()?;

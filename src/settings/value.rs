@@ -5,14 +5,17 @@
 
 use std::time::Duration;
 
+use ferricorn_base::board::SEATS;
+
 use super::Kind;
 use crate::config::Share;
 
 /// The longest time that a setting may be, a year; longer ones are slips.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// The most workers that one server may have.
-pub const MOST_WORKERS: usize = 4096;
+/// The most workers that one server may have: half of the scoreboard's seats, since a reload may
+/// have as many again for a while.
+pub const MOST_WORKERS: usize = SEATS / 2;
 
 impl Kind {
     /// What values it takes, to follow "expected".

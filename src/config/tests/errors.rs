@@ -60,7 +60,7 @@ ap = "hello"
 "#;
     let expected = r#"
 1: unknown setting "worker_class"; use "worker-class" (section Workers)
-2: workers: expected a whole number from 1 to 4096 or "auto", found true
+2: workers: expected a whole number from 1 to 256 or "auto", found true
 3: timeout: expected seconds such as 30 or 0.5, or a time such as "500ms" or "5m", found "30 sec"
 4: unknown setting "keepalive"; use "keep-alive" (section Requests)
 5: unknown setting "preload_app"; Gunicorn has it, Ferricorn does not: preloading is not available yet
@@ -130,7 +130,7 @@ fn errors_of_syntax_have_their_line() {
 
 #[test]
 fn a_wrong_variable_and_a_wrong_option_are_named() {
-    let whole = "expected a whole number from 1 to 4096 or \"auto\"";
+    let whole = "expected a whole number from 1 to 256 or \"auto\"";
     for (variables, arguments, message) in [
         (
             &[("WEB_CONCURRENCY", "many")][..],
@@ -146,6 +146,11 @@ fn a_wrong_variable_and_a_wrong_option_are_named() {
             &[],
             &["-w", "0"],
             format!("--workers: {whole}, found \"0\""),
+        ),
+        (
+            &[],
+            &["-w", "257"],
+            format!("--workers: {whole}, found \"257\""),
         ),
         (
             &[("PORT", "http")],
