@@ -306,7 +306,7 @@ impl Config {
     /// # Errors
     /// A command line that cannot be read, or everything that is wrong with the values.
     pub fn load(call: &Call, known: &Known<'_>) -> Result<Loaded, Refusal> {
-        load::load(call, known, &|path| std::fs::read_to_string(path))
+        load::load(call, known, &file::read)
     }
 }
 

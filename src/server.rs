@@ -65,10 +65,18 @@ impl Server {
     /// serves until told to stop. In the master; the workers never come back from here.
     #[must_use]
     pub fn run(self) -> ExitCode {
+        let directory = match std::env::current_dir() {
+            Ok(directory) => directory,
+            Err(error) => {
+                // Relative paths would mean something else.
+                eprintln!("cannot start: cannot tell the working directory: {error}");
+                return ExitCode::from(exit::ERROR);
+            }
+        };
         let mut call = Call {
             arguments: std::env::args_os().collect(),
             environment: std::env::vars_os().collect(),
-            directory: std::env::current_dir().unwrap_or_else(|_| "/".into()),
+            directory,
         };
         if let Some(name) = self.name {
             match call.arguments.first_mut() {

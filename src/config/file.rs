@@ -3,7 +3,9 @@
 //! Unknown keys and syntax errors are found here, all of them at once; values are checked later
 //! with those of the other sources.
 
+use std::io::{self, Read};
 use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use toml::Spanned;
@@ -22,6 +24,32 @@ pub(crate) struct File {
     pub(crate) listens: Vec<Given>,
     /// What is wrong with it.
     pub(crate) errors: Vec<ConfigError>,
+}
+
+/// The longest configuration file, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// Reads a configuration file without ever waiting for one: on a reload the master must not.
+///
+/// # Errors
+/// What reading answers; anything but a regular file, which could be neither read again nor be
+/// trusted to end; a file of more than 1 MiB.
+pub(crate) fn read(path: &Path) -> io::Result<String> {
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other(
+            "not a regular file (a reload has to read it again)",
+        ));
+    }
+    let mut text = String::new();
+    file.take(LONGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        return Err(io::Error::other("longer than 1 MiB"));
+    }
+    Ok(text)
 }
 
 /// Reads the text of a file. `path` is what messages call it.

@@ -67,6 +67,14 @@ impl Incoming {
         self.trailers.as_deref()
     }
 
+    /// Whether a body could go to a file in `directory`: makes one that nobody sees.
+    ///
+    /// # Errors
+    /// What making it answers.
+    pub fn try_directory(directory: &Path) -> io::Result<()> {
+        tempfile::tempfile_in(directory).map(drop)
+    }
+
     /// Appends content as it arrives; beyond `buffer` bytes it goes to a file in `directory`.
     ///
     /// # Errors

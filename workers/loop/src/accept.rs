@@ -207,9 +207,11 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         self.conns.len() < self.conf.worker_connections || self.dispensable().is_some()
     }
 
-    /// The connection that is idle longest.
+    /// The connection to close for another: the one idle longest, else one that has its last
+    /// answer and is only there so that it can read it, else one that never said anything.
     fn dispensable(&self) -> Option<usize> {
-        let idle = self.timers.oldest(Wait::KeepAlive);
+        let oldest = |wait| self.timers.oldest(wait);
+        let idle = oldest(Wait::KeepAlive).or_else(|| oldest(Wait::Linger));
         idle.or_else(|| self.oldest_silent())
     }
 

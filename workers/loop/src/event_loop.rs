@@ -13,7 +13,7 @@ use std::time::Duration;
 use ferricorn_base::board::Counter;
 use ferricorn_base::conf::Deadlines;
 use ferricorn_base::lifeline::{Retirement, Up};
-use ferricorn_base::{Command, Conf, Context, Exit, Request, sys};
+use ferricorn_base::{Command, Conf, Context, Exit, Incoming, Request, sys};
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -36,6 +36,8 @@ const READ: usize = 64 * 1024;
 /// The longest sleep: the heartbeat on the scoreboard is at most this old, or a third of what the
 /// master bears.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How often lost lines of the access log are told of at most, in µs.
+const LOSS_US: u64 = 60_000_000;
 /// Boxes kept for use again.
 const SPARE: usize = 64;
 
@@ -78,6 +80,10 @@ pub struct Loop<P: Protocol, E> {
     served_since_idle: bool,
     /// The master or a signal has something to say.
     asked: bool,
+    /// When lost lines of the access log may be told of again.
+    next_loss_us: u64,
+    /// How many were told of.
+    told_lost: u64,
 }
 
 /// Streams that ended, and what tells the loop.
@@ -108,6 +114,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         let waker = Arc::new(Waker::new(registry, Token(STREAMS))?);
         let conf = Arc::clone(context.conf());
+        if let Err(error) = Incoming::try_directory(&conf.tmp_dir) {
+            let place = conf.tmp_dir.display();
+            log::warn!("tmp-dir {place}: no body beyond body-buffer can be kept there: {error}");
+        }
         let deadlines = conf.deadlines;
         let jitter =
             u128::from_ne_bytes(sys::random()) % (u128::from(conf.max_requests_jitter) + 1);
@@ -141,6 +151,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             retiring: false,
             served_since_idle: false,
             asked: false,
+            next_loss_us: 0,
+            told_lost: 0,
         })
     }
 
@@ -268,13 +280,25 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
     }
 
+    /// Writes what is gathered of the access log, and says now and then what could not be kept.
     fn flush_access_log(&mut self) {
-        if let Some(log) = &mut self.context.access {
-            log.flush();
-            let dropped = log.dropped();
-            let page = &self.context.page;
-            let counted = page.counter(Counter::LogDropped);
-            page.add(Counter::LogDropped, dropped.saturating_sub(counted));
+        let Some(log) = &mut self.context.access else {
+            return;
+        };
+        log.flush();
+        let counted = self.context.page.counter(Counter::LogDropped);
+        let lost = log.dropped();
+        if lost > counted {
+            self.context.page.add(Counter::LogDropped, lost - counted);
+        }
+        let now = self.clock.now();
+        if lost > self.told_lost && now >= self.next_loss_us {
+            let more = lost - self.told_lost;
+            self.told_lost = lost;
+            self.next_loss_us = now + LOSS_US;
+            log::warn!(
+                "{more} lines of the access log were lost: its reader is slow, or its disk full"
+            );
         }
     }
 

@@ -185,12 +185,13 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
     }
 
-    /// Closes a connection that is idle or has never said anything, unless a request came at the
-    /// last moment: that is served, and the client was told that it may send another.
+    /// Closes a connection that is idle, lingers or has never said anything, unless a request came
+    /// at the last moment: that is served, and the client was told that it may send another.
     pub(crate) fn close_idle(&mut self, key: usize) {
         let before = self.context.page.counter(Counter::Requests);
         self.serve(key, false);
-        let idle = |conn: &Conn<P>| matches!(conn.phase, Phase::Fresh | Phase::Idle);
+        let idle =
+            |conn: &Conn<P>| matches!(conn.phase, Phase::Fresh | Phase::Idle | Phase::Lingering);
         let served = self.context.page.counter(Counter::Requests) != before;
         if !served && self.conns.get(key).is_some_and(idle) {
             self.forget(key);

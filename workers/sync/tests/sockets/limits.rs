@@ -389,6 +389,21 @@ fn a_connection_that_never_says_anything_makes_room_too() {
     assert_eq!(server.get("/").reply().status, 200);
 }
 
+/// Nor does one that was refused and could still read why.
+#[test]
+fn a_connection_that_lingers_makes_room_too() {
+    let server = quick(|conf| {
+        conf.worker_connections = 2;
+        conf.deadlines.linger = Duration::from_secs(60);
+    });
+    let mut refused: Vec<_> = (0..2).map(|_| server.connect()).collect();
+    for client in &mut refused {
+        client.send("BAD\r\n\r\n");
+        assert_eq!(client.reply().status, 400);
+    }
+    assert_eq!(server.get("/").reply().status, 200);
+}
+
 /// Bytes behind a request that closes the connection, unread when it closes, must not reset it.
 #[test]
 fn the_answer_survives_what_was_not_read() {
