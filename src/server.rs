@@ -240,6 +240,8 @@ fn prepare(
     registry: &Registry,
     inherited: &Inherited,
 ) -> Result<Option<(Signals, Generation)>, Failure> {
+    // First, so that whoever sees a sign of life can stop it.
+    let signals = Signals::watch()?;
     umask(Mode::from_bits_truncate(config.umask));
     start_log(config)?;
     log::info!("Starting ferricorn {}", env!("CARGO_PKG_VERSION"));
@@ -250,7 +252,6 @@ fn prepare(
         ))
     })?;
     raise_descriptors();
-    let signals = Signals::watch()?;
     for attempt in 1.. {
         match Generation::make(1, config.clone(), None, inherited, registry) {
             Ok(generation) => return Ok(Some((signals, generation))),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::fcntl::OFlag;
+use nix::sys::signal::{SigSet, SigmaskHow};
 use signal_hook::consts::{
     SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGWINCH,
 };
@@ -36,8 +37,17 @@ impl Signals {
     /// Installs the handlers.
     ///
     /// # Errors
-    /// What pipe(2) and sigaction(2) answer.
+    /// What pipe(2), sigprocmask(2) and sigaction(2) answer.
     pub fn watch() -> io::Result<Signals> {
+        // Between the installation of its handler and the registration of our action signal-hook
+        // forgets a signal, so none may come meanwhile.
+        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+        let signals = Signals::install();
+        before.thread_set_mask()?;
+        signals
+    }
+
+    fn install() -> io::Result<Signals> {
         let (pipe, wake) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         let mut counts = Vec::new();
         for signal in WATCHED {
