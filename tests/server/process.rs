@@ -1,6 +1,5 @@
 //! The process itself: pid file, ids, environment, background, PID 1, names.
 
-use std::os::unix::process::ExitStatusExt;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
