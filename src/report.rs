@@ -29,6 +29,7 @@ pub fn note(note: &Note) {
             log::error!("reload failed: {reason}; the old configuration goes on");
         }
         Note::ReloadWaits => log::info!("a reload follows when this one is over"),
+        Note::Wanted(1) => log::info!("1 worker wanted"),
         Note::Wanted(workers) => log::info!("{workers} workers wanted"),
         Note::NeverNone => log::info!("not one worker less: the last one stays"),
         Note::NoMoreSeats => log::warn!("no room for another worker"),

@@ -1,6 +1,5 @@
 //! The process itself: pid file, ids, environment, background, PID 1, names.
 
-
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -391,5 +390,22 @@ fn a_worker_has_the_signal_mask_of_its_start() {
         proc::status(server.pid, "SigBlk").unwrap(),
         "0000000000000000"
     );
+    server.stop();
+}
+
+/// What a worker takes for random must not have been copied with the master's memory.
+#[test]
+fn no_two_workers_make_the_same_random_name() {
+    let server = testapp().args("--workers 3").ready();
+    let mut names = std::collections::BTreeMap::new();
+    let all = server.wait_workers(3).len();
+    server.until("an answer of each worker", || {
+        let answer = server.get("/random");
+        let (pid, name) = answer.text().split_once(' ').unwrap();
+        let before = names.insert(name.to_owned(), pid.to_owned());
+        assert_eq!(before, None, "{name} again, by {pid}");
+        let pids: std::collections::BTreeSet<_> = names.values().collect();
+        (pids.len() == all).then_some(())
+    });
     server.stop();
 }

@@ -126,6 +126,7 @@ impl Handler for TestHandler {
         match verb {
             "" => "hello".into_response(),
             "who" => self.who().into_response(),
+            "random" => format!("{} {}", std::process::id(), request.id()).into_response(),
             "sleep" => {
                 std::thread::sleep(millis()?);
                 self.who().into_response()

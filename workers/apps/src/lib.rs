@@ -4,7 +4,6 @@
 //! - [`Welcome`]: a page that shows what is running; [`page`](self) writes its HTML.
 //! - [`Hello`]: 13 fixed bytes, for benchmarks. [`Echo`]: the request's body, for HTTP cases.
 //! - [`Mounts`]: several applications under path prefixes.
-//! - [`stock`]: the first three by name, for the command line.
 //!
 //! Everything here runs in a worker. It may use the contract of `ferricorn-base` and nothing of the
 //! master or of the event loop.
@@ -14,11 +13,9 @@ mod echo;
 mod hello;
 mod mounts;
 mod page;
-mod stock;
 mod welcome;
 
 pub use echo::Echo;
 pub use hello::Hello;
 pub use mounts::{Mounted, Mounts};
-pub use stock::{STOCK, stock};
 pub use welcome::{Welcome, WelcomeHandler};
