@@ -397,15 +397,22 @@ fn a_worker_has_the_signal_mask_of_its_start() {
 #[test]
 fn no_two_workers_make_the_same_random_name() {
     let server = testapp().args("--workers 3").ready();
-    let mut names = std::collections::BTreeMap::new();
     let all = server.wait_workers(3).len();
-    server.until("an answer of each worker", || {
-        let answer = server.get("/random");
+    // Connections that stay spread over the workers; one after the other need not.
+    let mut clients: Vec<_> = (0..4 * all)
+        .map(|_| http::Client::connect(server.address()).unwrap())
+        .collect();
+    let mut names = std::collections::BTreeMap::new();
+    for client in &mut clients {
+        client
+            .send("GET /random HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .unwrap();
+        let answer = client.answer().unwrap();
         let (pid, name) = answer.text().split_once(' ').unwrap();
         let before = names.insert(name.to_owned(), pid.to_owned());
         assert_eq!(before, None, "{name} again, by {pid}");
-        let pids: std::collections::BTreeSet<_> = names.values().collect();
-        (pids.len() == all).then_some(())
-    });
+    }
+    let pids: std::collections::BTreeSet<_> = names.values().collect();
+    assert_eq!(pids.len(), all, "{names:?}");
     server.stop();
 }
