@@ -220,7 +220,7 @@ fn start(call: Call, registry: Registry, inherited: Inherited, config: Config) -
             match Master::new(parts) {
                 Ok(master) => master.run(),
                 Err(error) => {
-                    log::error!("cannot make the scoreboard: {error}");
+                    log::error!("cannot make the scoreboard (16 MiB): {error}");
                     exit::ERROR
                 }
             }
@@ -242,6 +242,8 @@ fn prepare(
 ) -> Result<Option<(Signals, Generation)>, Failure> {
     // First, so that whoever sees a sign of life can stop it.
     let signals = Signals::watch()?;
+    // A log that reaches the limit of its size must not end the master.
+    ferricorn_base::sys::ignore_signals(&[libc::SIGXFSZ])?;
     umask(Mode::from_bits_truncate(config.umask));
     start_log(config)?;
     log::info!("Starting ferricorn {}", env!("CARGO_PKG_VERSION"));

@@ -99,6 +99,24 @@ fn a_full_disk_under_the_logs_stalls_nobody() {
     server.stop();
 }
 
+/// The system sends a signal then that would end the process.
+#[test]
+fn a_log_at_the_limit_of_a_files_size_ends_nobody() {
+    const LIMIT: u64 = 20_000_000;
+    let start = testapp()
+        .wrapped(&["prlimit", &format!("--fsize={LIMIT}"), "--"])
+        .args("--workers 1 --access-logfile a.log");
+    let log = std::fs::File::create(start.dir().path("a.log")).unwrap();
+    log.set_len(LIMIT).unwrap();
+    let server = start.ready();
+    let pid = server.pid_of(0);
+    for _ in 0..20 {
+        assert_eq!(server.get("/who").who().pid, pid);
+    }
+    server.wait("of the access log were lost");
+    server.stop();
+}
+
 /// Opening a named pipe waits for its other end, which the master must never do.
 #[test]
 fn a_configuration_that_is_no_file_is_refused_at_once() {

@@ -128,13 +128,15 @@ pub enum Command {
 }
 
 const SIGNALS: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGUSR1];
-const IGNORED: [i32; 6] = [
+const IGNORED: [i32; 7] = [
     libc::SIGHUP,
     libc::SIGWINCH,
     libc::SIGTTIN,
     libc::SIGTTOU,
     libc::SIGPIPE,
     libc::SIGURG,
+    // A file at its limit (RLIMIT_FSIZE) is an error to handle, not an end.
+    libc::SIGXFSZ,
 ];
 
 impl Context {
