@@ -83,6 +83,8 @@ pub(crate) fn command(name: &str, known: &Known<'_>) -> Command {
         .disable_help_flag(true);
     let generate = Command::new("generate")
         .about("Print a generated document")
+        .args(help_and_version().into_iter().take(1))
+        .disable_help_flag(true)
         .arg(
             Arg::new("WHAT")
                 .required(true)

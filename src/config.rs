@@ -11,6 +11,7 @@ mod apps;
 mod check;
 mod file;
 mod load;
+mod names;
 mod print;
 pub(crate) mod raw;
 mod tables;
@@ -28,6 +29,7 @@ use log::LevelFilter;
 
 use crate::settings::Setting;
 
+pub use self::names::Names;
 pub use self::print::Change;
 use self::print::Shown;
 pub(crate) use self::tables::listen_keys;
@@ -41,6 +43,8 @@ pub struct Call {
     pub environment: Vec<(OsString, OsString)>,
     /// The working directory at the start; relative paths start there (or at `chdir`).
     pub directory: PathBuf,
+    /// Host names as the start looked them up.
+    pub names: Names,
 }
 
 /// What the program offers: the names that APP and `--worker-class` may take.

@@ -82,6 +82,7 @@ impl Master {
     pub fn new(parts: Parts) -> std::io::Result<Master> {
         let seed = u64::from(std::process::id()) << 32 | u64::from(now().subsec_nanos());
         let generation = parts.generation;
+        parts.call.names.seal();
         let number = generation.number;
         Ok(Master {
             state: State::new(generation.policy(), SEATS, seed),

@@ -9,7 +9,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 
-use crate::config::{Action, Call, Config, Known, Loaded, Refusal};
+use crate::config::{Action, Call, Config, Known, Loaded, Names, Refusal};
 use crate::daemon::{self, Waiting};
 use crate::exit;
 use crate::generation::{Failure, Generation};
@@ -77,6 +77,7 @@ impl Server {
             arguments: std::env::args_os().collect(),
             environment: std::env::vars_os().collect(),
             directory,
+            names: Names::default(),
         };
         if let Some(name) = self.name {
             match call.arguments.first_mut() {

@@ -12,7 +12,7 @@ use ferricorn_base::access::AccessFormat;
 
 use super::print::Shown;
 use super::raw::{Given, Raw, Values};
-use super::{Config, ConfigError, Destination, Group, Known, Origin, User};
+use super::{Config, ConfigError, Destination, Group, Known, Names, Origin, User};
 use crate::cpus;
 use crate::settings::value::{self, quote};
 use crate::settings::{self, Kind, Scope, Setting};
@@ -20,6 +20,7 @@ use crate::settings::{self, Kind, Scope, Setting};
 /// Checks values and puts them into a configuration.
 pub(super) struct Checker<'a> {
     pub(super) known: &'a Known<'a>,
+    pub(super) names: &'a Names,
     pub(super) config: Config,
     pub(super) errors: Vec<ConfigError>,
 }

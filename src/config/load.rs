@@ -51,6 +51,7 @@ pub(super) fn load(call: &Call, known: &Known<'_>, read: Reader<'_>) -> Result<L
         .push(shown_file(&given, config.file.as_deref()));
     let mut checker = Checker {
         known,
+        names: &call.names,
         config,
         errors,
     };

@@ -1,7 +1,5 @@
 //! Listeners and mounts: the settings that come in numbers, each with settings of its own.
 
-use std::net::ToSocketAddrs;
-
 use ferricorn_base::conf::{ListenerConf, LocalAddr, MountConf};
 
 use super::check::{Checker, listener_settings};
@@ -106,7 +104,7 @@ impl Checker<'_> {
 
     /// One address, with the settings of listeners as they are at the moment.
     fn bind(&mut self, given: &Given) {
-        let look_up = |name: &str, port: u16| Ok((name, port).to_socket_addrs()?.collect());
+        let look_up = |name: &str, port: u16| self.names.look_up(name, port);
         let address = match given.raw.text() {
             Some(text) => address::parse(text)
                 .and_then(|written| written.resolve(&self.config.directory, &look_up)),
@@ -145,7 +143,7 @@ impl Checker<'_> {
         self.config.binds = binds;
     }
 
-    /// Makes the mounts, from `app` and `mount`. At one prefix the higher source wins; where
+    /// Makes the mounts, from `app` and the `mount` list of the highest source that has one. Where
     /// nothing is given, the program's first application answers everywhere.
     pub(super) fn mounts(&mut self, given: &Values) {
         let mut candidates: Vec<Candidate> = Vec::new();

@@ -29,6 +29,7 @@ fn attempt(
             .map(|(name, value)| (name.into(), value.into()))
             .collect(),
         directory: "/".into(),
+        names: Default::default(),
     };
     let read = |path: &Path| match path.to_str() {
         Some("/ferricorn.toml") if !file.is_empty() => Ok(file.to_owned()),

@@ -12,8 +12,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         doc: "An address to listen on.\n\n\
               HOST:PORT, HOST (port 8000), :PORT (every IPv4 address), [IPV6]:PORT, unix:PATH, \
               unix:@NAME (abstract) or fd://N (a descriptor that is already bound). Repeatable. A \
-              host name is looked up once; its first IPv4 address is bound, or its first IPv6 \
-              address when it has no other.\n\n\
+              host name is looked up once, at the start; its first IPv4 address is bound, or its \
+              first IPv6 address when it has no other.\n\n\
               When nothing else says where to listen and PORT is set, 0.0.0.0:$PORT is the \
               default. In the file each [[listen]] table is one listener with settings of its own; \
               bind above them takes one address or a list.",

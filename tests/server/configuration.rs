@@ -116,6 +116,52 @@ fn mounts_are_served_under_their_prefixes() {
     server.stop();
 }
 
+/// Settings have a scope: a listener's own stand in its table, a mount's in its.
+#[test]
+fn tables_of_the_file_are_listeners_and_mounts_of_their_own() {
+    let server = ferricorn()
+        .file(
+            "workers = 1\n\
+             [[listen]]\nbind = \"unix:one.sock\"\nsocket-mode = \"0600\"\n\
+             [[listen]]\nbind = \"unix:two.sock\"\nsocket-mode = \"0666\"\n\
+             [[mount]]\nprefix = \"/hello\"\napp = \"hello\"\n\
+             [[mount]]\nprefix = \"/echo\"\napp = \"echo\"\n",
+        )
+        .no_bind()
+        .spawn();
+    server.wait("Ready: serving at");
+    for (name, mode) in [("one.sock", 0o600), ("two.sock", 0o666)] {
+        let path = server.dir.path(name);
+        let found = std::fs::metadata(&path).unwrap().permissions();
+        assert_eq!(
+            std::os::unix::fs::PermissionsExt::mode(&found) & 0o777,
+            mode
+        );
+        let mut client = http::Client::connect_unix(&path).unwrap();
+        assert_eq!(client.get("/hello").unwrap().text(), "Hello, World!");
+        assert_eq!(client.get("/echo/x").unwrap().text(), "OK");
+        assert_eq!(client.get("/").unwrap().status, 404);
+    }
+    server.stop();
+}
+
+/// A resolver may take its time, which the master has not.
+#[test]
+fn a_reload_looks_up_no_new_name() {
+    let file = "workers = 1\nbind = \"localhost:0\"\n";
+    let mut server = ferricorn().file(file).no_bind().spawn();
+    server.wait("Ready: serving at");
+    server.learn_address();
+    let other = file.replace("localhost", "somewhere.invalid");
+    server.dir.write("ferricorn.toml", &other);
+    let reason = server.reload_fails();
+    assert!(reason.contains("or restart"), "{reason}");
+    assert_eq!(server.get("/").status, 200);
+    server.dir.write("ferricorn.toml", file);
+    server.reload();
+    server.stop();
+}
+
 #[test]
 fn a_reload_changes_where_the_logs_go() {
     let server = testapp()

@@ -35,6 +35,7 @@ fn usage(known: &Known<'_>, arguments: &[&str]) -> (i32, String) {
         arguments: arguments.iter().map(OsString::from).collect(),
         environment: Vec::new(),
         directory: "/".into(),
+        names: Default::default(),
     };
     match Config::load(&call, known) {
         Err(Refusal::Usage(error)) => (error.exit_code(), error.to_string()),
@@ -154,6 +155,7 @@ fn generated_documents_need_no_configuration() {
             .collect(),
         environment: vec![("WEB_CONCURRENCY".into(), "nonsense".into())],
         directory: "/".into(),
+        names: Default::default(),
     };
     match Config::load(&call, &KNOWN) {
         Ok(Loaded::Generated(text)) => assert!(text.starts_with("# Settings\n")),

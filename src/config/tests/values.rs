@@ -45,6 +45,7 @@ fn a_default_of_the_program_gives_way_to_every_other_source() {
             arguments: words.map(OsString::from).collect(),
             environment: variables.map(|(n, v)| (n.into(), v.into())).collect(),
             directory: "/".into(),
+            names: Default::default(),
         };
         let none = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
         load::load(&call, known, &none)

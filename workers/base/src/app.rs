@@ -10,7 +10,7 @@ pub trait App: Send + Sync + 'static {
     /// What serves its requests.
     type Handler: Handler;
 
-    /// What all workers could share. In each worker; with `--preload`, once, in the mold.
+    /// What all workers could share. In each worker, before [`App::boot`].
     ///
     /// # Errors
     /// The reason why it cannot be loaded: the worker exits with 4.

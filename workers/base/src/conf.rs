@@ -50,9 +50,9 @@ pub struct Conf {
 pub struct Deadlines {
     /// From the first byte of a head (or from accept) to its end; 408 when some of it has come.
     pub head: Duration,
-    /// A body must bring at least `body_min_rate` bytes per second, counted after this grace; 408.
+    /// The window of `body_min_rate`: each so long must bring its share of a body; 408.
     pub body: Duration,
-    /// Bytes per second below which a body is too slow, after the grace; 0 asks for none.
+    /// Bytes per second that a body must bring on average of each window; 0 asks for one byte.
     pub body_min_rate: u64,
     /// How long a connection may wait for its next request.
     pub keep_alive: Duration,

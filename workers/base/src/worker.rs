@@ -21,8 +21,8 @@ pub trait Worker: 'static {
     /// The name for `-k`.
     fn name(&self) -> &'static str;
 
-    /// Whether it can run with this configuration. In the master, before any fork; it must start
-    /// no thread and open nothing that stays open.
+    /// Whether it can run with this configuration. In the master, at the start and at each reload;
+    /// it must start no thread and open nothing that stays open.
     ///
     /// # Errors
     /// The reason why not; the start or the reload fails with it.

@@ -144,15 +144,12 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// Takes what waits in the backlog, whoever's turn it is: nobody else will. All of it is served
     /// in the next turn, not here: while handlers ran, ever more would come.
-    pub(crate) fn accept_the_rest(&mut self) {
+    /// Whether that was all; else it is to be tried again when there is room.
+    pub(crate) fn accept_the_rest(&mut self) -> bool {
         for n in 0..self.acceptor.listeners.len() {
             loop {
                 if !self.has_room() {
-                    log::warn!(
-                        "the backlog is left: {} connections are held",
-                        self.conns.len()
-                    );
-                    return;
+                    return false;
                 }
                 match self.acceptor.listeners[n].accept() {
                     Ok((wire, peer)) => {
@@ -161,10 +158,18 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                     }
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(_) => break,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    // Out of descriptors or memory, until something ends.
+                    Err(_) => return false,
                 }
             }
         }
+        true
+    }
+
+    /// Takes the listeners out of the epoll set for good, and keeps them for what they hold.
+    pub(crate) fn stop_watching(&mut self) {
+        self.unwatch(Watch::Closed);
     }
 
     /// Gives up the listeners: out of the epoll set first, then closed.

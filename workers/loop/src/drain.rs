@@ -14,6 +14,8 @@ use crate::timers::Wait;
 
 /// How long an idle connection may still bring a request when the whole server stops.
 const QUIET: Duration = Duration::from_secs(1);
+/// How soon to try the backlog again, in µs.
+const RETRY_US: u64 = 10_000;
 /// How long a worker goes on whose master died; the kernel's alarm ends it soon after.
 const ORPHANED: Duration = Duration::from_millis(900);
 
@@ -21,12 +23,18 @@ const ORPHANED: Duration = Duration::from_millis(900);
 #[derive(Debug)]
 pub(crate) struct Drain {
     due: u64,
+    /// Connections wait at the listeners that nobody else will take.
+    backlog: bool,
 }
 
 impl Drain {
-    /// When it ends at the latest, in µs of CLOCK_MONOTONIC.
-    pub(crate) fn due(&self) -> u64 {
-        self.due
+    /// When to look at it again, at `now`, in µs of CLOCK_MONOTONIC.
+    pub(crate) fn due(&self, now: u64) -> u64 {
+        if self.backlog {
+            self.due.min(now + RETRY_US)
+        } else {
+            self.due
+        }
     }
 }
 
@@ -46,16 +54,19 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     }
 
     fn begin_drain(&mut self, stop: bool, quiet: Duration, grace: Duration) {
-        if stop {
-            self.accept_the_rest();
+        let backlog = stop && !self.accept_the_rest();
+        if backlog {
+            log::warn!("not all that waits in the backlog can be taken yet");
+            self.stop_watching();
+        } else {
+            self.stop_accepting();
         }
-        self.stop_accepting();
         self.context.page.set_state(State::Draining);
         self.closing.store(true, Ordering::Relaxed);
         let now = self.clock.now();
         let due = now + grace.as_micros() as u64;
         let due = self.drain.as_ref().map_or(due, |drain| drain.due.min(due));
-        self.drain = Some(Drain { due });
+        self.drain = Some(Drain { due, backlog });
         let quiet_us = quiet.as_micros() as u64;
         self.waits[Wait::Quiet as usize] = quiet_us;
         // Those with nothing under way wait for a shorter time now, silent new ones too.
@@ -69,12 +80,21 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// Whether a drain is over: everything is answered, or its deadline has passed.
     pub(crate) fn drained(&mut self) -> Option<Exit> {
-        let drain = self.drain.as_ref()?;
-        if self.conns.is_empty() {
+        let backlog = self.drain.as_ref()?.backlog && !self.accept_the_rest();
+        let drain = self.drain.as_mut()?;
+        let emptied = std::mem::replace(&mut drain.backlog, backlog) && !backlog;
+        let due = drain.due;
+        if emptied {
+            self.stop_accepting();
+        }
+        if self.conns.is_empty() && !backlog {
             return Some(Exit::Done);
         }
-        if self.clock.now() < drain.due {
+        if self.clock.now() < due {
             return None;
+        }
+        if backlog {
+            log::warn!("connections are left in the backlog");
         }
         let grace = self.conf.deadlines.graceful.as_secs_f32();
         for request in self

@@ -158,11 +158,12 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// Tells the master that it is ready, and serves until told to end.
     pub fn run(mut self) -> Exit {
-        if let Err(error) = self.context.ready() {
-            return Exit::Broken(format!("cannot tell the master to be ready: {error}"));
-        }
+        // The master may let another go as soon as it hears, so accepting comes first.
         if let Err(error) = self.arm() {
             return Exit::Broken(format!("cannot listen: {error}"));
+        }
+        if let Err(error) = self.context.ready() {
+            return Exit::Broken(format!("cannot tell the master to be ready: {error}"));
         }
         let mut events = Events::with_capacity(512);
         loop {
@@ -203,7 +204,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 // What a slow reader of the error log left behind.
                 ferricorn_base::logs::flush();
                 if std::mem::take(&mut self.served_since_idle) {
-                    self.executor.idle();
+                    if let Err(failure) = self.executor.idle() {
+                        self.log_idle_failure(&failure);
+                    }
                 }
             }
             self.flush_access_log();
@@ -223,7 +226,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         if !self.ready.is_empty() {
             return Duration::ZERO;
         }
-        let own = self.drain.as_ref().map(Drain::due);
+        let own = self.drain.as_ref().map(|drain| drain.due(self.clock.now()));
         let due = [self.timers.next_due(), self.acceptor.retry_due(), own];
         let longest = HEARTBEAT.min(self.conf.deadlines.heartbeat / 3);
         match due.into_iter().flatten().min() {
@@ -339,8 +342,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     }
 
     pub(crate) fn return_request(&mut self, mut request: Box<Request>) {
-        if self.spare_requests.len() < SPARE {
-            request.release();
+        if self.spare_requests.len() < SPARE && self.release(&mut request) {
             self.spare_requests.push(request);
         }
     }

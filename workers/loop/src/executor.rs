@@ -22,7 +22,10 @@ pub trait Executor {
     fn handle(&mut self, request: &mut Request) -> Result<Response, Failure>;
 
     /// Nothing waits.
-    fn idle(&mut self);
+    ///
+    /// # Errors
+    /// That the handler panicked.
+    fn idle(&mut self) -> Result<(), Failure>;
 }
 
 /// How a handler failed.
@@ -54,13 +57,11 @@ impl<H: Handler> Executor for Inline<H> {
         guard(|| self.0.handle(request))
     }
 
-    fn idle(&mut self) {
-        if let Err(failure) = guard(|| {
+    fn idle(&mut self) -> Result<(), Failure> {
+        guard(|| {
             self.0.idle();
             Ok(())
-        }) {
-            log::error!("the handler failed while idle: {failure}");
-        }
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::conn::{Active, After, Phase};
 use crate::event_loop::Loop;
-use crate::executor::{Executor, Failure};
+use crate::executor::{Executor, Failure, guard};
 use crate::output::{INLINE, Large, Output};
 use crate::protocol::{BodyWriter, Protocol};
 use crate::serve::Served;
@@ -159,22 +159,52 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     }
 
     pub(crate) fn log_failure(&mut self, request: &Request, failure: &Failure) {
+        // The application's errors print themselves, with code of the application.
+        let text = guard(|| Ok(failure.to_string()));
+        if text.is_err() {
+            self.retire(Retirement::Panic);
+        }
+        let text = text.unwrap_or_else(|_| "an error that cannot be printed".to_owned());
         let head = request.head();
         let (method, target, peer) = (head.method(), head.target(), request.peer());
         match failure {
             failure if is_client(failure) => {
-                log::debug!("{method} {target} of {peer} ended: {failure}");
+                log::debug!("{method} {target} of {peer} ended: {text}");
             }
             Failure::Error(_) => {
                 self.context.page.add(Counter::Errors, 1);
-                log::error!("{method} {target} of {peer} failed: {failure}");
+                log::error!("{method} {target} of {peer} failed: {text}");
             }
             Failure::Panic(_) => {
                 self.context.page.add(Counter::Panics, 1);
-                log::error!("{method} {target} of {peer} failed: {failure}; this worker retires");
+                log::error!("{method} {target} of {peer} failed: {text}; this worker retires");
                 self.retire(Retirement::Panic);
             }
         }
+    }
+
+    /// A handler failed between requests.
+    pub(crate) fn log_idle_failure(&mut self, failure: &Failure) {
+        self.context.page.add(Counter::Panics, 1);
+        log::error!("a handler failed while nothing waited: {failure}; this worker retires");
+        self.retire(Retirement::Panic);
+    }
+
+    /// Lets go of what a request holds, handlers' values among them: whether that went well. What
+    /// they do when they are dropped is the application's code too.
+    pub(crate) fn release(&mut self, request: &mut Request) -> bool {
+        if request.extensions().is_none() {
+            request.release();
+            return true;
+        }
+        let released = guard(|| {
+            request.release();
+            Ok(())
+        });
+        if let Err(failure) = &released {
+            self.log_failure(request, failure);
+        }
+        released.is_ok()
     }
 
     /// Encodes a response into the output, or hands the connection to a stream thread: `true`.
@@ -220,6 +250,13 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 );
                 if let (false, Some(facts)) = (body_done, &mut active.work.facts) {
                     facts.keep_alive = false;
+                }
+                let dropped = guard(|| {
+                    drop(kind);
+                    Ok(())
+                });
+                if let Err(failure) = dropped {
+                    self.log_failure(&active.request, &failure);
                 }
                 let busy = error_response(StatusCode::SERVICE_UNAVAILABLE);
                 let (mut parts, _) = busy.into_parts();

@@ -1,8 +1,7 @@
 //! One connection's turn: write what waits, parse what is here, read more.
 //!
-//! A connection is taken out of the slab for its turn, with the worker's shared buffers, and put
-//! back with what it must keep. Every path ends in a [`Next`], and every `Next` that waits has a
-//! deadline.
+//! A connection is taken out of the slab for its turn, and every path of it ends in a [`Next`]:
+//! `settle` puts it back with what it must keep, and gives each wait its deadline.
 
 use ferricorn_base::board::Counter;
 use ferricorn_http::{Event, Reject};
@@ -246,6 +245,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             active.work.began_us = self.clock.now();
         }
         let defaults = self.clock.defaults(None);
+        let before = self.output.bytes.len();
         active
             .work
             .protocol
@@ -255,7 +255,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         active.phase = Phase::Answered;
         if self.context.access.is_some() {
             let began = active.work.began_us;
-            self.log_access(&active.request, status.as_u16(), None, 0, began);
+            let sent = content_len(&self.output.bytes[before..]);
+            self.log_access(&active.request, status.as_u16(), None, sent, began);
         }
     }
 
@@ -275,10 +276,15 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             self.timers.clear(active.key);
         }
         result.map_err(|error| {
-            if error.kind() == std::io::ErrorKind::UnexpectedEof {
-                log::error!("cannot finish a response: {error}");
-            } else {
-                log::debug!("cannot write to a client: {error}");
+            use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut};
+            let peer = self.conns.get(active.key).map(|conn| &conn.peer);
+            let peer = peer.map(ToString::to_string).unwrap_or_default();
+            match error.kind() {
+                BrokenPipe | ConnectionReset | ConnectionAborted | TimedOut => {
+                    log::debug!("cannot write to {peer}: {error}");
+                }
+                // A file that is shorter than promised, or cannot be read.
+                _ => log::error!("cannot finish a response to {peer}: {error}"),
             }
             self.context.page.add(Counter::Aborted, 1);
             Next::Abort
@@ -309,4 +315,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         self.input.clear();
         Next::Turn
     }
+}
+
+/// Bytes of content in a whole response.
+fn content_len(response: &[u8]) -> u64 {
+    let head = response.windows(4).position(|four| four == b"\r\n\r\n");
+    head.map_or(0, |end| (response.len() - end - 4) as u64)
 }

@@ -1,7 +1,8 @@
 //! One request on a stream thread: the connection left the loop with it and comes back after.
 //!
-//! The thread owns the connection, so it may block: every wait is a poll(2) with the connection's
-//! own deadline, and a body that trickles or a client that does not read delays nobody else.
+//! The thread owns the connection, so it may block: a body that trickles or a client that does not
+//! read delays nobody else. Waits and their deadlines are in `wire`; an upgraded connection has
+//! those that its code sets.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;

@@ -38,7 +38,7 @@ pub(crate) struct StreamWire<P: Protocol> {
     pub(crate) content: u64,
     pub(crate) sent: u64,
     pub(crate) received: u64,
-    /// Since when this window of the minimum rate runs, and the bytes of it.
+    /// Since when this window of the minimum rate runs, and the bytes received by then.
     pub(crate) window: Option<(Instant, u64)>,
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ferricorn_base::board::{Counter, State};
+use ferricorn_base::lifeline::{Retirement, Up};
 use ferricorn_base::{App, Body, Error, Handler, Peer, Request, Response, Seat};
 use http::StatusCode;
 
@@ -183,9 +184,9 @@ fn the_access_log_has_a_line_for_each_answer() {
         "GET /error 500 21 - 127.0.0.1".into(),
         "GET /204 204 0 - 127.0.0.1".into(),
         "HEAD /page 200 0 - 127.0.0.1".into(),
-        "POST /big 413 0 - 127.0.0.1".into(),
-        "- - 400 0 - 127.0.0.1".into(),
-        "- - 408 0 - 127.0.0.1".into(),
+        "POST /big 413 22 - 127.0.0.1".into(),
+        "- - 400 16 - 127.0.0.1".into(),
+        "- - 408 20 - 127.0.0.1".into(),
     ];
     assert_eq!(lines, expected);
 }
@@ -234,8 +235,9 @@ fn a_handler_hears_when_nothing_waits() {
     let mut client = server.connect();
     for n in 1..=3 {
         client.get("/");
-        // A panic in there is logged, and kills nobody.
         assert_eq!(client.reply().text(), "busy");
         eventually("the handler is told", || count.load(Ordering::SeqCst) == n);
     }
+    // The second time it panicked: what it left half done is seen by no successor.
+    assert_eq!(server.report(0), Up::Retiring(Retirement::Panic));
 }

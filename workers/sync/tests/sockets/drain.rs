@@ -161,6 +161,26 @@ fn what_is_under_way_is_finished() {
     ended(&mut server);
 }
 
+/// What does not fit at once is taken when places are free again.
+#[test]
+fn at_a_stop_a_backlog_beyond_the_bound_is_answered_too() {
+    let gate = Gate::new();
+    let mut server = Setup::new()
+        .conf(|conf| conf.worker_connections = 5)
+        .serve(gated(&gate));
+    let mut busy = server.get("/slow");
+    gate.reached(1);
+    let mut crowd: Vec<_> = (0..60).map(|n| server.get(&format!("/{n}"))).collect();
+    server.drain(true);
+    gate.open();
+    assert_eq!(busy.reply().text(), "slow");
+    for (n, client) in crowd.iter_mut().enumerate() {
+        assert_eq!(client.reply().text(), format!("/{n}"));
+    }
+    drop((busy, crowd));
+    assert!(matches!(server.exit(0), Exit::Done));
+}
+
 #[test]
 fn at_a_stop_the_backlog_is_answered() {
     for workers in [1, 3] {
