@@ -66,3 +66,8 @@ pub use ferricorn_base::{
     http, lifeline, transport, typed,
 };
 pub use server::{Builder, Server, main};
+
+/// The worker classes that come with the server, to register again or to wrap in one's own.
+pub mod workers {
+    pub use ferricorn_sync::Sync;
+}

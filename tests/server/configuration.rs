@@ -116,6 +116,23 @@ fn mounts_are_served_under_their_prefixes() {
     server.stop();
 }
 
+#[test]
+fn a_class_of_the_programs_own_is_chosen_by_its_name() {
+    for (arguments, own) in [("-k announced", true), ("-k sync", false), ("", false)] {
+        let server = testapp().args("--workers 1").args(arguments).ready();
+        assert_eq!(server.who().slot, 0);
+        assert_eq!(
+            server.log.count(0, "of the class announced") > 0,
+            own,
+            "{arguments}"
+        );
+        server.stop();
+    }
+    let ended = testapp().args("-k announcd").run();
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.log.contains("\"announced\""), "{}", ended.log);
+}
+
 /// Settings have a scope: a listener's own stand in its table, a mount's in its.
 #[test]
 fn tables_of_the_file_are_listeners_and_mounts_of_their_own() {

@@ -14,7 +14,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ferricorn::http::StatusCode;
-use ferricorn::{App, Begin, Body, Error, Handler, IntoResponse, Request, Response, Seat};
+use ferricorn::workers::Sync;
+use ferricorn::{
+    App, Begin, Body, Context, Error, Exit, Handler, IntoResponse, Request, Response, Seat, Worker,
+};
 use nix::sys::signal::{Signal, raise};
 
 fn main() -> ExitCode {
@@ -31,7 +34,25 @@ fn main() -> ExitCode {
         });
         started.expect("a thread can be started");
     }
-    ferricorn::main(TestApp)
+    ferricorn::Server::builder()
+        .app(TestApp)
+        .worker(Announced(Sync::new(TestApp)))
+        .build()
+        .run()
+}
+
+/// A class of the program's own around one that comes with the server: `-k announced`.
+struct Announced(Sync<TestApp>);
+
+impl Worker for Announced {
+    fn name(&self) -> &'static str {
+        "announced"
+    }
+
+    fn run(self: Box<Self>, context: Context) -> Exit {
+        log::info!("a worker of the class announced");
+        Box::new(self.0).run(context)
+    }
 }
 
 thread_local! {
