@@ -64,15 +64,20 @@ impl Child {
         self.lifeline.as_ref().map(AsFd::as_fd)
     }
 
-    /// Sends a command. One that cannot be sent is not missed: a worker that reads nothing is
-    /// ended by its deadline, and one that is gone is reaped.
+    /// Sends a command. A worker that is gone is reaped, and one that reads nothing is ended by its
+    /// deadline; that it missed a command is told, as new log files may be among them.
     pub fn tell(&self, command: Down, fds: &[BorrowedFd<'_>]) {
         let Some(lifeline) = &self.lifeline else {
             return;
         };
         if let Err(error) = lifeline.send(command, fds) {
-            log::debug!(
-                "cannot tell worker {} (pid {}): {error}",
+            let level = match error.kind() {
+                io::ErrorKind::WouldBlock => log::Level::Warn,
+                _ => log::Level::Debug,
+            };
+            log::log!(
+                level,
+                "cannot tell worker {} (pid {}) {command:?}: {error}",
                 self.slot,
                 self.pid
             );
