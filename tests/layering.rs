@@ -79,7 +79,7 @@ fn http_does_no_io() {
 #[test]
 fn only_two_files_contain_unsafe() {
     let islands = ISLANDS.map(|file| root().join(file));
-    for file in sources(&["src", "workers", "examples"]) {
+    for file in sources(&["src", "workers", "examples", "fuzz"]) {
         if islands.contains(&file) {
             continue;
         }
@@ -131,7 +131,7 @@ fn every_crate_forbids_unsafe_but_for_the_two_files() {
 
 #[test]
 fn every_file_says_what_it_is() {
-    for file in sources(&["src", "workers", "examples", "tests", "benches"]) {
+    for file in sources(&["src", "workers", "examples", "tests", "benches", "fuzz"]) {
         let content = fs::read_to_string(&file).unwrap();
         assert!(
             content.starts_with("//! "),

@@ -1,0 +1,170 @@
+//! One request head: what is accepted is what the reference accepts, holds nothing that could be read
+//! in another way, and comes back when it is written down again.
+
+use super::{
+    control::Control,
+    reference::{self, Verdict},
+};
+use ferricorn_http::{BodyLength, Event, Head, Limits, Reader, Reject, TargetForm, Version};
+
+/// Reads the input as a request head.
+pub fn check(data: &[u8]) {
+    let Some((control, input)) = Control::split(data) else {
+        return;
+    };
+    let limits = &control.limits;
+    let plain = read(Reader::new(), input, limits);
+    let secure = read(Reader::secure(), input, limits);
+    compare(&plain, &secure);
+    for (outcome, is_secure) in [(plain, false), (secure, true)] {
+        match (outcome, reference::head(input, limits, is_secure)) {
+            (Ok(Some((head, consumed))), Verdict::Accepted(facts, length)) => {
+                assert_eq!(consumed, length);
+                let fields: Vec<_> = head
+                    .fields()
+                    .map(|(name, value)| (name.to_string(), value.to_vec()))
+                    .collect();
+                assert_eq!(fields, facts.fields);
+                assert_eq!(
+                    (head.body(), head.keep_alive()),
+                    (facts.body, facts.keep_alive)
+                );
+                sound(&head, &input[..consumed]);
+                written_again(&head, is_secure);
+            }
+            (Err(_), Verdict::Refused | Verdict::Incomplete) | (Ok(None), Verdict::Incomplete) => {}
+            (outcome, verdict) => panic!("{outcome:?} where the reference says {verdict:?}"),
+        }
+    }
+}
+
+type Outcome = Result<Option<(Head, usize)>, Reject>;
+
+fn read(mut reader: Reader, input: &[u8], limits: &Limits) -> Outcome {
+    let mut head = Head::new();
+    match reader.next(input, limits, &mut head)? {
+        Event::Head { consumed } => Ok(Some((head, consumed))),
+        Event::NeedMore { consumed } => {
+            assert!(consumed == 0 || &input[..consumed] == b"\r\n");
+            Ok(None)
+        }
+        event => panic!("{event:?} before a head"),
+    }
+}
+
+/// TLS makes a difference to `https` targets and to nothing else (RFC 9110 §7.4).
+fn compare(plain: &Outcome, secure: &Outcome) {
+    match (plain, secure) {
+        (Err(reject), _) if reject.status == 421 => {
+            if let Ok(Some((head, _))) = secure {
+                assert!(head.is_https_target());
+            }
+        }
+        (Err(reject), Err(other)) => assert_eq!(reject, other),
+        (Ok(None), Ok(None)) => {}
+        (Ok(Some((head, consumed))), Ok(Some((other, length)))) => {
+            assert_eq!((head.raw(), consumed), (other.raw(), length));
+            assert!(!head.is_https_target() && !other.is_https_target());
+        }
+        (plain, secure) => panic!("{plain:?} over TCP, {secure:?} over TLS"),
+    }
+}
+
+/// What must hold of every head that is handed out.
+fn sound(head: &Head, bytes: &[u8]) {
+    assert!(bytes.ends_with(head.raw()));
+    assert!(head.raw().starts_with(head.request_line().as_bytes()));
+    assert!(reference::is_token(head.method().as_bytes()));
+    let line = format!("{} {}", head.method(), head.target());
+    assert_eq!(head.method_and_target(), line);
+    assert_eq!(&head.request_line()[..line.len()], line);
+    assert!(head.target().bytes().all(|byte| byte.is_ascii_graphic()));
+    let count = |name: &str| {
+        let names = head.fields().map(|(name, _)| name);
+        names
+            .filter(|other| other.eq_ignore_ascii_case(name))
+            .count()
+    };
+    for (name, value) in head.fields() {
+        assert!(reference::is_token(name.as_bytes()), "{name:?}");
+        assert!(reference::is_value(value), "{value:?}");
+        assert!(head.field(name).is_some());
+    }
+    match head.version() {
+        Version::Http11 => assert_eq!(count("host"), 1),
+        Version::Http10 => assert!(count("host") <= 1),
+    }
+    let (length, coding) = (count("content-length"), count("transfer-encoding"));
+    match head.body() {
+        BodyLength::None => assert_eq!((length, coding), (0, 0)),
+        BodyLength::Length(_) => assert_eq!((length, coding), (1, 0)),
+        BodyLength::Chunked => assert_eq!((length, coding), (0, 1)),
+    }
+    parts(head);
+}
+
+/// The parts of the target are the target (RFC 9112 §3.2).
+fn parts(head: &Head) {
+    let mark = head
+        .query()
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
+    let authority = head.authority().unwrap_or_default();
+    match head.form() {
+        TargetForm::Origin => assert_eq!(head.target(), format!("{}{mark}", head.path())),
+        TargetForm::Asterisk => assert_eq!((head.target(), head.path()), ("*", "*")),
+        TargetForm::Authority => {
+            assert_eq!((head.target(), head.path(), &mark[..]), (authority, "", ""));
+            assert_eq!(head.method(), "CONNECT");
+        }
+        TargetForm::Absolute => {
+            let scheme = if head.is_https_target() { 8 } else { 7 };
+            let rest = &head.target()[scheme..];
+            let full = format!("{authority}{}{mark}", head.path());
+            let made_up = matches!(head.path(), "/" | "*") && rest == format!("{authority}{mark}");
+            assert!(rest == full || made_up, "{rest} is not {full}");
+        }
+    }
+}
+
+/// Written down again, it says the same.
+fn written_again(head: &Head, secure: bool) {
+    let mut text = format!("{}\r\n", head.request_line()).into_bytes();
+    for (name, value) in head.fields() {
+        text.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
+    }
+    text.extend_from_slice(b"\r\n");
+    let limits = Limits {
+        request_line: 0,
+        fields: 0,
+        field_size: 0,
+        head: 1 << 20,
+        body: 0,
+        ..Limits::default()
+    };
+    let reader = if secure {
+        Reader::secure()
+    } else {
+        Reader::new()
+    };
+    let Ok(Some((again, length))) = read(reader, &text, &limits) else {
+        panic!("not accepted when written again: {head:?}");
+    };
+    assert_eq!(length, text.len());
+    assert_eq!(again.request_line(), head.request_line());
+    assert!(again.fields().eq(head.fields()));
+    assert_eq!(
+        (
+            again.body(),
+            again.keep_alive(),
+            again.expects_continue(),
+            again.upgrade()
+        ),
+        (
+            head.body(),
+            head.keep_alive(),
+            head.expects_continue(),
+            head.upgrade()
+        )
+    );
+}

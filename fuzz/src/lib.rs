@@ -1,0 +1,20 @@
+//! What has to hold of every input, one module a target. Called by the targets of cargo-fuzz, and by
+//! the tests of `ferricorn-http`, which include this file and replay the corpora on stable Rust; so
+//! nothing here may need libFuzzer, nor more of `ferricorn-http` than is public.
+#![forbid(unsafe_code)]
+
+pub mod chunked;
+pub mod connection;
+pub mod control;
+pub mod head;
+pub mod reference;
+
+/// A property: panics where the input breaks it.
+pub type Check = fn(&[u8]);
+
+/// Every target with its property.
+pub const TARGETS: [(&str, Check); 3] = [
+    ("head", head::check),
+    ("chunked", chunked::check),
+    ("connection", connection::check),
+];
