@@ -337,9 +337,23 @@ pub fn encode_interim(
     Ok(())
 }
 
-/// Writes the whole answer to a refused request: the status in words as its text, and
-/// `Connection: close`. Nothing of the request is repeated.
-pub fn encode_reject(out: &mut Vec<u8>, status: StatusCode, defaults: &Defaults<'_>) {
+/// Whether what there is of a head asks with HEAD: even its refusal has no content then (RFC 9110
+/// §9.3.2). `input` begins where the reader was given it.
+pub fn is_head_request(input: &[u8]) -> bool {
+    input
+        .strip_prefix(b"\r\n")
+        .unwrap_or(input)
+        .starts_with(b"HEAD ")
+}
+
+/// Writes the whole answer to a refused request: the status in words as its text (for HEAD its
+/// length only), and `Connection: close`. Nothing of the request is repeated.
+pub fn encode_reject(
+    out: &mut Vec<u8>,
+    status: StatusCode,
+    head_request: bool,
+    defaults: &Defaults<'_>,
+) {
     let reason = status.canonical_reason().unwrap_or_default();
     let length = status.as_str().len() + 1 + reason.len() + 1;
     status_line(out, status);
@@ -351,7 +365,11 @@ pub fn encode_reject(out: &mut Vec<u8>, status: StatusCode, defaults: &Defaults<
     );
     defaults.render(out);
     line(out, b"Connection: ", b"close");
-    for part in ["\r\n", status.as_str(), " ", reason, "\n"] {
+    out.extend_from_slice(b"\r\n");
+    if head_request {
+        return; // RFC 9110 §9.3.2
+    }
+    for part in [status.as_str(), " ", reason, "\n"] {
         out.extend_from_slice(part.as_bytes());
     }
 }

@@ -30,7 +30,9 @@ mod trailers;
 
 pub use body_encoder::BodyEncoder;
 pub use date::Date;
-pub use encode::{Defaults, Facts, Length, encode_head, encode_interim, encode_reject};
+pub use encode::{
+    Defaults, Facts, Length, encode_head, encode_interim, encode_reject, is_head_request,
+};
 pub use encode_error::EncodeError;
 pub use head::{Fields, Head};
 pub use kinds::{BodyLength, TargetForm, Version};

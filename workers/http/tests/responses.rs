@@ -2,7 +2,7 @@
 
 use ferricorn_http::{
     BodyEncoder, Date, Defaults, EncodeError, Facts, Head, Length, Version, encode_head,
-    encode_interim, encode_reject,
+    encode_interim, encode_reject, is_head_request,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -496,12 +496,27 @@ fn interim_and_reject() {
         server: Some(b"f"),
         ..Defaults::default()
     };
-    encode_reject(&mut out, StatusCode::BAD_REQUEST, &defaults);
+    encode_reject(&mut out, StatusCode::BAD_REQUEST, false, &defaults);
     assert_eq!(
         String::from_utf8_lossy(&out),
         "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 16\r\nServer: f\r\n\
          Date: now\r\nConnection: close\r\n\r\n400 Bad Request\n"
     );
+    let content = b"400 Bad Request\n".len();
+    let head = out[..out.len() - content].to_vec();
+    out.clear();
+    encode_reject(&mut out, StatusCode::BAD_REQUEST, true, &defaults);
+    assert_eq!(out, head, "HEAD has the fields and no content");
+    for (input, head_request) in [
+        (&b"HEAD / HTTP/1.1"[..], true),
+        (b"\r\nHEAD /", true),
+        (b"HEAD", false),
+        (b"HEADER /", false),
+        (b"GET /HEAD ", false),
+        (b"head /", false),
+    ] {
+        assert_eq!(is_head_request(input), head_request, "{input:?}");
+    }
 }
 
 fn encoder(facts: Facts, status: u16, length: Length) -> BodyEncoder {

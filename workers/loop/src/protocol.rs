@@ -7,7 +7,7 @@ use std::fmt::Debug;
 
 use ferricorn_http::{
     BodyEncoder, Defaults, EncodeError, Event, Facts, Head, Length, Limits, Reader, Reject,
-    encode_head, encode_interim, encode_reject,
+    encode_head, encode_interim, encode_reject, is_head_request,
 };
 use http::{HeaderMap, StatusCode};
 
@@ -50,8 +50,18 @@ pub trait Protocol: Debug + Default + Send + 'static {
     /// Writes `100 Continue`.
     fn go_on(&mut self, out: &mut Vec<u8>);
 
-    /// Writes a whole answer that refuses a request and closes the connection.
-    fn refuse(&mut self, out: &mut Vec<u8>, status: StatusCode, defaults: &Defaults<'_>);
+    /// Whether a message whose head is not complete asks with HEAD, as far as `input` shows.
+    fn is_head_request(input: &[u8]) -> bool;
+
+    /// Writes a whole answer that refuses a request and closes the connection; without its content
+    /// where the request is HEAD.
+    fn refuse(
+        &mut self,
+        out: &mut Vec<u8>,
+        status: StatusCode,
+        head_request: bool,
+        defaults: &Defaults<'_>,
+    );
 }
 
 /// Writes the content of one response, framed.
@@ -124,8 +134,18 @@ impl Protocol for Http1 {
         let _ = encode_interim(out, StatusCode::CONTINUE, &HeaderMap::new());
     }
 
-    fn refuse(&mut self, out: &mut Vec<u8>, status: StatusCode, defaults: &Defaults<'_>) {
-        encode_reject(out, status, defaults);
+    fn is_head_request(input: &[u8]) -> bool {
+        is_head_request(input)
+    }
+
+    fn refuse(
+        &mut self,
+        out: &mut Vec<u8>,
+        status: StatusCode,
+        head_request: bool,
+        defaults: &Defaults<'_>,
+    ) {
+        encode_reject(out, status, head_request, defaults);
     }
 }
 

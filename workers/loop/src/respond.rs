@@ -316,7 +316,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 self.context.page.add(Counter::Errors, 1);
                 output.bytes.truncate(before);
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
-                work.protocol.refuse(&mut output.bytes, status, &defaults);
+                work.protocol
+                    .refuse(&mut output.bytes, status, facts.head_request, &defaults);
                 (500, false, 0, None)
             }
         };

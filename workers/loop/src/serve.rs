@@ -236,20 +236,23 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// Answers without a handler, and closes.
     pub(crate) fn refuse(&mut self, active: &mut Active<P>, status: StatusCode) {
-        if !matches!(active.phase, Phase::Body | Phase::Answered) {
+        let head_request = if matches!(active.phase, Phase::Body | Phase::Answered) {
+            active.work.facts.is_some_and(|facts| facts.head_request)
+        } else {
             // What there is of a head is not to be believed.
             active.request.head_mut().clear();
             if let Some(conn) = self.conns.get(active.key) {
                 active.request.renew(&conn.peer);
             }
             active.work.began_us = self.clock.now();
-        }
+            P::is_head_request(self.input.bytes())
+        };
         let defaults = self.clock.defaults(None);
         let before = self.output.bytes.len();
         active
             .work
             .protocol
-            .refuse(&mut self.output.bytes, status, &defaults);
+            .refuse(&mut self.output.bytes, status, head_request, &defaults);
         self.context.page.count_status(status.as_u16());
         active.work.after = After::Linger;
         active.phase = Phase::Answered;

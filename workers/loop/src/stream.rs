@@ -158,7 +158,9 @@ impl<P: Protocol> Job<P> {
         };
         if encoded.is_err() {
             status = StatusCode::INTERNAL_SERVER_ERROR;
-            self.protocol.refuse(&mut out, status, &defaults);
+            let head_request = self.facts.head_request;
+            self.protocol
+                .refuse(&mut out, status, head_request, &defaults);
         }
         let sent = send_all(&mut *self.wire, &out, &self.conf);
         let mut done = Done {
@@ -232,7 +234,9 @@ fn finish<P: Protocol>(exchange: Exchange, result: Result<(), Failure>) -> Done<
                 let mut date = Date::new();
                 date.update(line.now.load(Ordering::Relaxed));
                 let defaults = defaults(&date, &line.conf, None);
-                line.protocol.refuse(&mut line.out, code, &defaults);
+                let head_request = line.facts.head_request;
+                line.protocol
+                    .refuse(&mut line.out, code, head_request, &defaults);
                 // The client may be gone, then nobody misses the answer.
                 let _ = line.flush();
             }

@@ -63,6 +63,34 @@ fn what_is_too_large_is_told_apart() {
     assert_eq!(client.reply().text(), "/ 1000");
 }
 
+/// RFC 9110 section 9.3.2 has no exception for a HEAD that is refused.
+#[test]
+fn a_refused_head_request_has_no_content_either() {
+    let server = quick(|conf| conf.deadlines.head = millis(300));
+    for (request, status) in [
+        ("HEAD / HTTP/1.1\r\n\r\n", "400"),
+        ("\r\nHEAD / HTTP/1.1\r\nHost: a\nA: b\r\n\r\n", "400"),
+        ("HEAD / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n", "417"),
+        (
+            "HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx",
+            "400",
+        ),
+        ("HEAD / HTTP/1.1\r\nHost: a\r\nA: ", "408"),
+    ] {
+        let mut client = server.connect();
+        client.send(request);
+        let text = String::from_utf8(client.rest().0).unwrap();
+        assert!(
+            text.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{request:?}: {text}"
+        );
+        assert!(
+            text.ends_with("\r\nConnection: close\r\n\r\n"),
+            "{request:?}: {text}"
+        );
+    }
+}
+
 #[test]
 fn a_refusal_comes_behind_the_answers_to_what_was_before_it() {
     let server = quick(|_| {});
