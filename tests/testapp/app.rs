@@ -8,6 +8,8 @@
 //! there. `TESTAPP_THREAD` starts a thread of that name before the server, `TESTAPP_PRINT`
 //! leaves text in the buffer of standard output.
 
+mod hdr;
+
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -145,7 +147,9 @@ impl Handler for TestHandler {
         let (verb, rest) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
         let millis = || rest.parse().map(Duration::from_millis);
         match verb {
-            "" => "hello".into_response(),
+            "" if request.method() == "GET" && request.body().is_empty() => "hello".into_response(),
+            "" => ferricorn_apps::Echo.handle(request),
+            "__hdr" => hdr::respond(request),
             "who" => self.who().into_response(),
             "random" => format!("{} {}", std::process::id(), request.id()).into_response(),
             "sleep" => {

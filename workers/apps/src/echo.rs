@@ -3,11 +3,19 @@
 //! A body in memory goes back from memory. One that outgrew it goes back from its unlinked file,
 //! by the loop, and is never loaded.
 
-use ferricorn_base::{App, Body, Error, Handler, Request, Response, Seat};
-use http::header::{CONTENT_TYPE, HeaderValue};
+use ferricorn_base::{App, Body, Error, Handler, IntoResponse, Request, Response, Seat};
+use http::StatusCode;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 
-/// Sends the body back with its content type, or `OK` as plain text where there is none; every
-/// method, every path.
+/// What Echo does for every path.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// Sends the body back with its content type, or `OK` as plain text where there is none, whatever
+/// the path.
+///
+/// Methods are those of RFC 9110 section 9.3 and PATCH. TRACE is known and not allowed (405): who
+/// can send it could have fields shown that are not his to see (section 9.3.8). Any other is
+/// unknown here (501, section 9.1): methods are case-sensitive, `Get` is none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Echo;
 
@@ -21,6 +29,14 @@ impl App for Echo {
 
 impl Handler for Echo {
     fn handle(&mut self, request: &mut Request) -> Result<Response, Error> {
+        let method = request.head().method();
+        if !METHODS.split(", ").any(|known| known == method) {
+            let status = match method {
+                "TRACE" => StatusCode::METHOD_NOT_ALLOWED,
+                _ => StatusCode::NOT_IMPLEMENTED,
+            };
+            return refuse(status);
+        }
         if request.body().is_empty() {
             let body = Body::from_static(b"OK").with_content_type("text/plain");
             return Ok(Response::new(body));
@@ -40,6 +56,14 @@ impl Handler for Echo {
         response.headers_mut().insert(CONTENT_TYPE, content_type);
         Ok(response)
     }
+}
+
+/// A 405 names the methods that would be allowed (RFC 9110 section 15.5.6); a 501 may.
+fn refuse(status: StatusCode) -> Result<Response, Error> {
+    let mut response = status.into_response()?;
+    let methods = HeaderValue::from_static(METHODS);
+    response.headers_mut().insert(ALLOW, methods);
+    Ok(response)
 }
 
 #[cfg(test)]
@@ -68,6 +92,22 @@ mod tests {
         let response = Echo.handle(&mut post(&[]).with_body("x")).unwrap();
         let content_type = &response.headers()["content-type"];
         assert_eq!(content_type, "application/octet-stream");
+    }
+
+    #[test]
+    fn a_method_is_known_by_its_case() {
+        for (method, status) in [
+            ("PATCH", 200),
+            ("Get", 501),
+            ("GE", 501),
+            ("FOOBAR", 501),
+            ("TRACE", 405),
+        ] {
+            let mut request = Request::build(method, "/", [("Host", "localhost")]).unwrap();
+            let response = Echo.handle(&mut request).unwrap();
+            assert_eq!(response.status(), status, "{method}");
+            assert_eq!(response.headers().contains_key(ALLOW), status != 200);
+        }
     }
 
     #[test]
