@@ -120,6 +120,9 @@ impl Body {
 
     /// Code that owns the connection once the 101 response that carries this body is sent, on a
     /// stream thread (RFC 9110 section 7.8).
+    ///
+    /// The response names in `Upgrade` what [`ferricorn_http::Head::upgrade`] of the request offers,
+    /// and is given when the whole request is here; anything else is a 500 with the reason in the log.
     pub fn upgrade<F>(run: F) -> Body
     where
         F: FnOnce(Upgraded) -> Result<(), Error> + Send + 'static,

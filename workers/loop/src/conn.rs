@@ -80,7 +80,7 @@ pub(crate) struct Work<P> {
     pub(crate) body_read: u64,
     /// Bytes that the client had not taken when its output began to wait.
     pub(crate) unsent: Option<u32>,
-    /// The client waits for `100 Continue`.
+    /// The client waits for `100 Continue`, or did until its body came all the same.
     pub(crate) wants_go_on: bool,
     /// The cell on the scoreboard of the request under way.
     pub(crate) cell: Option<Cell>,

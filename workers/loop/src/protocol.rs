@@ -72,6 +72,9 @@ pub trait BodyWriter: Debug + Send + 'static {
     /// Whether content is swallowed (an answer to HEAD, a 204, a 304).
     fn suppressed(&self) -> bool;
 
+    /// Whether the head handed the connection to another protocol (101).
+    fn upgraded(&self) -> bool;
+
     /// Appends content.
     ///
     /// # Errors
@@ -158,6 +161,11 @@ impl BodyWriter for BodyEncoder {
     #[inline]
     fn suppressed(&self) -> bool {
         BodyEncoder::suppressed(self)
+    }
+
+    #[inline]
+    fn upgraded(&self) -> bool {
+        BodyEncoder::upgraded(self)
     }
 
     #[inline]

@@ -377,6 +377,10 @@ fn encode<W: BodyWriter>(
 ) -> Result<(bool, u64), EncodeError> {
     let out = &mut output.bytes;
     if writer.suppressed() {
+        if writer.upgraded() {
+            // Nobody would speak the new protocol: a 101 comes with `Body::upgrade`.
+            return Err(EncodeError::Status(StatusCode::SWITCHING_PROTOCOLS));
+        }
         writer.finish(None, out)?;
         return Ok((writer.keep_alive(), 0));
     }

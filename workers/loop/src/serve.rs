@@ -157,7 +157,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 Ok(Event::NeedMore { consumed }) => {
                     self.input.consume(consumed);
                     // RFC 9110 section 10.1.1: the body is wanted, and does not come by itself.
-                    if work.wants_go_on && active.phase == Phase::Body && self.input.is_empty() {
+                    let waits = work.body_read == 0 && self.input.is_empty();
+                    if work.wants_go_on && active.phase == Phase::Body && waits {
                         work.wants_go_on = false;
                         work.protocol.go_on(&mut self.output.bytes);
                     }
@@ -170,7 +171,6 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                     }
                 }
                 Ok(Event::Data { skip, len }) => {
-                    work.wants_go_on = false;
                     work.body_read += len as u64;
                     if active.phase == Phase::Body {
                         let content = self.input.range(skip..skip + len);

@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use ferricorn_base::board::Cell;
 use ferricorn_base::body::Kind;
 use ferricorn_base::transport::Transport;
-use ferricorn_base::{Conf, Exchange, Request, Upgraded};
+use ferricorn_base::{Conf, Error, Exchange, Request, Upgraded};
 use ferricorn_http::{Date, Facts, Head, Length};
 use http::response::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 
 use crate::buffer::Buffer;
 use crate::executor::{Failure, guard};
@@ -35,7 +35,7 @@ pub(crate) struct Job<P> {
     pub(crate) request: Box<Request>,
     /// Whether the request's body is in `request` already.
     pub(crate) body_done: bool,
-    /// Whether the client waits for `100 Continue`.
+    /// Whether the client waits for `100 Continue`, or did until its body came all the same.
     pub(crate) wants_go_on: bool,
     pub(crate) facts: Facts,
     pub(crate) parts: Parts,
@@ -139,6 +139,24 @@ impl<P: Protocol> Job<P> {
         }
     }
 
+    /// Why the connection cannot be given away, if it cannot.
+    fn may_switch(&self) -> Result<(), Error> {
+        let status = self.parts.status;
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            let text = format!("an upgrade needs the status 101, not {status}");
+            return Err(Error::msg(text));
+        }
+        if !self.body_done {
+            // The new protocol begins behind the request (RFC 9110 section 7.8), body and all.
+            let text = "an upgrade needs the whole request: answer it in handle, not in begin";
+            return Err(Error::msg(text));
+        }
+        if !is_offered(&self.parts.headers, self.request.head().upgrade()) {
+            return Err(Error::msg("an upgrade to what the client did not ask for"));
+        }
+        Ok(())
+    }
+
     /// Sends the 101 and gives the connection away.
     fn upgrade(mut self) -> Done<P> {
         let mut out = std::mem::take(&mut self.out);
@@ -146,16 +164,16 @@ impl<P: Protocol> Job<P> {
         date.update(self.now.load(Ordering::Relaxed));
         let defaults = defaults(&date, &self.conf, None);
         let mut status = self.parts.status;
-        let encoded = if status == StatusCode::SWITCHING_PROTOCOLS {
+        let encoded = self.may_switch().and_then(|()| {
+            if self.wants_go_on {
+                // RFC 9110 section 7.8: before the 101, although the body came by itself.
+                self.protocol.go_on(&mut out);
+            }
             let (fields, length) = (&self.parts.headers, Length::Known(0));
             self.protocol
-                .respond(&mut out, &self.facts, status, fields, length, &defaults)
-                .map(drop)
-                .map_err(ferricorn_base::Error::from)
-        } else {
-            let text = format!("an upgrade needs the status 101, not {status}");
-            Err(ferricorn_base::Error::msg(text))
-        };
+                .respond(&mut out, &self.facts, status, fields, length, &defaults)?;
+            Ok(())
+        });
         if encoded.is_err() {
             status = StatusCode::INTERNAL_SERVER_ERROR;
             let head_request = self.facts.head_request;
@@ -201,6 +219,20 @@ impl<P: Protocol> Job<P> {
         }
         done
     }
+}
+
+/// Whether every protocol that a 101 names is one that the client asked for: a server MUST NOT
+/// switch to another (RFC 9110 section 7.8).
+fn is_offered(fields: &HeaderMap, offered: Option<&str>) -> bool {
+    let offered = offered.unwrap_or_default();
+    let mut named = fields.get_all(header::UPGRADE).iter();
+    named.all(|value| {
+        let value = value.to_str().unwrap_or_default();
+        value.split(',').all(|protocol| {
+            let same = |other: &str| other.trim().eq_ignore_ascii_case(protocol.trim());
+            offered.split(',').any(same)
+        })
+    })
 }
 
 /// Ends the exchange: in order, with a 500, or by an abort when the head is out.

@@ -157,6 +157,11 @@ impl<P: Protocol> Wire for StreamWire<P> {
                     length,
                     &defaults,
                 )
+                .and_then(|writer| match writer.upgraded() {
+                    // A 101 comes with `Body::upgrade`.
+                    true => Err(EncodeError::Status(parts.status)),
+                    false => Ok(writer),
+                })
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?
         };
         self.writer = Some(writer);

@@ -10,7 +10,7 @@ use ferricorn_base::{App, Begin, Body, Error, Handler, Request, Response, Seat};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::client::End;
-use crate::server::{Gate, LIMIT, Setup, eventually};
+use crate::server::{Gate, LIMIT, Setup, eventually, logged};
 
 #[test]
 fn beyond_the_stream_threads_there_is_503_and_recovery_after() {
@@ -347,6 +347,111 @@ fn an_upgrade_has_the_connection_and_what_was_sent_early() {
             server.counter(0, Counter::Informational) == 1 && server.connections(0) == 0
         });
     }
+}
+
+/// A 101 promises what follows it (RFC 9110 section 7.8).
+#[test]
+fn only_an_upgrade_that_was_asked_for_is_made() {
+    let server = Setup::new().serve(|request: &mut Request| {
+        let body = match request.path() {
+            "/content" => Body::from("content"),
+            "/stream" => Body::stream(|exchange| Ok(exchange.write_all(b"content")?)),
+            _ => Body::upgrade(|mut io| Ok(io.write_all(b"switched")?)),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let protocols = request.query().map(|query| query.replace('+', ", "));
+        if let Some(protocols) = protocols {
+            let protocols = HeaderValue::try_from(protocols).unwrap();
+            response.headers_mut().insert("upgrade", protocols);
+        }
+        response
+    });
+    let both = "Connection: keep-alive, Upgrade\r\nUpgrade: tea/2, coffee\r\n";
+    for (target, version, fields, status) in [
+        ("/?Tea/2", "1.1", both, 101),
+        ("/?coffee+tea/2", "1.1", both, 101),
+        ("/?milk", "1.1", both, 500),
+        ("/?tea", "1.1", both, 500),
+        ("/?coffee+milk", "1.1", both, 500),
+        ("/", "1.1", both, 500),
+        ("/?coffee", "1.1", "", 500),
+        ("/?coffee", "1.1", "Upgrade: coffee\r\n", 500),
+        ("/?coffee", "1.0", both, 500),
+        ("/content?coffee", "1.1", both, 500),
+        ("/stream?coffee", "1.1", both, 500),
+    ] {
+        let mut client = server.connect();
+        client.send(format!(
+            "GET {target} HTTP/{version}\r\nHost: a\r\n{fields}\r\n"
+        ));
+        let mut reply = client.head();
+        assert_eq!(reply.status, status, "{target} {fields}");
+        if status == 101 {
+            assert_eq!(client.rest(), (b"switched".to_vec(), End::Close));
+        } else {
+            client.body(&mut reply);
+            assert!(reply.whole && reply.says_close(), "{target} {fields}");
+            client.assert_closed();
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Switch;
+
+impl App for Switch {
+    type Handler = Switch;
+
+    fn boot(&self, _: &Seat) -> Result<Switch, Error> {
+        Ok(Switch)
+    }
+}
+
+impl Handler for Switch {
+    fn begin(&mut self, request: &mut Request) -> Result<Begin, Error> {
+        match request.path() {
+            "/begin" => Ok(Begin::Respond(self.handle(request)?)),
+            _ => Ok(Begin::Buffer),
+        }
+    }
+
+    fn handle(&mut self, _: &mut Request) -> Result<Response, Error> {
+        let mut response = Response::new(Body::upgrade(|mut io| Ok(io.write_all(b"switched")?)));
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let tea = HeaderValue::from_static("tea");
+        response.headers_mut().insert("upgrade", tea);
+        Ok(response)
+    }
+}
+
+/// RFC 9110 section 7.8: the new protocol begins behind the whole request.
+#[test]
+fn an_upgrade_comes_behind_100_and_the_whole_body() {
+    let server = Setup::new().serve(Switch);
+    let head = |path: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: tea\r\n\
+             Expect: 100-continue\r\nContent-Length: 4\r\n\r\n"
+        )
+    };
+    // The client waits for the 100, or has sent its body all the same.
+    for early in [false, true] {
+        let mut client = server.connect();
+        client.send(head("/") + if early { "body" } else { "" });
+        assert_eq!(client.head().status, 100, "{early}");
+        if !early {
+            client.send("body");
+        }
+        assert_eq!(client.head().status, 101, "{early}");
+        assert_eq!(client.rest(), (b"switched".to_vec(), End::Close));
+    }
+    // What is left of the request would be taken for the new protocol.
+    let mut client = server.connect();
+    client.send(head("/begin") + "body");
+    assert_eq!(client.reply().status, 500);
+    client.assert_closed();
+    logged(&["POST /begin", "an upgrade needs the whole request"]);
 }
 
 fn inform(request: &mut Request) -> io::Result<()> {
