@@ -44,6 +44,15 @@ def main():
         if b"chunked" in head:
             write(root / "chunked", UNLIMITED + rest)
             write(root / "chunked", SMALL + rest)
+    # Request kind, status, length, three fields, three pieces of body, an end with a trailer.
+    fields = bytes([3, 12, 1]) + b"v" + bytes([0, 1]) + b"5" + bytes([2, 5]) + b"close"
+    body = bytes([4]) + b"ab" + bytes([7]) + b"cde" + bytes([240, 1, 13, 1]) + b"t"
+    for kind in range(64):
+        for status in (0, 1, 3, 100, 104, 105, 204, 300):
+            for length in (10, 1):
+                start = bytes([kind, status >> 8, status & 255, length])
+                write(root / "response", start + fields + body)
+                write(root / "response", start + bytes([0]) + body)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ use ferricorn_http::{Event, Head, Limits, Reader};
 const HEAD: &[u8] = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 /// Fields that mean something in a head, and so must not come out of trailers (RFC 9110 §6.5.1).
-const NEVER: [&str; 12] = [
+pub const NEVER: [&str; 12] = [
     "authorization",
     "connection",
     "content-encoding",

@@ -8,13 +8,15 @@ pub mod connection;
 pub mod control;
 pub mod head;
 pub mod reference;
+pub mod response;
 
 /// A property: panics where the input breaks it.
 pub type Check = fn(&[u8]);
 
 /// Every target with its property.
-pub const TARGETS: [(&str, Check); 3] = [
+pub const TARGETS: [(&str, Check); 4] = [
     ("head", head::check),
     ("chunked", chunked::check),
     ("connection", connection::check),
+    ("response", response::check),
 ];
