@@ -3,7 +3,7 @@
 
 use super::{
     control::Control,
-    reference::{self, ByName, Stop, Verdict},
+    reference::{self, ByName, Facts, Stop, Verdict},
 };
 use ferricorn_http::{BodyLength, Event, Head, Limits, Reader, Reject, TargetForm, Version};
 
@@ -16,15 +16,10 @@ struct Told {
     target: String,
     form: TargetForm,
     version: Version,
-    authority: Option<String>,
     path: String,
     query: Option<String>,
     https: bool,
-    fields: Vec<(String, Vec<u8>)>,
-    body: BodyLength,
-    keep_alive: bool,
-    expects_continue: bool,
-    upgrade: Option<String>,
+    facts: Facts,
 }
 
 impl Told {
@@ -36,18 +31,10 @@ impl Told {
             target: head.target().into(),
             form: head.form(),
             version: head.version(),
-            authority: head.authority().map(Into::into),
             path: head.path().into(),
             query: head.query().map(Into::into),
             https: head.is_https_target(),
-            fields: head
-                .fields()
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
-            body: head.body(),
-            keep_alive: head.keep_alive(),
-            expects_continue: head.expects_continue(),
-            upgrade: head.upgrade().map(Into::into),
+            facts: Facts::of(head),
         }
     }
 }
@@ -123,7 +110,7 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits, secure:
                     at += skip + len;
                     let received = message.content.len() as u64;
                     assert_eq!(reader.body_received(), received);
-                    let remaining = match message.head.body {
+                    let remaining = match message.head.facts.body {
                         BodyLength::Length(length) => Some(length - received),
                         BodyLength::Chunked => None,
                         BodyLength::None => panic!("content of a message that has none"),
@@ -172,9 +159,7 @@ fn agrees(input: &[u8], limits: &Limits, secure: bool, story: &Story) {
         let Verdict::Accepted(facts, length) = reference::head(&input[at..], limits, secure) else {
             panic!("message {index} has a head that is not to be accepted");
         };
-        assert_eq!(message.head.body, facts.body);
-        assert_eq!(message.head.keep_alive, facts.keep_alive);
-        assert_eq!(message.head.fields, facts.fields);
+        assert_eq!(message.head.facts, facts);
         at += length;
         let last = index + 1 == story.messages.len();
         let stop = match facts.body {

@@ -1,7 +1,7 @@
 //! A second reader, written from the RFCs and not from ours: slow, over the whole input, one rule
 //! after the other, without a state between calls. What it says is what ours must say.
 
-use ferricorn_http::{BodyLength, Limits};
+use ferricorn_http::{BodyLength, Head, Limits};
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
 /// What became of a part of the input.
@@ -22,8 +22,32 @@ pub struct Facts {
     pub body: BodyLength,
     /// Whether the connection persists.
     pub keep_alive: bool,
+    /// Whether the client waits for 100 (Continue).
+    pub expects_continue: bool,
+    /// The protocols that the client would switch to.
+    pub upgrade: Option<Vec<u8>>,
+    /// The authority asked.
+    pub authority: Option<Vec<u8>>,
     /// Names as sent, values trimmed.
     pub fields: Vec<(String, Vec<u8>)>,
+}
+
+impl Facts {
+    /// What a head says, as ours tells it.
+    pub fn of(head: &Head) -> Self {
+        let bytes = |text: &str| text.as_bytes().to_vec();
+        Self {
+            body: head.body(),
+            keep_alive: head.keep_alive(),
+            expects_continue: head.expects_continue(),
+            upgrade: head.upgrade().map(bytes),
+            authority: head.authority().map(bytes),
+            fields: head
+                .fields()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        }
+    }
 }
 
 /// Fields by name in lower case; the values of one name in their order.
@@ -149,11 +173,11 @@ fn facts(line: &[u8], field_lines: &[&[u8]], limits: &Limits, secure: bool) -> O
             .collect()
     };
     // RFC 9112 §3.2
-    match values("host")[..] {
-        [] if http10 => {}
-        [host] => drop(authority(host)?),
+    let host = match values("host")[..] {
+        [] if http10 => None,
+        [host] => authority(host).map(|_| Some(host))?,
         _ => return None,
-    }
+    };
     if values("content-type").len() > 1 {
         return None;
     }
@@ -193,9 +217,30 @@ fn facts(line: &[u8], field_lines: &[&[u8]], limits: &Limits, secure: bool) -> O
     let options = members("connection");
     let option = |name: &str| options.iter().any(|option| option == name);
     let keep_alive = !option("close") && (!http10 || option("keep-alive"));
+    // RFC 9110 §7.8
+    let upgrade = match values("upgrade").first() {
+        // A protocol that is no text is none.
+        Some(first) if !http10 && option("upgrade") && std::str::from_utf8(first).is_ok() => {
+            Some(first.to_vec())
+        }
+        _ => None,
+    };
+    // RFC 9112 §3.3
+    let text = std::str::from_utf8(target).ok()?;
+    let authority = match text.split_once("://") {
+        Some((_, rest)) if !text.starts_with('/') => rest.split(['/', '?']).next(),
+        _ if method == b"CONNECT" => Some(text),
+        _ => None,
+    };
+    let authority = authority.map(str::as_bytes).or(host);
     Some(Facts {
         body,
         keep_alive,
+        expects_continue: !http10 && content && expected.iter().any(|it| it == "100-continue"),
+        upgrade,
+        authority: authority
+            .filter(|authority| !authority.is_empty())
+            .map(<[u8]>::to_vec),
         fields,
     })
 }

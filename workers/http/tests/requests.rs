@@ -410,6 +410,38 @@ fn hosts() {
 }
 
 #[test]
+fn names_that_only_look_like_ours_mean_nothing() {
+    let ours = [
+        "Host",
+        "Expect",
+        "Upgrade",
+        "Connection",
+        "Content-Type",
+        "Content-Length",
+        "Transfer-Encoding",
+    ];
+    let alike = ours.iter().flat_map(|name| {
+        (0..name.len()).flat_map(move |at| {
+            let (front, back) = (&name[..at], &name[at + 1..]);
+            [
+                format!("{front}z{back}"),
+                format!("{front}{back}"),
+                format!("{front}zz{back}"),
+            ]
+        })
+    });
+    let long = (1..200).map(|len| "c".repeat(len));
+    for name in alike.chain(long) {
+        // As a value of ours this would close, repeat, or be refused.
+        let fields = format!("Connection: upgrade\r\n{name}: close\r\n{name}: close\r\n");
+        let head = with(&fields).expect(&name);
+        assert_eq!(head.body(), BodyLength::None, "{name}");
+        assert!(head.keep_alive(), "{name}");
+        assert_eq!(head.upgrade(), None, "{name}");
+    }
+}
+
+#[test]
 fn field_lines() {
     for line in [
         " A: b",
