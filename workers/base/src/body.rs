@@ -12,7 +12,8 @@ use std::os::unix::fs::FileExt;
 use bytes::Bytes;
 
 use crate::Error;
-use crate::exchange::{Exchange, Upgraded};
+use crate::exchange::Exchange;
+use crate::upgraded::Upgraded;
 
 /// The body of a [`crate::Response`].
 #[derive(Default)]

@@ -6,10 +6,7 @@
 use std::any::Any;
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::response::Parts;
@@ -17,8 +14,8 @@ use http::{HeaderMap, StatusCode};
 
 use crate::Error;
 use crate::body::StreamFn;
+use crate::closing::Closing;
 use crate::request::Request;
-use crate::transport::{Ready, Transport, wait};
 
 /// Bytes that an exchange gathers before it writes.
 const BUFFER: usize = 16 * 1024;
@@ -66,7 +63,7 @@ pub struct Exchange {
     sent: bool,
     pending: Vec<u8>,
     trailers: Option<HeaderMap>,
-    closing: Arc<AtomicBool>,
+    closing: Arc<Closing>,
 }
 
 impl Exchange {
@@ -100,7 +97,7 @@ impl Exchange {
     /// Whether the worker is retiring: a stream without an end should end soon.
     #[must_use]
     pub fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Relaxed)
+        self.closing.has_begun()
     }
 
     /// Runs a stream in memory, for [`crate::Body::collect`].
@@ -111,7 +108,7 @@ impl Exchange {
             Box::new(Memory(Arc::clone(&collected))),
             Box::default(),
             parts,
-            Arc::default(),
+            Arc::new(Closing::new()?),
         );
         run(&mut exchange)?;
         exchange.finish()?;
@@ -142,7 +139,7 @@ impl Exchange {
         wire: Box<dyn Wire>,
         request: Box<Request>,
         parts: Parts,
-        closing: Arc<AtomicBool>,
+        closing: Arc<Closing>,
     ) -> Exchange {
         Exchange {
             wire,
@@ -240,90 +237,5 @@ impl Wire for Memory {
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
-    }
-}
-
-/// A connection that speaks another protocol now: what [`crate::Body::upgrade`] gives. Reads and
-/// writes block, without a deadline unless one is set.
-pub struct Upgraded {
-    wire: Box<dyn Transport>,
-    early: Vec<u8>,
-    at: usize,
-    limit: Option<Duration>,
-    closing: Arc<AtomicBool>,
-}
-
-impl Upgraded {
-    #[doc(hidden)]
-    pub fn new(wire: Box<dyn Transport>, early: Vec<u8>, closing: Arc<AtomicBool>) -> Upgraded {
-        Upgraded {
-            wire,
-            early,
-            at: 0,
-            limit: None,
-            closing,
-        }
-    }
-
-    /// How long one read or write may wait; it fails with `TimedOut` then. `None`: for ever.
-    pub fn set_timeout(&mut self, limit: Option<Duration>) {
-        self.limit = limit;
-    }
-
-    /// Whether the worker is retiring: say goodbye soon.
-    #[must_use]
-    pub fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Relaxed)
-    }
-}
-
-impl Read for Upgraded {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.at < self.early.len() {
-            let n = (&self.early[self.at..]).read(buffer)?;
-            self.at += n;
-            return Ok(n);
-        }
-        loop {
-            match self.wire.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    wait(self.wire.as_fd(), Ready::Readable, self.limit).map_err(crate::clients)?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result.map_err(crate::clients),
-            }
-        }
-    }
-}
-
-impl Write for Upgraded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            match self.wire.write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    wait(self.wire.as_fd(), Ready::Writable, self.limit).map_err(crate::clients)?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result.map_err(crate::clients),
-            }
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl AsFd for Upgraded {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wire.as_fd()
-    }
-}
-
-impl fmt::Debug for Upgraded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upgraded")
-            .field("wire", &self.wire)
-            .finish()
     }
 }

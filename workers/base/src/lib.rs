@@ -15,6 +15,7 @@ pub mod access;
 mod app;
 pub mod board;
 pub mod body;
+mod closing;
 pub mod conf;
 mod error;
 mod exchange;
@@ -30,20 +31,26 @@ mod stamp;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod transport;
+mod upgraded;
 mod worker;
 
 pub use app::{App, Begin, BoxApp, Closure, Handler};
 pub use body::Body;
+#[doc(hidden)]
+pub use closing::Closing;
 pub use conf::Conf;
 pub use error::Error;
 #[doc(hidden)]
 pub use error::{clients, is_clients};
-pub use exchange::{Exchange, Upgraded, Wire};
+pub use exchange::{Exchange, Wire};
 pub use incoming::Incoming;
 pub use peer::Peer;
 pub use request::Request;
 pub use response::{IntoResponse, Response, typed};
 pub use seat::Seat;
+#[doc(hidden)]
+pub use upgraded::Returned;
+pub use upgraded::Upgraded;
 pub use worker::{Command, Context, Exit, Listener, Parts, Worker};
 
 pub use ferricorn_http::{Head, Limits, Reject, Version};

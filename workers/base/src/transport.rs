@@ -13,6 +13,14 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{setsockopt, sockopt};
+
+/// Seconds of silence after which a peer is probed that has no limit of its own.
+const SILENCE: u64 = 60;
+/// The most that the system takes (tcp(7)).
+const SILENCE_MAX: u32 = 32767;
+/// Probes without an answer until the peer counts as gone.
+const PROBES: u32 = 3;
 
 /// A non-blocking, reliable stream of bytes to one client.
 pub trait Transport: AsFd + fmt::Debug + Send {
@@ -65,6 +73,12 @@ pub trait Transport: AsFd + fmt::Debug + Send {
     /// Makes the close that follows a reset instead of an orderly end, so that no cache takes what
     /// was sent for complete (SO_LINGER of zero, socket(7)).
     fn abort(&mut self);
+
+    /// Lets the system find out that a silent peer is gone, and end the connection then with an
+    /// error: for TCP, probes (SO_KEEPALIVE) after `limit`, or after a minute, of silence, and an
+    /// end when nothing is acknowledged for `limit` (TCP_USER_TIMEOUT, tcp(7)). A unix socket needs
+    /// none of this: its peer is on this machine.
+    fn watch_peer(&mut self, limit: Option<Duration>);
 }
 
 /// A plain socket, TCP or unix.
@@ -122,7 +136,22 @@ impl Transport for Socket {
             l_linger: 0,
         };
         // It only fails on a socket that is gone already.
-        let _ = nix::sys::socket::setsockopt(self, nix::sys::socket::sockopt::Linger, &linger);
+        let _ = setsockopt(self, sockopt::Linger, &linger);
+    }
+
+    fn watch_peer(&mut self, limit: Option<Duration>) {
+        if let Socket::Unix(_) = self {
+            return;
+        }
+        let limit_ms = limit.map_or(0, |limit| u32::try_from(limit.as_millis()).unwrap_or(0));
+        let silence = limit.map_or(SILENCE, |limit| limit.as_secs().max(1));
+        let idle = u32::try_from(silence).map_or(SILENCE_MAX, |secs| secs.min(SILENCE_MAX));
+        // They only fail on a socket that is gone already.
+        let _ = setsockopt(self, sockopt::KeepAlive, &true);
+        let _ = setsockopt(self, sockopt::TcpKeepIdle, &idle);
+        let _ = setsockopt(self, sockopt::TcpKeepInterval, &idle.div_ceil(PROBES));
+        let _ = setsockopt(self, sockopt::TcpKeepCount, &PROBES);
+        let _ = setsockopt(self, sockopt::TcpUserTimeout, &limit_ms);
     }
 }
 
@@ -161,10 +190,26 @@ pub enum Ready {
 /// # Errors
 /// `TimedOut` after `limit`.
 pub fn wait(fd: BorrowedFd<'_>, ready: Ready, limit: Option<Duration>) -> io::Result<()> {
+    wait_or(fd, ready, limit, None)
+}
+
+/// As [`wait`], and ends when `other` is readable, too.
+pub(crate) fn wait_or(
+    fd: BorrowedFd<'_>,
+    ready: Ready,
+    limit: Option<Duration>,
+    other: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
     let events = match ready {
         Ready::Readable => PollFlags::POLLIN,
         Ready::Writable => PollFlags::POLLOUT,
     };
+    let first = PollFd::new(fd, events);
+    let mut fds = [
+        first.clone(),
+        other.map_or(first, |other| PollFd::new(other, PollFlags::POLLIN)),
+    ];
+    let fds = &mut fds[..1 + usize::from(other.is_some())];
     let end = limit.map(|limit| Instant::now() + limit);
     loop {
         let timeout = match end {
@@ -176,7 +221,7 @@ pub fn wait(fd: BorrowedFd<'_>, ready: Ready, limit: Option<Duration>) -> io::Re
                 PollTimeout::try_from(millis as i32).unwrap_or(PollTimeout::MAX)
             }
         };
-        match poll(&mut [PollFd::new(fd, events)], timeout) {
+        match poll(fds, timeout) {
             Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
             Ok(_) => return Ok(()),
             Err(nix::errno::Errno::EINTR) => {}

@@ -1,6 +1,5 @@
 //! Draining: accept no more, answer what came, close the rest kindly, all before a deadline.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ferricorn_base::Exit;
@@ -62,7 +61,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             self.stop_accepting();
         }
         self.context.page.set_state(State::Draining);
-        self.closing.store(true, Ordering::Relaxed);
+        self.closing.begin();
         let now = self.clock.now();
         let due = now + grace.as_micros() as u64;
         let due = self.drain.as_ref().map_or(due, |drain| drain.due.min(due));

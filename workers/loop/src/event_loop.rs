@@ -6,14 +6,13 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ferricorn_base::board::Counter;
 use ferricorn_base::conf::Deadlines;
 use ferricorn_base::lifeline::{Retirement, Up};
-use ferricorn_base::{Command, Conf, Context, Exit, Incoming, Request, sys};
+use ferricorn_base::{Closing, Command, Conf, Context, Exit, Incoming, Request, sys};
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -67,7 +66,7 @@ pub struct Loop<P: Protocol, E> {
     pub(crate) ready: VecDeque<usize>,
     pub(crate) pool: Pool,
     pub(crate) finished: Finished<P>,
-    pub(crate) closing: Arc<AtomicBool>,
+    pub(crate) closing: Arc<Closing>,
     /// The buffers that all connections share while they are being served.
     pub(crate) input: Buffer,
     pub(crate) output: Output,
@@ -142,7 +141,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 queue: Arc::default(),
                 waker,
             },
-            closing: Arc::default(),
+            closing: Arc::new(Closing::new()?),
             input: Buffer::new(READ),
             output: Output::default(),
             spare_requests: Vec::new(),

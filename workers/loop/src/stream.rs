@@ -5,13 +5,13 @@
 //! those that its code sets.
 
 use std::io::{self, Read, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use ferricorn_base::board::Cell;
 use ferricorn_base::body::Kind;
 use ferricorn_base::transport::Transport;
-use ferricorn_base::{Conf, Error, Exchange, Request, Upgraded};
+use ferricorn_base::{Closing, Conf, Error, Exchange, Request, Returned, Upgraded};
 use ferricorn_http::{Date, Facts, Head, Length};
 use http::response::Parts;
 use http::{HeaderMap, StatusCode, header};
@@ -44,7 +44,7 @@ pub(crate) struct Job<P> {
     pub(crate) cell: Option<Cell>,
     pub(crate) began_us: u64,
     pub(crate) conf: Arc<Conf>,
-    pub(crate) closing: Arc<AtomicBool>,
+    pub(crate) closing: Arc<Closing>,
     /// Unix seconds for the Date field, kept by the loop.
     pub(crate) now: Arc<AtomicU64>,
 }
@@ -213,10 +213,14 @@ impl<P: Protocol> Job<P> {
             done.failure = Some(Failure::Error(error));
             return done;
         }
-        let upgraded = Upgraded::new(self.wire, early, self.closing);
+        let back = Arc::new(Returned::default());
+        let (limit, returned) = (self.conf.deadlines.write, Arc::downgrade(&back));
+        let upgraded = Upgraded::new(self.wire, early, limit, self.closing, returned);
         if let Err(failure) = guard(|| run(upgraded)) {
             done.failure = Some(failure);
         }
+        // It is not there when the code lost it, as in a panic.
+        done.wire = back.lock().unwrap_or_else(PoisonError::into_inner).take();
         done
     }
 }

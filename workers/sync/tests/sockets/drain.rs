@@ -1,12 +1,11 @@
 //! How a worker ends: asked, told, or orphaned; nobody who was promised an answer goes without.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use ferricorn_base::lifeline::{Down, Retirement, Up};
 use ferricorn_base::{Body, Error, Exit, Request};
 
-use crate::client::End;
 use crate::server::{Gate, LIMIT, Server, Setup, eventually, logged};
 
 /// `/slow` waits for the gate, `/stream` too, on its thread; others answer at once.
@@ -281,42 +280,23 @@ fn an_orphan_waits_for_nobody_long() {
 }
 
 #[test]
-fn streams_and_upgrades_are_told_of_the_end() {
-    let mut server = Setup::new().serve(|request: &mut Request| {
-        if request.path() == "/upgrade" {
-            let body = Body::upgrade(|mut io| {
-                io.set_timeout(Some(Duration::from_millis(10)));
-                while !io.is_closing() {
-                    let _ = io.read(&mut [0; 10]);
-                }
-                io.write_all(b"bye")?;
-                Ok(())
-            });
-            let mut response = ferricorn_base::Response::new(body);
-            *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
-            let value = http::HeaderValue::from_static("bye");
-            response.headers_mut().insert("upgrade", value);
-            return response;
-        }
-        ferricorn_base::Response::new(Body::stream(|exchange| {
+fn streams_are_told_of_the_end() {
+    let mut server = Setup::new().serve(|_: &mut Request| {
+        Body::stream(|exchange| {
             while !exchange.is_closing() {
                 exchange.write_all(b".")?;
                 exchange.flush()?;
                 std::thread::sleep(Duration::from_millis(1));
             }
             Ok(())
-        }))
+        })
     });
     let mut stream = server.get("/");
     let mut head = stream.head();
-    let mut upgrade = server.connect();
-    upgrade.send("GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: bye\r\n\r\n");
-    assert_eq!(upgrade.head().status, 101);
     server.drain(false);
     assert_eq!(stream.body(&mut head), None);
     assert!(head.whole);
-    assert_eq!(upgrade.rest(), (b"bye".to_vec(), End::Close));
-    drop((stream, upgrade));
+    drop(stream);
     ended(&mut server);
 }
 

@@ -13,3 +13,4 @@ mod limits;
 mod messages;
 mod server;
 mod streams;
+mod upgrades;
