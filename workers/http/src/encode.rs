@@ -83,7 +83,8 @@ struct Found {
     server: bool,
     close: bool,
     upgrade: bool,
-    connection_upgrade: bool,
+    /// Connection options that name fields of the handler's.
+    options: bool,
 }
 
 /// Writes the head of a final response to `out`, and returns what will frame its body.
@@ -94,8 +95,9 @@ struct Found {
 ///
 /// Of the handler's fields: `Content-Length` must agree with `length`, and declares an unknown one
 /// (for HEAD and 304 it is taken as it is); `Transfer-Encoding: chunked` is dropped, as are
-/// `Keep-Alive` and `Proxy-Connection`; `Connection: close` is honoured and rewritten; `Date`
-/// and `Server` replace the defaults. Others are written as they are, in the order of the map.
+/// `Keep-Alive` and `Proxy-Connection`; `Connection` is rewritten: `close` is honoured, options that
+/// name other fields stay; `Content-Type`, `Date` and `Server` replace the defaults, the first of
+/// several each (RFC 9110 §5.3). Others are written as they are, in the order of the map.
 /// `http::HeaderValue` cannot hold CR, LF or NUL, so no field can split the response.
 ///
 /// The status line says HTTP/1.1 whatever the request's version (RFC 9110 §6.2).
@@ -135,7 +137,7 @@ fn write_head(
     status_line(out, status);
     let mut found = Found::default();
     for (name, value) in fields {
-        if found.note(name.as_str(), value.as_bytes(), switch)? {
+        if found.note(name.as_str(), value.as_bytes())? {
             field(out, name.as_str().as_bytes(), value.as_bytes());
         }
     }
@@ -175,7 +177,7 @@ fn write_head(
     } else {
         out.extend_from_slice(defaults.rendered);
     }
-    connection(out, facts, &found, keep_alive, &kind);
+    connection(out, facts, &found, fields, keep_alive, &kind);
     out.extend_from_slice(b"\r\n");
     Ok(BodyEncoder::new(kind, keep_alive))
 }
@@ -183,7 +185,7 @@ fn write_head(
 impl Found {
     /// Takes note of one field, and says whether to write it as it is.
     #[inline]
-    fn note(&mut self, name: &str, value: &[u8], switch: bool) -> Result<bool, EncodeError> {
+    fn note(&mut self, name: &str, value: &[u8]) -> Result<bool, EncodeError> {
         // Names of the `http` crate are lower case.
         match (name.len(), name) {
             // The first of several: more than one would be no valid response (RFC 9110 §5.3).
@@ -193,12 +195,12 @@ impl Found {
             (10, "connection") => {
                 for option in syntax::elements(value) {
                     self.close |= option.eq_ignore_ascii_case(b"close");
-                    self.connection_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+                    self.options |= !is_ours(option);
                 }
-                return Ok(switch);
+                return Ok(false);
             }
             (10, "keep-alive") | (16, "proxy-connection") => return Ok(false), // RFC 9110 §7.6.1
-            (12, "content-type") => self.content_type = true,
+            (12, "content-type") => return Ok(!std::mem::replace(&mut self.content_type, true)),
             (14, "content-length") => {
                 let length = syntax::decimal(value).map_err(|_| EncodeError::BadContentLength)?;
                 if self.content_length.replace(length).is_some() {
@@ -258,19 +260,45 @@ fn frame(
     }
 }
 
-/// RFC 9112 §9.3, §9.6; RFC 9110 §7.8: who sends Upgrade also says so in Connection.
-fn connection(out: &mut Vec<u8>, facts: &Facts, found: &Found, keep_alive: bool, kind: &Kind) {
-    let upgrade = found.upgrade && !found.connection_upgrade;
-    let options: &[u8] = match (kind, keep_alive, facts.version) {
-        (Kind::Handed, ..) if upgrade => b"upgrade",
-        (Kind::Handed, ..) => return,
-        (_, false, _) if found.upgrade => b"close, upgrade",
-        (_, false, _) => b"close",
-        (_, true, Version::Http10) => b"keep-alive",
-        (_, true, Version::Http11) if found.upgrade => b"upgrade",
-        (_, true, Version::Http11) => return,
+/// RFC 9112 §9.3, §9.6; RFC 9110 §7.6.1, §7.8: who sends Upgrade, or another field about the
+/// connection, also says so in Connection.
+fn connection(
+    out: &mut Vec<u8>,
+    facts: &Facts,
+    found: &Found,
+    fields: &HeaderMap,
+    keep_alive: bool,
+    kind: &Kind,
+) {
+    let persistence: Option<&[u8]> = match (kind, keep_alive, facts.version) {
+        (Kind::Handed, ..) | (_, true, Version::Http11) => None,
+        (_, false, _) => Some(b"close"),
+        (_, true, Version::Http10) => Some(b"keep-alive"),
     };
-    line(out, b"Connection: ", options);
+    if !found.upgrade && !found.options {
+        if let Some(option) = persistence {
+            line(out, b"Connection: ", option);
+        }
+        return;
+    }
+    let upgrade = found.upgrade.then_some(&b"upgrade"[..]);
+    let given = fields.get_all("connection").iter();
+    let given = given.flat_map(|value| syntax::elements(value.as_bytes()));
+    let given = given.filter(|option| !is_ours(option));
+    let mut name: &[u8] = b"Connection: ";
+    for option in persistence.into_iter().chain(upgrade).chain(given) {
+        out.extend_from_slice(name);
+        out.extend_from_slice(option);
+        name = b", ";
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whether a connection option is the server's to say; an empty element says nothing.
+fn is_ours(option: &[u8]) -> bool {
+    let ours = ["", "close", "keep-alive", "upgrade"];
+    ours.iter()
+        .any(|own| option.eq_ignore_ascii_case(own.as_bytes()))
 }
 
 fn status_line(out: &mut Vec<u8>, status: StatusCode) {

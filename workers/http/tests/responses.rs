@@ -257,9 +257,30 @@ fn fields_of_the_handler() {
         (
             GET,
             200,
-            &[("connection", "x, Close")],
+            &[("connection", "x, Close"), ("connection", ",keep-alive, y")],
             EMPTY,
-            "connection: close|content-length: 0",
+            "connection: close, x, y|content-length: 0",
+        ),
+        (
+            GET,
+            200,
+            &[("connection", "x-hop"), ("x-hop", "1")],
+            EMPTY,
+            "connection: x-hop|content-length: 0|x-hop: 1",
+        ),
+        (
+            OLD_KEEP,
+            200,
+            &[("upgrade", "h2c")],
+            EMPTY,
+            "connection: keep-alive, upgrade|content-length: 0|upgrade: h2c",
+        ),
+        (
+            GET,
+            200,
+            &[("content-type", "a/b"), ("content-type", "c/d")],
+            KNOWN,
+            "content-length: 5|content-type: a/b",
         ),
         (
             GET,
@@ -322,7 +343,7 @@ fn fields_of_the_handler() {
             101,
             &[("upgrade", "w"), ("connection", "Upgrade")],
             UNKNOWN,
-            "connection: Upgrade|upgrade: w",
+            "connection: upgrade|upgrade: w",
         ),
     ] {
         let (lines, _) = head(facts, status, given, length).expect("valid");
