@@ -6,8 +6,8 @@
 use std::cell::OnceCell;
 use std::io;
 
-use ferricorn_http::{Head, Reject, Version, encode_interim};
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use ferricorn_http::{Head, Reject, TargetForm, Version, encode_interim};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 use crate::incoming::Incoming;
 use crate::peer::Peer;
@@ -104,6 +104,9 @@ impl Request {
     }
 
     /// The fields as a map. [`Request::head`] has them as received, in order, for nothing.
+    ///
+    /// `Host` is what the request is for: where the target is in absolute-form, its host and not the
+    /// field's (RFC 9112 section 3.2.2); [`Request::header`] agrees.
     pub fn headers(&self) -> &HeaderMap {
         self.headers.get_or_init(|| {
             let mut map = HeaderMap::with_capacity(16);
@@ -116,6 +119,10 @@ impl Request {
                     let _ = map.try_append(name, value);
                 }
             }
+            let host = self.target_host().map(HeaderValue::from_str);
+            if let Some(Ok(host)) = host {
+                map.insert(header::HOST, host);
+            }
             Box::new(map)
         })
     }
@@ -123,9 +130,21 @@ impl Request {
     /// The first field of this name (in any case) as text, without making a map.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
+        let host = self.target_host();
+        if host.is_some() && name.eq_ignore_ascii_case("host") {
+            return host;
+        }
         self.head
             .field(name)
             .and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// The host that a target in absolute-form names, whatever Host says.
+    fn target_host(&self) -> Option<&str> {
+        match self.head.form() {
+            TargetForm::Absolute => self.head.authority(),
+            _ => None,
+        }
     }
 
     /// The head as received.
@@ -316,7 +335,7 @@ impl<B: Into<Incoming>> TryFrom<http::Request<B>> for Request {
             .headers
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let head = if parts.headers.contains_key(http::header::HOST) {
+        let head = if parts.headers.contains_key(header::HOST) {
             Head::build(parts.method.as_str(), &target, fields)?
         } else {
             let host = [("host", host.as_bytes())];

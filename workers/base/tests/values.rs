@@ -167,6 +167,25 @@ fn a_request_of_the_http_crate_needs_no_host_field() {
 }
 
 /// What the strict parser admits, the `http` crate must be able to show somehow.
+/// RFC 9112 section 3.2.2: the field is ignored where the target itself says which host.
+#[test]
+fn the_host_of_an_absolute_target_is_the_host() {
+    for (target, host) in [
+        ("http://a:1/x", "a:1"),
+        ("http://a", "a"),
+        ("/x", "b"),
+        ("*", "b"),
+    ] {
+        let method = if target == "*" { "OPTIONS" } else { "GET" };
+        let request = Request::build(method, target, [("Host", "b"), ("X-Host", "c")]).unwrap();
+        assert_eq!(request.header("hOST"), Some(host), "{target}");
+        assert_eq!(request.headers()["host"], host, "{target}");
+        assert_eq!(request.headers().get_all("host").iter().count(), 1);
+        assert_eq!(request.header("x-host"), Some("c"));
+        assert_eq!(request.into_http().headers()["host"], host, "{target}");
+    }
+}
+
 #[test]
 fn every_target_has_a_uri() {
     for (target, shown) in [
