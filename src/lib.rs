@@ -61,9 +61,9 @@ mod sys;
 mod title;
 
 pub use ferricorn_base::{
-    App, Begin, Body, BoxApp, Command, Conf, Context, Error, Exchange, Exit, Handler, Incoming,
-    IntoResponse, Listener, Peer, Request, Response, Seat, Upgraded, Worker, board, body, conf,
-    http, lifeline, transport, typed,
+    App, Begin, Body, BoxApp, Client, Command, Conf, Context, Error, Exchange, Exit, Forwarded,
+    Handler, Incoming, IntoResponse, Listener, Peer, Request, Response, Seat, Upgraded, Worker,
+    board, body, conf, http, lifeline, meta, transport, typed,
 };
 pub use server::{Builder, Server, main};
 

@@ -62,19 +62,15 @@ pub fn check(data: &[u8]) {
     let Some((control, input)) = Control::split(data) else {
         return;
     };
-    let (limits, secure) = (&control.limits, control.secure);
-    let whole = read([input], limits, secure);
-    assert_eq!(read(control.cut(input), limits, secure), whole, "in pieces");
-    assert_eq!(read(input.chunks(1), limits, secure), whole, "byte by byte");
-    agrees(input, limits, secure, &whole);
+    let limits = &control.limits;
+    let whole = read([input], limits);
+    assert_eq!(read(control.cut(input), limits), whole, "in pieces");
+    assert_eq!(read(input.chunks(1), limits), whole, "byte by byte");
+    agrees(input, limits, &whole);
 }
 
-fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits, secure: bool) -> Story {
-    let mut reader = if secure {
-        Reader::secure()
-    } else {
-        Reader::new()
-    };
+fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) -> Story {
+    let mut reader = Reader::new();
     let mut head = Head::new();
     let mut pending: Vec<u8> = Vec::new();
     let mut messages: Vec<Message> = Vec::new();
@@ -153,10 +149,10 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits, secure:
 }
 
 /// Reads the messages again, with the reader that is written down whole.
-fn agrees(input: &[u8], limits: &Limits, secure: bool, story: &Story) {
+fn agrees(input: &[u8], limits: &Limits, story: &Story) {
     let mut at = 0;
     for (index, message) in story.messages.iter().enumerate() {
-        let Verdict::Accepted(facts, length) = reference::head(&input[at..], limits, secure) else {
+        let Verdict::Accepted(facts, length) = reference::head(&input[at..], limits) else {
             panic!("message {index} has a head that is not to be accepted");
         };
         assert_eq!(message.head.facts, facts);
@@ -198,7 +194,7 @@ fn agrees(input: &[u8], limits: &Limits, secure: bool, story: &Story) {
             return;
         }
     }
-    match reference::head(&input[at..], limits, secure) {
+    match reference::head(&input[at..], limits) {
         Verdict::Accepted(..) => panic!("a good message was not read: {story:?}"),
         Verdict::Refused => assert!(story.reject.is_some(), "a bad message is waited for"),
         Verdict::Incomplete => {}

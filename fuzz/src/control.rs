@@ -8,8 +8,6 @@ use ferricorn_http::Limits;
 pub struct Control {
     /// The limits.
     pub limits: Limits,
-    /// The connection is a TLS one.
-    pub secure: bool,
     /// Lengths of the pieces, less one, over and over.
     sizes: [u8; 4],
 }
@@ -35,7 +33,6 @@ impl Control {
         };
         let control = Self {
             limits,
-            secure: kind & 4 != 0,
             sizes: [a, b, c, d],
         };
         Some((control, rest))

@@ -13,52 +13,30 @@ pub fn check(data: &[u8]) {
         return;
     };
     let limits = &control.limits;
-    let plain = read(Reader::new(), input, limits);
-    let secure = read(Reader::secure(), input, limits);
-    compare(&plain, &secure);
-    for (outcome, is_secure) in [(plain, false), (secure, true)] {
-        match (outcome, reference::head(input, limits, is_secure)) {
-            (Ok(Some((head, consumed))), Verdict::Accepted(facts, length)) => {
-                assert_eq!(consumed, length);
-                assert_eq!(Facts::of(&head), facts);
-                sound(&head, &input[..consumed]);
-                written_again(&head, is_secure);
-            }
-            (Err(_), Verdict::Refused | Verdict::Incomplete) | (Ok(None), Verdict::Incomplete) => {}
-            (outcome, verdict) => panic!("{outcome:?} where the reference says {verdict:?}"),
+    let outcome = read(input, limits);
+    match (outcome, reference::head(input, limits)) {
+        (Ok(Some((head, consumed))), Verdict::Accepted(facts, length)) => {
+            assert_eq!(consumed, length);
+            assert_eq!(Facts::of(&head), facts);
+            sound(&head, &input[..consumed]);
+            written_again(&head);
         }
+        (Err(_), Verdict::Refused | Verdict::Incomplete) | (Ok(None), Verdict::Incomplete) => {}
+        (outcome, verdict) => panic!("{outcome:?} where the reference says {verdict:?}"),
     }
 }
 
 type Outcome = Result<Option<(Head, usize)>, Reject>;
 
-fn read(mut reader: Reader, input: &[u8], limits: &Limits) -> Outcome {
+fn read(input: &[u8], limits: &Limits) -> Outcome {
     let mut head = Head::new();
-    match reader.next(input, limits, &mut head)? {
+    match Reader::new().next(input, limits, &mut head)? {
         Event::Head { consumed } => Ok(Some((head, consumed))),
         Event::NeedMore { consumed } => {
             assert!(consumed == 0 || &input[..consumed] == b"\r\n");
             Ok(None)
         }
         event => panic!("{event:?} before a head"),
-    }
-}
-
-/// TLS makes a difference to `https` targets and to nothing else (RFC 9110 §7.4).
-fn compare(plain: &Outcome, secure: &Outcome) {
-    match (plain, secure) {
-        (Err(reject), _) if reject.status == 421 => {
-            if let Ok(Some((head, _))) = secure {
-                assert!(head.is_https_target());
-            }
-        }
-        (Err(reject), Err(other)) => assert_eq!(reject, other),
-        (Ok(None), Ok(None)) => {}
-        (Ok(Some((head, consumed))), Ok(Some((other, length)))) => {
-            assert_eq!((head.raw(), consumed), (other.raw(), length));
-            assert!(!head.is_https_target() && !other.is_https_target());
-        }
-        (plain, secure) => panic!("{plain:?} over TCP, {secure:?} over TLS"),
     }
 }
 
@@ -120,7 +98,7 @@ fn parts(head: &Head) {
 }
 
 /// Written down again, it says the same.
-fn written_again(head: &Head, secure: bool) {
+fn written_again(head: &Head) {
     let mut text = format!("{}\r\n", head.request_line()).into_bytes();
     for (name, value) in head.fields() {
         text.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
@@ -134,12 +112,7 @@ fn written_again(head: &Head, secure: bool) {
         body: 0,
         ..Limits::default()
     };
-    let reader = if secure {
-        Reader::secure()
-    } else {
-        Reader::new()
-    };
-    let Ok(Some((again, length))) = read(reader, &text, &limits) else {
+    let Ok(Some((again, length))) = read(&text, &limits) else {
         panic!("not accepted when written again: {head:?}");
     };
     assert_eq!(length, text.len());

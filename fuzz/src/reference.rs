@@ -98,7 +98,7 @@ fn is_encoded(bytes: &[u8], others: &[u8]) -> bool {
 /// The head in front of `input` (RFC 9112 §2 to §3, §5, §6, §9).
 ///
 /// Of an incomplete one only the line ends are looked at: that ours refuses one early is its right.
-pub fn head(input: &[u8], limits: &Limits, secure: bool) -> Verdict<Facts> {
+pub fn head(input: &[u8], limits: &Limits) -> Verdict<Facts> {
     let skip = if input.starts_with(b"\r\n") { 2 } else { 0 };
     let mut lines: Vec<&[u8]> = Vec::new();
     let mut end = skip;
@@ -132,20 +132,20 @@ pub fn head(input: &[u8], limits: &Limits, secure: bool) -> Verdict<Facts> {
     {
         return Verdict::Refused;
     }
-    match facts(request_line, field_lines, limits, secure) {
+    match facts(request_line, field_lines, limits) {
         Some(facts) => Verdict::Accepted(facts, end),
         None => Verdict::Refused,
     }
 }
 
-fn facts(line: &[u8], field_lines: &[&[u8]], limits: &Limits, secure: bool) -> Option<Facts> {
+fn facts(line: &[u8], field_lines: &[&[u8]], limits: &Limits) -> Option<Facts> {
     let parts: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
     let &[method, target, version] = &parts[..] else {
         return None;
     };
     let http10 = version == b"HTTP/1.0";
     let known = matches!(version, [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor] if minor.is_ascii_digit());
-    if !is_token(method) || !known || !is_target(method, target, secure) {
+    if !is_token(method) || !known || !is_target(method, target) {
         return None;
     }
     let mut fields = Vec::new();
@@ -246,7 +246,7 @@ fn facts(line: &[u8], field_lines: &[&[u8]], limits: &Limits, secure: bool) -> O
 }
 
 /// RFC 9112 §3.2, and what browsers and curl leave unencoded.
-fn is_target(method: &[u8], target: &[u8], secure: bool) -> bool {
+fn is_target(method: &[u8], target: &[u8]) -> bool {
     if method == b"CONNECT" {
         return matches!(authority(target), Some((true, Some(1..))));
     }
@@ -259,7 +259,7 @@ fn is_target(method: &[u8], target: &[u8], secure: bool) -> bool {
     let lower = target.to_ascii_lowercase();
     let length = match &lower[..] {
         lower if lower.starts_with(b"http://") => 7,
-        lower if lower.starts_with(b"https://") && secure => 8,
+        lower if lower.starts_with(b"https://") => 8,
         _ => return false,
     };
     let rest = &target[length..];

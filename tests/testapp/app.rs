@@ -19,6 +19,7 @@ use ferricorn::http::StatusCode;
 use ferricorn::workers::Sync;
 use ferricorn::{
     App, Begin, Body, Context, Error, Exit, Handler, IntoResponse, Request, Response, Seat, Worker,
+    meta,
 };
 use nix::sys::signal::{Signal, raise};
 
@@ -206,6 +207,7 @@ impl Handler for TestHandler {
                 .display()
                 .to_string()
                 .into_response(),
+            "__env" => env(request),
             "status" => std::fs::read_to_string("/proc/self/status")?.into_response(),
             "status-of-child" => {
                 let output = std::process::Command::new("cat")
@@ -236,6 +238,31 @@ impl TestHandler {
             std::process::id()
         )
     }
+}
+
+/// The meta-variables of a request as the cases of `tests/conformance` want to see them: an empty
+/// line, one `KEY=<JSON string>` for each, and the body; bytes are shown as latin-1.
+fn env(request: &mut Request) -> Result<Response, Error> {
+    let json = |bytes: &[u8]| {
+        let text: String = bytes.iter().copied().map(char::from).collect();
+        let json = serde_json::to_string(&text)?;
+        let ascii = json.chars().map(|c| match c {
+            c if c.is_ascii() => c.to_string(),
+            c => format!("\\u{:04x}", u32::from(c)),
+        });
+        Ok::<String, Error>(ascii.collect())
+    };
+    let mut page = String::from("\n");
+    let variables = match meta::variables(request) {
+        Ok(variables) => variables,
+        Err(reject) => return (reject.status, reject.reason).into_response(),
+    };
+    for (name, value) in variables {
+        page += &format!("{name}={}\n", json(&value)?);
+    }
+    let body = request.body_mut().to_bytes()?;
+    page += &format!("body={}\nargv=[]\n", json(&body)?);
+    page.into_response()
 }
 
 fn hang() -> ! {

@@ -31,8 +31,8 @@ const FLUSH_AT: usize = 16 * 1024;
 pub struct Record<'a> {
     /// The request's head; an empty one where no head could be read.
     pub head: &'a Head,
-    /// The client.
-    pub peer: &'a Peer,
+    /// Who sent it, see [`crate::Request::client`].
+    pub client: &'a Peer,
     /// The status that was sent.
     pub status: u16,
     /// The fields that were sent, if [`AccessLog::wants_response_fields`].

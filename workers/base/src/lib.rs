@@ -6,6 +6,7 @@
 //!   what a user writes against; [`Seat`] and [`Conf`]: what a handler can know of its place.
 //! - [`Worker`], [`Context`], [`Command`], [`Exit`]: what a worker class is given.
 //! - [`lifeline`], [`board`]: how master and worker speak.
+//! - [`meta`]: a request as CGI and its successors name its parts.
 //! - [`transport`], [`logs`], [`access`], [`sys`]: connections, logs, and the only `unsafe`.
 //!
 //! It may use the `http` types and `ferricorn-http`; it never supervises and never accepts.
@@ -22,6 +23,7 @@ mod exchange;
 mod incoming;
 pub mod lifeline;
 pub mod logs;
+pub mod meta;
 mod peer;
 mod request;
 mod response;
@@ -45,7 +47,7 @@ pub use error::{clients, is_clients};
 pub use exchange::{Exchange, Wire};
 pub use incoming::Incoming;
 pub use peer::Peer;
-pub use request::Request;
+pub use request::{Client, Forwarded, Request};
 pub use response::{IntoResponse, Response, typed};
 pub use seat::Seat;
 #[doc(hidden)]

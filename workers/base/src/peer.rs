@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// The address of a client.
+/// The address of a client. Port 0: it is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// Over TCP.
@@ -26,6 +26,8 @@ impl Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // Whom a proxy named may have no port.
+            Peer::Tcp(address) if address.port() == 0 => address.ip().fmt(f),
             Peer::Tcp(address) => address.fmt(f),
             Peer::Unix => f.write_str("unix"),
         }

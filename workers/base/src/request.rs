@@ -5,13 +5,19 @@
 
 use std::cell::OnceCell;
 use std::io;
+use std::sync::Arc;
 
 use ferricorn_http::{Head, Reject, TargetForm, Version, encode_interim};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
+use crate::conf::LocalAddr;
 use crate::incoming::Incoming;
 use crate::peer::Peer;
 use crate::transport::Transport;
+
+mod origin;
+
+pub use origin::{Client, Forwarded};
 
 /// One request: its head as received, its complete body, and who sent it.
 #[derive(Debug)]
@@ -19,6 +25,11 @@ pub struct Request {
     head: Head,
     body: Incoming,
     peer: Peer,
+    /// Where the connection came in.
+    local: Option<Arc<LocalAddr>>,
+    /// The connection is TLS, here or where a PROXY header says.
+    secure: bool,
+    forwarded: Option<Box<Forwarded>>,
     method: OnceCell<Method>,
     uri: OnceCell<Uri>,
     headers: OnceCell<Box<HeaderMap>>,
@@ -60,13 +71,6 @@ impl Request {
     #[must_use]
     pub fn with_body(mut self, body: impl Into<Incoming>) -> Request {
         self.body = body.into();
-        self
-    }
-
-    /// Gives a request made by hand a peer.
-    #[must_use]
-    pub fn with_peer(mut self, peer: Peer) -> Request {
-        self.peer = peer;
         self
     }
 
@@ -167,13 +171,6 @@ impl Request {
         &mut self.body
     }
 
-    /// Who sent it.
-    #[inline]
-    #[must_use]
-    pub fn peer(&self) -> &Peer {
-        &self.peer
-    }
-
     /// A name for this request in logs: the `X-Request-Id` that came with it if that is a plain
     /// one of at most 128 characters, else 128 random bits in hexadecimal (getrandom(2)).
     pub fn id(&self) -> &str {
@@ -234,6 +231,7 @@ impl Request {
     /// The request as the `http` crate has it, for code that wants that.
     #[must_use]
     pub fn into_http(mut self) -> http::Request<Incoming> {
+        let client = Client(self.client().clone());
         let mut request = http::Request::new(self.body);
         *request.method_mut() = self
             .method
@@ -251,6 +249,7 @@ impl Request {
             *request.extensions_mut() = *extensions;
         }
         request.extensions_mut().insert(self.peer.clone());
+        request.extensions_mut().insert(client);
         let empty = Request {
             head: self.head,
             ..Request::default()
@@ -279,10 +278,17 @@ impl Request {
         self.extensions = None;
     }
 
-    /// Forgets the last request; its head is overwritten by the next.
+    /// Forgets the last request; its head is overwritten by the next. The connection is from `peer`
+    /// to `local`, and TLS or not.
     #[inline]
-    pub fn renew(&mut self, peer: &Peer) {
+    pub fn renew(&mut self, peer: &Peer, local: &Arc<LocalAddr>, secure: bool) {
         self.release();
+        self.forwarded = None;
+        self.secure = secure;
+        // Nearly always the same listener: no count of references is touched then.
+        if !matches!(&self.local, Some(own) if Arc::ptr_eq(own, local)) {
+            self.local = Some(Arc::clone(local));
+        }
         self.method.take();
         self.uri.take();
         self.headers.take();
@@ -310,6 +316,9 @@ impl Default for Request {
             head: Head::new(),
             body: Incoming::default(),
             peer: Peer::Unix,
+            local: None,
+            secure: false,
+            forwarded: None,
             method: OnceCell::new(),
             uri: OnceCell::new(),
             headers: OnceCell::new(),
@@ -350,10 +359,20 @@ impl<B: Into<Incoming>> TryFrom<http::Request<B>> for Request {
             .get::<Peer>()
             .cloned()
             .unwrap_or(Peer::Unix);
+        let client = parts.extensions.get::<Client>().cloned();
+        let forwarded = client
+            .filter(|Client(client)| *client != peer)
+            .map(|client| {
+                Box::new(Forwarded {
+                    client: Some(client.0),
+                    ..Forwarded::default()
+                })
+            });
         Ok(Request {
             head,
             body: body.into(),
             peer,
+            forwarded,
             extensions: Some(Box::new(parts.extensions)),
             ..Request::default()
         })

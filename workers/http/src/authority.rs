@@ -36,6 +36,17 @@ pub(crate) fn check(value: &[u8]) -> Option<Authority> {
     })
 }
 
+/// Host and port of a valid authority; `None` for anything else. The host keeps its brackets and
+/// may be empty, the port is `None` where it has no digits.
+pub fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
+    let port = check(authority.as_bytes())?.port;
+    let host = match authority.rfind(':') {
+        Some(colon) if !authority.ends_with(']') => &authority[..colon],
+        _ => authority,
+    };
+    Some((host, port))
+}
+
 /// Length of the `reg-name` in front; `None` when it holds a byte that none may.
 fn reg_name(value: &[u8]) -> Option<usize> {
     let mut end = 0;
@@ -102,6 +113,21 @@ mod tests {
                 Some(port),
                 "{value}"
             );
+        }
+    }
+
+    #[test]
+    fn split() {
+        for (authority, parts) in [
+            ("a", Some(("a", None))),
+            ("a:", Some(("a", None))),
+            ("a:80", Some(("a", Some(80)))),
+            ("[::1]", Some(("[::1]", None))),
+            ("[::1]:8", Some(("[::1]", Some(8)))),
+            (":8", Some(("", Some(8)))),
+            ("a/b", None),
+        ] {
+            assert_eq!(split_authority(authority), parts, "{authority}");
         }
     }
 

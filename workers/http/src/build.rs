@@ -8,7 +8,7 @@ impl Head {
     ///
     /// It is put together as HTTP/1.1 and goes through the very checks of a received one, with the
     /// default [`Limits`] (the content's aside). Where no field is `Host`, `Host: localhost` is
-    /// added. An `https` target is accepted.
+    /// added.
     ///
     /// ```
     /// let head = ferricorn_http::Head::build("GET", "/a?b", [("Accept", "*/*")])?;
@@ -25,7 +25,7 @@ impl Head {
     ) -> Result<Self, Reject> {
         let mut text = [method.as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1"].concat();
         // A blank or a line end in a method or target would shift the parts.
-        target::check_request_line(&text, true)?;
+        target::check_request_line(&text)?;
         text.extend_from_slice(b"\r\n");
         let (mut host, mut lines) = (false, Vec::new());
         for (name, value) in fields {
@@ -45,7 +45,7 @@ impl Head {
         text.extend_from_slice(&lines);
         text.extend_from_slice(b"\r\n");
         let mut head = Self::new();
-        match Reader::secure().next(
+        match Reader::new().next(
             &text,
             &Limits {
                 body: 0,

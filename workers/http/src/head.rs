@@ -5,6 +5,7 @@
 
 use crate::{
     framing::{Framing, Gathered},
+    initials::Initials,
     kinds::{BodyLength, TargetForm, Version},
     limits::Limits,
     reject::Reject,
@@ -13,6 +14,8 @@ use crate::{
 use http::StatusCode;
 use httparse::{Request, Status};
 use std::{mem::MaybeUninit, ops::Range};
+
+mod retain;
 
 /// One field line: where its name and its value are in the bytes of the head.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +41,7 @@ pub struct Head {
     version: Version,
     spans: Vec<Span>,
     framing: Framing,
+    initials: Initials,
 }
 
 /// Length of ` HTTP/1.x`.
@@ -60,6 +64,7 @@ impl Head {
         self.target = Target::default();
         self.version = Version::default();
         self.framing = Framing::default();
+        self.initials = Initials::default();
     }
 
     /// Fills this head from the front of `input`, and returns its length; `None` while its end is
@@ -68,12 +73,7 @@ impl Head {
     /// Accepts exactly the heads that also pass the byte by byte rules of the reader's scan (line
     /// ends, limits); which reject an unacceptable one deserves is for the reader to find out, in
     /// the order of the bytes, so that it does not depend on how they arrived.
-    pub(crate) fn fill(
-        &mut self,
-        input: &[u8],
-        limits: &Limits,
-        secure: bool,
-    ) -> Result<Option<usize>, Reject> {
+    pub(crate) fn fill(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, Reject> {
         self.clear();
         let input = &input[..input.len().min(limits.longest_head())];
         let most = limits.most_fields();
@@ -88,11 +88,11 @@ impl Head {
                 } else {
                     Version::Http11
                 };
-                self.take(&input[..len], &request, version, limits, secure)?;
+                self.take(&input[..len], &request, version, limits)?;
                 Ok(Some(len))
             }
             Ok(Status::Partial) => Ok(None),
-            Err(error) => self.fill_unusual(input, error, limits, secure),
+            Err(error) => self.fill_unusual(input, error, limits),
         }
     }
 
@@ -103,12 +103,11 @@ impl Head {
         input: &[u8],
         error: httparse::Error,
         limits: &Limits,
-        secure: bool,
     ) -> Result<Option<usize>, Reject> {
         let line_len = memchr::memchr(b'\n', input).unwrap_or(input.len());
         let line = &input[..line_len];
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let version = target::check_request_line(line, secure)?;
+        let version = target::check_request_line(line)?;
         let reject = match error {
             httparse::Error::TooManyHeaders => too_many_fields(),
             httparse::Error::HeaderName => Reject::bad("field name is invalid"), // RFC 9112 §5.1
@@ -134,7 +133,7 @@ impl Head {
         let mut request = Request::new(&mut fields);
         match request.parse(&copy) {
             Ok(Status::Complete(len)) => {
-                self.take(&copy[..len], &request, version, limits, secure)?;
+                self.take(&copy[..len], &request, version, limits)?;
                 // As received, not as patched.
                 self.raw.copy_from_slice(&input[..len]);
                 self.line.clear();
@@ -156,13 +155,12 @@ impl Head {
         request: &Request<'_, '_>,
         version: Version,
         limits: &Limits,
-        secure: bool,
     ) -> Result<(), Reject> {
         let (method, target) = (
             request.method.unwrap_or_default(),
             request.path.unwrap_or_default(),
         );
-        let parsed = target::parse(method, target.as_bytes(), secure)?;
+        let parsed = target::parse(method, target.as_bytes())?;
         let start = bytes.as_ptr() as usize;
         self.spans.extend(request.headers.iter().map(|field| Span {
             name: offset(field.name.as_ptr() as usize - start),
@@ -175,10 +173,12 @@ impl Head {
         let (mut line, mut longest) = (0, limits.longest_request_line() + 2);
         let longest_field = limits.longest_field();
         let mut gathered = Gathered::default();
+        let mut initials = Initials::default();
         for (index, field) in request.headers.iter().enumerate() {
             let end = field.name.as_ptr() as usize - start;
             check_line(bytes, line, end, longest)?;
             (line, longest) = (end, longest_field);
+            initials.add(field.name);
             if Gathered::is_relevant(field.name) {
                 gathered.note(offset(index), field.name, field.value)?;
             }
@@ -187,6 +187,12 @@ impl Head {
         if !bytes.ends_with(b"\r\n") {
             return Err(bare_lf());
         }
+        let fields = request.headers.first();
+        let fields = fields.map_or(bytes.len(), |field| field.name.as_ptr() as usize - start);
+        if memchr::memchr(b'_', &bytes[fields..]).is_some() {
+            initials.add_underscores(request.headers);
+        }
+        self.initials = initials;
         self.framing = gathered.decide(version, method, parsed.form, limits)?;
         self.method_len = method.len();
         self.target = parsed;
@@ -267,7 +273,8 @@ impl Head {
         }
     }
 
-    /// Whether an absolute-form target said `https`. Only a secure reader lets one pass.
+    /// Whether an absolute-form target said `https`. Whether it is for us, who knows the scheme of
+    /// the connection decides (RFC 9110 §7.4).
     pub fn is_https_target(&self) -> bool {
         self.target.https
     }
@@ -277,7 +284,7 @@ impl Head {
         self.version
     }
 
-    /// The fields as received, in order.
+    /// The fields as received, in order, but for those that were removed.
     pub fn fields(&self) -> Fields<'_> {
         Fields {
             head: self,
@@ -297,6 +304,12 @@ impl Head {
             .iter()
             .find(same)
             .map(|span| self.bytes(span.value, span.value_len))
+    }
+
+    /// With which letters the names of the fields as received begin.
+    #[inline]
+    pub fn initials(&self) -> Initials {
+        self.initials
     }
 
     /// How the content is delimited.
@@ -325,7 +338,8 @@ impl Head {
         &self.line
     }
 
-    /// The head as received, from the method to the final empty line.
+    /// The head as received, from the method to the final empty line, with what [`Head::retain`]
+    /// removed from the fields.
     pub fn raw(&self) -> &[u8] {
         &self.raw
     }

@@ -19,6 +19,7 @@ mod encode;
 mod encode_error;
 mod framing;
 mod head;
+mod initials;
 mod kinds;
 mod limits;
 mod reader;
@@ -28,6 +29,7 @@ mod syntax;
 mod target;
 mod trailers;
 
+pub use authority::split_authority;
 pub use body_encoder::BodyEncoder;
 pub use date::Date;
 pub use encode::{
@@ -35,6 +37,7 @@ pub use encode::{
 };
 pub use encode_error::EncodeError;
 pub use head::{Fields, Head};
+pub use initials::Initials;
 pub use kinds::{BodyLength, TargetForm, Version};
 pub use limits::Limits;
 pub use reader::{Event, Reader};

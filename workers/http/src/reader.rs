@@ -55,8 +55,6 @@ pub struct Reader {
     received: u64,
     /// Whether another head may follow this message.
     persists: bool,
-    /// The connection is TLS, or was at the proxy that we trust.
-    secure: bool,
     trailers: Option<Box<Trailers>>,
 }
 
@@ -81,18 +79,9 @@ impl Default for State {
 }
 
 impl Reader {
-    /// A reader at the start of a connection in clear text: `https` targets are answered 421
-    /// (RFC 9110 §7.4).
+    /// A reader at the start of a connection.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// A reader at the start of a TLS connection: `https` targets are accepted.
-    pub fn secure() -> Self {
-        Self {
-            secure: true,
-            ..Self::default()
-        }
     }
 
     /// Makes one step.
@@ -174,13 +163,13 @@ impl Reader {
         // scan finds out what a client that sends it byte by byte would have been told.
         let mut len = None;
         if scan.is_fresh() {
-            len = head.fill(input, limits, self.secure).unwrap_or(None);
+            len = head.fill(input, limits).unwrap_or(None);
         }
         let len = match len {
             Some(len) => len,
-            None => match scan.advance(input, limits, self.secure)? {
+            None => match scan.advance(input, limits)? {
                 None => return Ok(Event::NeedMore { consumed: skip }),
-                Some(end) => match head.fill(&input[..end], limits, self.secure)? {
+                Some(end) => match head.fill(&input[..end], limits)? {
                     Some(len) if len == end => len,
                     _ => return Err(Reject::bad("head is malformed")),
                 },

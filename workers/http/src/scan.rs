@@ -65,7 +65,6 @@ impl Scan {
         &mut self,
         input: &[u8],
         limits: &Limits,
-        secure: bool,
     ) -> Result<Option<usize>, Reject> {
         let found = self.search(input, limits);
         if !matches!(found, Ok(Some(_))) && self.line > 0 && !self.checked {
@@ -73,7 +72,7 @@ impl Scan {
             // came first, and need not wait for the rest.
             self.checked = true;
             let end = memchr::memchr(b'\n', input).map_or(input.len(), |lf| lf - 1);
-            target::check_request_line(&input[..end], secure)?;
+            target::check_request_line(&input[..end])?;
         }
         found
     }
@@ -138,9 +137,9 @@ mod tests {
         let text = b"GET / HTTP/1.1\r\nHost: h\r\nA: 0123456789\r\n\r\n";
         let (mut scan, limits) = (Scan::default(), Limits::default());
         for end in 1..text.len() {
-            assert_eq!(scan.advance(&text[..end], &limits, false), Ok(None));
+            assert_eq!(scan.advance(&text[..end], &limits), Ok(None));
             assert_eq!(scan.searched, end);
         }
-        assert_eq!(scan.advance(text, &limits, false), Ok(Some(text.len())));
+        assert_eq!(scan.advance(text, &limits), Ok(Some(text.len())));
     }
 }

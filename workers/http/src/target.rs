@@ -30,7 +30,7 @@ pub(crate) struct Target {
 ///
 /// This is the slow way, for lines that httparse refused or whose head is not complete yet; it
 /// accepts what httparse and [`parse`] accept together, and every `HTTP/1.x`.
-pub(crate) fn check_request_line(line: &[u8], secure: bool) -> Result<Version, Reject> {
+pub(crate) fn check_request_line(line: &[u8]) -> Result<Version, Reject> {
     // Exactly one SP between the parts: the lenient splitting of RFC 9112 §3 is a MAY, and how
     // ` ` and VT and CR became each other is the history of request smuggling.
     let mut parts = line.split(|&byte| byte == b' ');
@@ -45,7 +45,7 @@ pub(crate) fn check_request_line(line: &[u8], secure: bool) -> Result<Version, R
     let version = parse_version(version)?;
     // Non-ASCII never reaches the target's own check: it is in no class of it (RFC 3986 §2).
     let method = std::str::from_utf8(method).map_err(|_| Reject::bad("method is not a token"))?;
-    parse(method, target, secure)?;
+    parse(method, target)?;
     Ok(version)
 }
 
@@ -64,9 +64,8 @@ fn parse_version(version: &[u8]) -> Result<Version, Reject> {
     }
 }
 
-/// Checks a request target, and finds its parts (RFC 9112 §3.2). `secure`: the request came over
-/// TLS, so that an `https` target is for us.
-pub(crate) fn parse(method: &str, target: &[u8], secure: bool) -> Result<Target, Reject> {
+/// Checks a request target, and finds its parts (RFC 9112 §3.2).
+pub(crate) fn parse(method: &str, target: &[u8]) -> Result<Target, Reject> {
     let connect = method == "CONNECT";
     match target {
         _ if connect => authority_form(target),
@@ -85,7 +84,7 @@ pub(crate) fn parse(method: &str, target: &[u8], secure: bool) -> Result<Target,
             path: 0..1,
             ..Target::default()
         }),
-        _ => absolute_form(target, secure),
+        _ => absolute_form(target),
     }
 }
 
@@ -105,7 +104,7 @@ fn authority_form(target: &[u8]) -> Result<Target, Reject> {
 }
 
 /// RFC 9112 §3.2.2: `http://authority/path?query`, which a server MUST accept.
-fn absolute_form(target: &[u8], secure: bool) -> Result<Target, Reject> {
+fn absolute_form(target: &[u8]) -> Result<Target, Reject> {
     // The scheme is case-insensitive (RFC 3986 §3.1).
     let (scheme_len, https) = if begins(target, b"http://") {
         (7, false)
@@ -127,13 +126,6 @@ fn absolute_form(target: &[u8], secure: bool) -> Result<Target, Reject> {
     }
     let authority = offset(scheme_len)..offset(scheme_len + end);
     let (path, query) = path_and_query(target, scheme_len + end)?;
-    if https && !secure {
-        // RFC 9110 §7.4: an https target over clear text is somebody else's request.
-        return Err(Reject::new(
-            StatusCode::MISDIRECTED_REQUEST,
-            "https target over clear text",
-        ));
-    }
     Ok(Target {
         form: TargetForm::Absolute,
         https,
@@ -196,7 +188,7 @@ mod tests {
     );
 
     fn parts(method: &str, target: &'static str) -> Option<Parts> {
-        let found = parse(method, target.as_bytes(), false).ok()?;
+        let found = parse(method, target.as_bytes()).ok()?;
         let cut = |part: Part| &target[part.start as usize..part.end as usize];
         Some((
             found.form,
@@ -230,6 +222,7 @@ mod tests {
                 "HTTP://h:80?x=1",
                 (Absolute, Some("h:80"), "", Some("x=1")),
             ),
+            ("GET", "https://h/", (Absolute, Some("h"), "/", None)),
             (
                 "GET",
                 "http://[::1]:8/p?q",
@@ -260,19 +253,10 @@ mod tests {
         ] {
             for target in targets.split(' ') {
                 let status =
-                    parse(method, target.as_bytes(), true).map_err(|reject| reject.status.as_u16());
+                    parse(method, target.as_bytes()).map_err(|reject| reject.status.as_u16());
                 assert_eq!(status, Err(400), "{method} {target}");
             }
         }
-    }
-
-    #[test]
-    fn https_needs_tls() {
-        assert_eq!(
-            parse("GET", b"https://h/", false).map_err(|reject| reject.status.as_u16()),
-            Err(421)
-        );
-        assert!(parse("GET", b"https://h/", true).is_ok_and(|target| target.https));
     }
 
     #[test]
@@ -295,7 +279,7 @@ mod tests {
             (b"GET /a b HTTP/1.1", Err(400)),
             (b"", Err(400)),
         ] {
-            let version = check_request_line(line, false).map_err(|reject| reject.status.as_u16());
+            let version = check_request_line(line).map_err(|reject| reject.status.as_u16());
             assert_eq!(version, expected, "{line:?}");
         }
     }

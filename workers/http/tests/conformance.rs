@@ -12,7 +12,8 @@ const PROBE: &str = "GET /?probe HTTP/1.1\r\nHost: localhost\r\nConnection: clos
 
 /// Well-formed requests that a server has to refuse, or an application must not answer with 200:
 /// the parser lets them through, and who decides is above it.
-const DECIDED_ABOVE: [&str; 4] = [
+const DECIDED_ABOVE: [&str; 5] = [
+    "tgt-absolute-https-cleartext",
     "mth-mixed-case",
     "mth-trace",
     "mth-connect",

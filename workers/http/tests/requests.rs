@@ -622,7 +622,7 @@ fn a_bad_request_line_is_refused_before_the_head_ends() {
     for (text, status) in [
         ("GET /\r\n", 400),
         ("PRI * HTTP/2.0\r\n", 505),
-        ("GET https://h/ HTTP/1.1\r\nHost", 421),
+        ("GET https:///x HTTP/1.1\r\nHost", 400),
     ] {
         assert_eq!(
             drive_every_way(text.as_bytes(), &Limits::default(), 99).status(),
@@ -638,21 +638,16 @@ fn a_bad_request_line_is_refused_before_the_head_ends() {
     );
 }
 
+/// Whether it is for us depends on what is known of the connection (RFC 9110 §7.4).
 #[test]
-fn a_secure_reader_accepts_https() {
-    let text = b"GET https://h/ HTTP/1.1\r\nHost: h\r\n\r\n";
-    let mut head = Head::new();
-    assert!(
-        Reader::secure()
-            .next(text, &Limits::default(), &mut head)
-            .is_ok()
-    );
-    assert!(head.is_https_target());
-    assert!(
-        Reader::new()
-            .next(text, &Limits::default(), &mut head)
-            .is_err()
-    );
+fn an_https_target_is_read_and_marked() {
+    for (scheme, https) in [("http", false), ("https", true), ("HTTPS", true)] {
+        let text = format!("GET {scheme}://h/ HTTP/1.1\r\nHost: h\r\n\r\n");
+        let mut head = Head::new();
+        let read = Reader::new().next(text.as_bytes(), &Limits::default(), &mut head);
+        assert!(read.is_ok(), "{scheme}: {read:?}");
+        assert_eq!(head.is_https_target(), https, "{scheme}");
+    }
 }
 
 #[test]

@@ -2,16 +2,13 @@
 
 use std::io;
 
-use ferricorn_base::Peer;
 use ferricorn_base::board::Counter;
-use ferricorn_base::conf::LocalAddr;
-use ferricorn_base::transport::{Socket, Transport};
-use mio::net::{TcpListener, UnixListener};
 
 use crate::balance::{Balance, PATIENCE_US, Sibling};
 use crate::conn::{Conn, Phase, Registered};
 use crate::event_loop::Loop;
 use crate::executor::Executor;
+use crate::listening::{Arrival, Listening};
 use crate::protocol::Protocol;
 use crate::timers::Wait;
 
@@ -45,28 +42,6 @@ pub(crate) struct Acceptor {
     balance: Balance,
 }
 
-/// A listener's second descriptor in the type that accepts with one system call.
-#[derive(Debug)]
-enum Listening {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Listening {
-    fn accept(&self) -> io::Result<(Box<dyn Transport>, Peer)> {
-        Ok(match self {
-            Listening::Tcp(listener) => {
-                let (stream, peer) = listener.accept()?;
-                (Box::new(Socket::tcp(stream.into())), Peer::Tcp(peer))
-            }
-            Listening::Unix(listener) => {
-                let (stream, _) = listener.accept()?;
-                (Box::new(Socket::unix(stream.into())), Peer::Unix)
-            }
-        })
-    }
-}
-
 impl Acceptor {
     pub(crate) fn retry_due(&self) -> Option<u64> {
         match self.watch {
@@ -80,11 +55,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     /// Begins to accept.
     pub(crate) fn arm(&mut self) -> io::Result<()> {
         for listener in &self.context.listeners {
-            let fd = listener.fd.try_clone()?;
-            self.acceptor.listeners.push(match listener.conf.local {
-                LocalAddr::Tcp(_) => Listening::Tcp(fd.into()),
-                LocalAddr::Unix(_) => Listening::Unix(fd.into()),
-            });
+            self.acceptor.listeners.push(Listening::new(listener)?);
         }
         self.watch()
     }
@@ -126,7 +97,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                     return;
                 }
                 match self.acceptor.listeners[n].accept() {
-                    Ok((wire, peer)) => self.welcome(wire, peer),
+                    Ok(arrival) => self.welcome(arrival),
                     Err(error) => match error.kind() {
                         io::ErrorKind::WouldBlock => break,
                         // The client gave up while it waited in the backlog.
@@ -152,8 +123,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                     return false;
                 }
                 match self.acceptor.listeners[n].accept() {
-                    Ok((wire, peer)) => {
-                        let key = self.take_in(wire, peer);
+                    Ok(arrival) => {
+                        let key = self.take_in(arrival);
                         self.ready.push_back(key);
                     }
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -263,17 +234,19 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     }
 
     /// Takes a connection in and tries to serve it at once.
-    fn welcome(&mut self, wire: Box<dyn Transport>, peer: Peer) {
-        let key = self.take_in(wire, peer);
+    fn welcome(&mut self, arrival: Arrival) {
+        let key = self.take_in(arrival);
         self.serve(key, false);
     }
 
     /// Takes a connection in.
-    fn take_in(&mut self, wire: Box<dyn Transport>, peer: Peer) -> usize {
+    fn take_in(&mut self, arrival: Arrival) -> usize {
         self.make_room();
         let key = self.conns.insert(Conn {
-            wire: Some(wire),
-            peer,
+            wire: Some(arrival.wire),
+            peer: arrival.peer,
+            local: arrival.local,
+            secure: false,
             phase: Phase::Fresh,
             registered: Registered::No,
             work: None,

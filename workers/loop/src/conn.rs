@@ -3,7 +3,10 @@
 //! An idle connection is a slab entry and its socket; everything a request needs is in [`Work`],
 //! which it borrows from the worker while one is under way.
 
+use std::sync::Arc;
+
 use ferricorn_base::board::Cell;
+use ferricorn_base::conf::LocalAddr;
 use ferricorn_base::transport::Transport;
 use ferricorn_base::{Peer, Request};
 use ferricorn_http::Facts;
@@ -59,6 +62,10 @@ pub(crate) struct Conn<P> {
     /// The socket; `None` while it is on a stream thread or in the hands of the loop.
     pub(crate) wire: Option<Box<dyn Transport>>,
     pub(crate) peer: Peer,
+    /// Where it came in.
+    pub(crate) local: Arc<LocalAddr>,
+    /// It is TLS.
+    pub(crate) secure: bool,
     pub(crate) phase: Phase,
     pub(crate) registered: Registered,
     pub(crate) work: Option<Box<Work<P>>>,

@@ -112,8 +112,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             let Some(work) = &conn.work else { continue };
             if let Some(request) = &work.request {
                 let head = request.head();
-                let (method, target, peer) = (head.method(), head.target(), &conn.peer);
-                log::warn!("cut {method} {target} of {peer} after graceful-timeout ({grace} s)");
+                let (method, target) = (head.method(), head.target());
+                let client = request.client();
+                log::warn!("cut {method} {target} of {client} after graceful-timeout ({grace} s)");
             } else if !work.output.is_empty() {
                 log::warn!(
                     "cut a response to {} after graceful-timeout ({grace} s)",

@@ -22,6 +22,7 @@ mod drain;
 mod event_loop;
 mod executor;
 mod handover;
+mod listening;
 mod output;
 mod pool;
 mod protocol;

@@ -5,7 +5,7 @@ use ferricorn_base::board::Counter;
 use ferricorn_base::body::Kind;
 use ferricorn_base::lifeline::Retirement;
 use ferricorn_base::{Request, Response};
-use ferricorn_http::{BodyLength, EncodeError, Event, Length};
+use ferricorn_http::{BodyLength, EncodeError, Event, Length, Reject};
 use http::response::Parts;
 use http::{HeaderMap, StatusCode, header};
 
@@ -26,8 +26,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let work = &mut active.work;
         // This wait is over: the next of its kind has a time of its own.
         self.timers.clear(active.key);
-        active.request.renew(&conn.peer);
-        let head = active.request.head();
+        active.request.renew(&conn.peer, &conn.local, conn.secure);
+        let request = &active.request;
+        let head = request.head();
         let mut facts = P::facts(head);
         facts.keep_alive &= self.drain.is_none() && !self.conf.deadlines.keep_alive.is_zero();
         let has_body = head.body() != BodyLength::None;
@@ -37,10 +38,14 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         work.window = 0;
         work.began_us = self.clock.now();
         active.phase = Phase::Body;
-        let cell = self
-            .context
-            .page
-            .begin(head.method_and_target(), &conn.peer, self.clock.now());
+        if head.is_https_target() && request.scheme() != "https" {
+            self.reject(active, misdirected());
+            return Some(Served::Flush);
+        }
+        let cell =
+            self.context
+                .page
+                .begin(head.method_and_target(), request.client(), self.clock.now());
         if facts.connect_request {
             // RFC 9110 section 9.3.6: a 2xx would promise a tunnel, which no handler here makes.
             self.context.page.cancel(cell);
@@ -133,9 +138,13 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             }
         }
         if active.work.cell.is_none() {
-            let (head, peer) = (request.head(), request.peer());
+            let (head, client) = (request.head(), request.client());
             let now = self.clock.now();
-            active.work.cell = Some(self.context.page.begin(head.method_and_target(), peer, now));
+            active.work.cell = Some(
+                self.context
+                    .page
+                    .begin(head.method_and_target(), client, now),
+            );
         }
         self.lend(active);
         let result = self.executor.handle(&mut active.request);
@@ -166,18 +175,18 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         let text = text.unwrap_or_else(|_| "an error that cannot be printed".to_owned());
         let head = request.head();
-        let (method, target, peer) = (head.method(), head.target(), request.peer());
+        let (method, target, client) = (head.method(), head.target(), request.client());
         match failure {
             failure if is_client(failure) => {
-                log::debug!("{method} {target} of {peer} ended: {text}");
+                log::debug!("{method} {target} of {client} ended: {text}");
             }
             Failure::Error(_) => {
                 self.context.page.add(Counter::Errors, 1);
-                log::error!("{method} {target} of {peer} failed: {text}");
+                log::error!("{method} {target} of {client} failed: {text}");
             }
             Failure::Panic(_) => {
                 self.context.page.add(Counter::Panics, 1);
-                log::error!("{method} {target} of {peer} failed: {text}; this worker retires");
+                log::error!("{method} {target} of {client} failed: {text}; this worker retires");
                 self.retire(Retirement::Panic);
             }
         }
@@ -348,7 +357,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         if let Some(log) = &mut self.context.access {
             log.log(&Record {
                 head: request.head(),
-                peer: request.peer(),
+                client: request.client(),
                 status,
                 response_fields,
                 body_bytes,
@@ -357,6 +366,12 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             });
         }
     }
+}
+
+/// RFC 9110 section 7.4: an https target over clear text is somebody else's request.
+fn misdirected() -> Reject {
+    let reason = "https target over clear text";
+    Reject::new(StatusCode::MISDIRECTED_REQUEST, reason)
 }
 
 /// Content that goes out from the loop.

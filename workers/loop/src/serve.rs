@@ -207,15 +207,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
     }
 
-    fn reject(&mut self, active: &mut Active<P>, reject: Reject) {
-        let peer = self.conns.get(active.key).map(|conn| &conn.peer);
-        if let Some(peer) = peer {
-            log::debug!(
-                "refused a request of {peer} with {}: {}",
-                reject.status,
-                reject.reason
-            );
-        }
+    /// Answers what is refused for what it says, and closes.
+    pub(crate) fn reject(&mut self, active: &mut Active<P>, reject: Reject) {
         self.context.page.add(Counter::Refused, 1);
         if active.phase == Phase::Answered {
             // The handler has answered; what is wrong behind its head is of no interest any more.
@@ -223,6 +216,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         } else {
             self.refuse(active, reject.status);
         }
+        let client = active.request.client();
+        let (status, reason) = (reject.status, reject.reason);
+        log::debug!("refused a request of {client} with {status}: {reason}");
     }
 
     /// Where a connection is when one of its messages is over.
@@ -242,7 +238,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             // What there is of a head is not to be believed.
             active.request.head_mut().clear();
             if let Some(conn) = self.conns.get(active.key) {
-                active.request.renew(&conn.peer);
+                active.request.renew(&conn.peer, &conn.local, conn.secure);
             }
             active.work.began_us = self.clock.now();
             P::is_head_request(self.input.bytes())

@@ -23,7 +23,7 @@ pub(super) fn render(record: &Record<'_>, pid: u32, longest: usize, out: &mut Ve
     };
     out.extend_from_slice(b"{\"time\":\"");
     stamp::push_rfc3339(record.unix_us, out);
-    match record.peer.ip() {
+    match record.client.ip() {
         Some(ip) => {
             out.extend_from_slice(b"\",\"remote_addr\":\"");
             address(ip, out);

@@ -36,7 +36,7 @@ impl Exchange {
         let format = AccessFormat::compile(format).unwrap();
         let record = Record {
             head: &self.head,
-            peer: &self.peer,
+            client: &self.peer,
             status: self.status,
             response_fields: Some(&self.fields),
             body_bytes: self.bytes,
@@ -318,7 +318,7 @@ fn json_parses_whatever_a_client_sends() {
 fn record(exchange: &Exchange) -> Record<'_> {
     Record {
         head: &exchange.head,
-        peer: &exchange.peer,
+        client: &exchange.peer,
         status: exchange.status,
         response_fields: None,
         body_bytes: exchange.bytes,

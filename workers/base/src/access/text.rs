@@ -28,13 +28,13 @@ pub(super) fn render(
         match part {
             Part::Literal(text) => out.extend_from_slice(text),
             Part::Missing => out.push(b'-'),
-            Part::RemoteAddr => match record.peer.ip() {
+            Part::RemoteAddr => match record.client.ip() {
                 Some(ip) => address(ip, out),
                 None => out.push(b'-'),
             },
-            Part::RemotePort => match record.peer {
-                Peer::Tcp(address) => number(address.port().into(), out),
-                Peer::Unix => out.push(b'-'),
+            Part::RemotePort => match record.client {
+                Peer::Tcp(address) if address.port() != 0 => number(address.port().into(), out),
+                _ => out.push(b'-'),
             },
             Part::User => match basic_user(head, &mut [0; USER]) {
                 Some(user) if !user.is_empty() => escape::bare(user, out),
