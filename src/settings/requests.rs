@@ -88,7 +88,24 @@ pub(super) const SETTINGS: &[Setting] = &[
             set: |config, time| config.conf.deadlines.head = time,
         },
         default: "30",
-        doc: "How long a request head may take to arrive; beyond it 408.",
+        doc: "How long a request head may take to arrive; beyond it 408.\n\n\
+              It counts from the first byte of the head, on a new connection from the moment it is \
+              accepted; one that sent nothing by then is closed without an answer. Bytes that \
+              trickle in do not put it off.",
+        ..HERE
+    },
+    Setting {
+        name: "receive-timeout",
+        kind: Kind::Time {
+            zero: true,
+            set: |config, time| config.conf.deadlines.receive = time,
+        },
+        default: "3600",
+        doc: "How long a whole request may take to arrive; beyond it 408.\n\n\
+              It counts from the first byte of the head to the last of the body, however fast they \
+              come; it is looked at when bytes come and at the end of each body-timeout. Where a \
+              handler reads the body itself, only the time in which it waits for the client \
+              counts. 0: no limit but head-timeout and body-min-rate.",
         ..HERE
     },
     Setting {
@@ -121,7 +138,23 @@ pub(super) const SETTINGS: &[Setting] = &[
             set: |config, time| config.conf.deadlines.write = time,
         },
         default: "60",
-        doc: "How long a client may take no byte of its response.",
+        doc: "How long a client may be too slow to take its response.\n\n\
+              In each such span in which the response waits for it, the client must take \
+              write-min-rate bytes for every second; else the connection is reset.",
+        ..HERE
+    },
+    Setting {
+        name: "write-min-rate",
+        kind: Kind::Number {
+            least: 0,
+            most: 1 << 30,
+            set: |config, number| config.conf.deadlines.write_min_rate = number,
+        },
+        default: "240",
+        doc: "Bytes per second of its response that a client must take.\n\n\
+              What counts is what its system has acknowledged, on average over each \
+              write-timeout. The default is what a modem of 2400 baud takes: below it nobody \
+              reads, somebody holds the connection. 0 asks for one byte in each write-timeout.",
         ..HERE
     },
     Setting {

@@ -50,14 +50,20 @@ pub struct Conf {
 pub struct Deadlines {
     /// From the first byte of a head (or from accept) to its end; 408 when some of it has come.
     pub head: Duration,
+    /// From the first byte of a request (or from accept) to the end of its body; 408. On a stream
+    /// thread only the time in which it waits for the client counts. Zero: no limit.
+    pub receive: Duration,
     /// The window of `body_min_rate`: each so long must bring its share of a body; 408.
     pub body: Duration,
     /// Bytes per second that a body must bring on average of each window; 0 asks for one byte.
     pub body_min_rate: u64,
     /// How long a connection may wait for its next request.
     pub keep_alive: Duration,
-    /// How long the client may take no byte of a response that waits for it.
+    /// The window of `write_min_rate`: in each so long a client must take its share of a response
+    /// that waits for it; it is cut off.
     pub write: Duration,
+    /// Bytes per second that a client must take on average of each window; 0 asks for one byte.
+    pub write_min_rate: u64,
     /// How long a lingering close reads on.
     pub linger: Duration,
     /// How long a handler may take; the master ends the worker then. Zero: no limit.
@@ -99,10 +105,12 @@ impl Default for Deadlines {
     fn default() -> Self {
         Deadlines {
             head: Duration::from_secs(30),
+            receive: Duration::from_secs(3600),
             body: Duration::from_secs(30),
             body_min_rate: 500,
             keep_alive: Duration::from_secs(65),
             write: Duration::from_secs(60),
+            write_min_rate: 240,
             linger: Duration::from_secs(5),
             request: Duration::from_secs(30),
             heartbeat: Duration::from_secs(30),

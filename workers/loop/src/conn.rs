@@ -13,6 +13,7 @@ use ferricorn_http::Facts;
 
 use crate::buffer::Buffer;
 use crate::output::Output;
+use crate::pace::Pace;
 use crate::protocol::Protocol;
 
 /// Where a connection is in its life.
@@ -85,8 +86,10 @@ pub(crate) struct Work<P> {
     pub(crate) window: u64,
     /// Bytes read of this body.
     pub(crate) body_read: u64,
-    /// Bytes that the client had not taken when its output began to wait.
-    pub(crate) unsent: Option<u32>,
+    /// When the whole request must be here, in µs of CLOCK_MONOTONIC, if it has a body.
+    pub(crate) receive_due: u64,
+    /// What the client takes while its output waits.
+    pub(crate) pace: Pace,
     /// The client waits for `100 Continue`, or did until its body came all the same.
     pub(crate) wants_go_on: bool,
     /// The cell on the scoreboard of the request under way.
@@ -110,7 +113,6 @@ impl<P: Protocol> Work<P> {
         self.after = After::Next;
         self.window = 0;
         self.body_read = 0;
-        self.unsent = None;
         self.wants_go_on = false;
         self.cell = None;
         self.began_us = 0;

@@ -357,8 +357,12 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 /// How long each kind of wait lasts, in µs.
 fn waits(deadlines: &Deadlines) -> [u64; KINDS] {
     let mut waits = [0; KINDS];
+    let head = match deadlines.receive {
+        Duration::ZERO => deadlines.head,
+        whole => deadlines.head.min(whole),
+    };
     for (wait, limit) in [
-        (Wait::Head, deadlines.head),
+        (Wait::Head, head),
         (Wait::Body, deadlines.body),
         (Wait::KeepAlive, deadlines.keep_alive),
         (Wait::Write, deadlines.write),

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use ferricorn_base::board::Counter;
 use ferricorn_base::body::Kind;
@@ -66,6 +67,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             request: std::mem::take(&mut active.request),
             body_done,
             wants_go_on: work.wants_go_on,
+            receive_left: Duration::from_micros(work.receive_due.saturating_sub(self.clock.now())),
             facts,
             parts,
             content_type,

@@ -7,7 +7,7 @@
 //!   ends it.
 //! - Seams: [`Protocol`] (HTTP/1.1: [`Http1`]), [`Executor`] (inline: [`Inline`]), and the transport,
 //!   which is `ferricorn_base::transport::Transport`.
-//! - `timers`, `buffer`, `output`, `clock`, `conn`: what the loop is made of.
+//! - `timers`, `pace`, `buffer`, `output`, `clock`, `conn`: what the loop is made of.
 //! - `handover`, `pool`, `stream`, `wire`: threads for what may block, and the way there and back.
 //!
 //! It may call `ferricorn-base` and `ferricorn-http`. It never forks and never supervises.
@@ -24,6 +24,7 @@ mod executor;
 mod handover;
 mod listening;
 mod output;
+mod pace;
 mod pool;
 mod protocol;
 mod respond;

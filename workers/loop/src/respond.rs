@@ -16,6 +16,7 @@ use crate::output::{INLINE, Large, Output};
 use crate::protocol::{BodyWriter, Protocol};
 use crate::serve::Served;
 use crate::stream::is_client;
+use crate::timers::Wait;
 
 impl<P: Protocol, E: Executor> Loop<P, E> {
     /// The head is complete: the handler may decide now.
@@ -24,6 +25,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             return Some(Served::Flush);
         };
         let work = &mut active.work;
+        let has_body = active.request.head().body() != BodyLength::None;
+        if has_body {
+            work.receive_due = self.receive_due(active.key);
+        }
         // This wait is over: the next of its kind has a time of its own.
         self.timers.clear(active.key);
         active.request.renew(&conn.peer, &conn.local, conn.secure);
@@ -31,7 +36,6 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let head = request.head();
         let mut facts = P::facts(head);
         facts.keep_alive &= self.drain.is_none() && !self.conf.deadlines.keep_alive.is_zero();
-        let has_body = head.body() != BodyLength::None;
         work.facts = Some(facts);
         work.wants_go_on = has_body && head.expects_continue();
         work.body_read = 0;
@@ -75,6 +79,20 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         self.log_failure(&active.request, &failure);
         let response = error_response(StatusCode::INTERNAL_SERVER_ERROR);
         self.respond_early(active, response, has_body)
+    }
+
+    /// When the request whose head is complete now must be here as a whole, in µs of
+    /// CLOCK_MONOTONIC: it began when its connection began to wait for a head, if it did.
+    fn receive_due(&self, key: usize) -> u64 {
+        let whole = self.conf.deadlines.receive;
+        if whole.is_zero() {
+            return u64::MAX;
+        }
+        let began = match (self.timers.wait(key), self.timers.due(key)) {
+            (Some(Wait::Head), Some(due)) => due - self.waits[Wait::Head as usize],
+            _ => self.clock.now(),
+        };
+        began.saturating_add(whole.as_micros() as u64)
     }
 
     /// Before a handler is called: it has the connection meanwhile, for interim responses. Those go

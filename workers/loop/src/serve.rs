@@ -187,6 +187,11 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                         }
                     }
                     self.input.consume(skip + len);
+                    let late = self.clock.now() >= active.work.receive_due;
+                    if late && active.phase == Phase::Body {
+                        self.context.page.add(Counter::TimedOut, 1);
+                        self.refuse(active, StatusCode::REQUEST_TIMEOUT);
+                    }
                 }
                 Ok(Event::End { consumed }) => {
                     self.input.consume(consumed);
@@ -271,8 +276,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let result = self.output.flush(&mut **wire, &mut written);
         self.context.page.add(Counter::BytesOut, written);
         if written > 0 && self.timers.wait(active.key) == Some(Wait::Write) {
-            // Progress: the client gets its time anew.
-            self.timers.clear(active.key);
+            active.work.pace.wrote(written);
         }
         result.map_err(|error| {
             use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut};

@@ -9,9 +9,9 @@ use crate::buffer::Buffer;
 use crate::conn::{Active, Conn, Next, Phase, Registered};
 use crate::event_loop::Loop;
 use crate::executor::Executor;
+use crate::pace::{Pace, least_brought};
 use crate::protocol::Protocol;
 use crate::timers::Wait;
-use crate::wire::least;
 
 impl<P: Protocol, E: Executor> Loop<P, E> {
     /// Puts a connection back with what it must keep, registers it and sets its deadline.
@@ -39,7 +39,11 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             && matches!(active.phase, Phase::Fresh | Phase::Idle | Phase::Head)
             && active.work.protocol.is_idle(self.input.bytes());
         if idle && active.phase == Phase::Head {
-            active.phase = Phase::Idle;
+            // Only an empty line came, which ends no wait.
+            active.phase = match self.timers.wait(key) {
+                Some(Wait::Head) => Phase::Fresh,
+                _ => Phase::Idle,
+            };
         }
         self.set_deadline(&mut active, writing);
         if !self.register_for(&active, next) {
@@ -94,15 +98,16 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             _ => Wait::KeepAlive,
         };
         let waiting = self.timers.wait(key);
-        // A deadline that runs is not put off by a trickle of bytes; only keep-alive begins anew.
-        if waiting == Some(wait) && wait != Wait::KeepAlive && wait != Wait::Quiet {
+        // A deadline that runs is not put off by a trickle of bytes. A request that was served in
+        // this turn has ended the wait that there was.
+        if waiting == Some(wait) {
             return;
         }
         if wait == Wait::Body {
             active.work.window = active.work.body_read;
         }
-        if wait == Wait::Write {
-            active.work.unsent = active.wire.as_ref().and_then(|wire| wire.unsent());
+        if let (Wait::Write, Some(wire)) = (wait, &active.wire) {
+            active.work.pace = Pace::begin(&**wire);
         }
         let due = self.clock.now() + self.waits[wait as usize];
         self.timers.set(key, wait, due);
@@ -216,18 +221,19 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         };
         let next = match (wait, active.phase) {
             (Wait::Write, _) => {
-                let unsent = active.wire.as_ref().and_then(|wire| wire.unsent());
-                if unsent < active.work.unsent {
-                    // It takes what the system has buffered.
+                let (pace, deadlines) = (&active.work.pace, &self.conf.deadlines);
+                let wire = active.wire.as_deref();
+                if wire.is_some_and(|wire| pace.is_kept(wire, deadlines)) {
                     return self.settle(active, Next::Write);
                 }
-                log::debug!("a client takes no more of its response");
+                log::debug!("a client takes too little of its response");
                 Next::Abort
             }
             (Wait::Head, Phase::Fresh) => Next::Close,
             (Wait::Body, _) => {
-                let least = least(&self.conf.deadlines);
-                if active.work.body_read - active.work.window >= least {
+                let brought = active.work.body_read - active.work.window;
+                let in_time = self.clock.now() < active.work.receive_due;
+                if in_time && brought >= least_brought(&self.conf.deadlines) {
                     return self.settle(active, Next::Read);
                 }
                 if active.phase == Phase::Answered {

@@ -7,6 +7,7 @@
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use ferricorn_base::board::Cell;
 use ferricorn_base::body::Kind;
@@ -18,8 +19,9 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::buffer::Buffer;
 use crate::executor::{Failure, guard};
+use crate::pace::Patience;
 use crate::protocol::{BodyWriter, Protocol};
-use crate::wire::{StreamWire, defaults, send_all};
+use crate::wire::{StreamWire, defaults};
 
 /// What a stream thread is given.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub(crate) struct Job<P> {
     pub(crate) body_done: bool,
     /// Whether the client waits for `100 Continue`, or did until its body came all the same.
     pub(crate) wants_go_on: bool,
+    /// How much longer the rest of the request may be waited for.
+    pub(crate) receive_left: Duration,
     pub(crate) facts: Facts,
     pub(crate) parts: Parts,
     pub(crate) content_type: Option<&'static str>,
@@ -106,7 +110,10 @@ impl<P: Protocol> Job<P> {
             content: 0,
             sent: 0,
             received: 0,
-            window: None,
+            receive_left: self.receive_left,
+            waited: Duration::ZERO,
+            window: 0,
+            patience: Patience::default(),
         };
         // Answers to earlier requests of a pipeline do not wait for this one, nor share its fate.
         let flushed = line.flush();
@@ -180,7 +187,8 @@ impl<P: Protocol> Job<P> {
             self.protocol
                 .refuse(&mut out, status, head_request, &defaults);
         }
-        let sent = send_all(&mut *self.wire, &out, &self.conf);
+        let deadlines = &self.conf.deadlines;
+        let sent = Patience::default().send_all(&mut *self.wire, &out, deadlines);
         let mut done = Done {
             key: self.key,
             wire: None,

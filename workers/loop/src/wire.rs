@@ -4,9 +4,8 @@ use std::any::Any;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ferricorn_base::conf::Deadlines;
 use ferricorn_base::transport::{Ready, Transport, wait};
 use ferricorn_base::{Conf, Wire, clients};
 use ferricorn_http::{Date, Defaults, EncodeError, Event, Facts, Head, Length};
@@ -14,6 +13,7 @@ use http::response::Parts;
 use http::{HeaderMap, StatusCode};
 
 use crate::buffer::{Buffer, Filled};
+use crate::pace::{Patience, least_brought};
 use crate::protocol::{BodyWriter, Protocol};
 
 /// The connection's side of an exchange.
@@ -38,13 +38,21 @@ pub(crate) struct StreamWire<P: Protocol> {
     pub(crate) content: u64,
     pub(crate) sent: u64,
     pub(crate) received: u64,
-    /// Since when this window of the minimum rate runs, and the bytes received by then.
-    pub(crate) window: Option<(Instant, u64)>,
+    /// How much longer the rest of the request may be waited for.
+    pub(crate) receive_left: Duration,
+    /// How long this window of the minimum rate was waited for.
+    pub(crate) waited: Duration,
+    /// Bytes received when it began.
+    pub(crate) window: u64,
+    /// With the client that takes the response.
+    pub(crate) patience: Patience,
 }
 
 impl<P: Protocol> StreamWire<P> {
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        send_all(&mut *self.wire, &self.out, &self.conf)?;
+        let deadlines = &self.conf.deadlines;
+        self.patience
+            .send_all(&mut *self.wire, &self.out, deadlines)?;
         self.sent += self.out.len() as u64;
         self.out.clear();
         Ok(())
@@ -92,21 +100,26 @@ impl<P: Protocol> StreamWire<P> {
         }
     }
 
-    /// Waits for more of the body: each window of the body deadline must bring its minimum.
+    /// Waits for more of the body: each window of the body deadline must bring its minimum. Only the
+    /// time spent here counts: what a handler takes for what it has read is not the client's.
     fn wait_for_body(&mut self) -> io::Result<()> {
-        let deadlines = self.conf.deadlines;
-        let (since, at) = *self.window.get_or_insert((Instant::now(), self.received));
-        match wait(
-            self.wire.as_fd(),
-            Ready::Readable,
-            Some(deadlines.body.saturating_sub(since.elapsed())),
-        ) {
+        let deadlines = &self.conf.deadlines;
+        let window = deadlines.body.saturating_sub(self.waited);
+        let start = Instant::now();
+        let limit = Some(window.min(self.receive_left));
+        let result = wait(self.wire.as_fd(), Ready::Readable, limit);
+        let waited = start.elapsed();
+        self.waited += waited;
+        self.receive_left = self.receive_left.saturating_sub(waited);
+        match result {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                if self.received - at < least(&deadlines) {
+                let brought = self.received - self.window;
+                if self.receive_left.is_zero() || brought < least_brought(deadlines) {
                     self.refused = Some(StatusCode::REQUEST_TIMEOUT);
                     return Err(error);
                 }
-                self.window = None;
+                self.waited = Duration::ZERO;
+                self.window = self.received;
                 Ok(())
             }
             result => result,
@@ -206,12 +219,6 @@ impl std::fmt::Display for Cut {
 
 impl std::error::Error for Cut {}
 
-/// Bytes that each window of the body deadline must bring.
-pub(crate) fn least(deadlines: &Deadlines) -> u64 {
-    let millis = u64::try_from(deadlines.body.as_millis()).unwrap_or(u64::MAX);
-    (deadlines.body_min_rate.saturating_mul(millis) / 1000).max(1)
-}
-
 pub(crate) fn defaults<'a>(
     date: &'a Date,
     conf: &'a Conf,
@@ -224,27 +231,4 @@ pub(crate) fn defaults<'a>(
         content_type,
         rendered: b"",
     }
-}
-
-/// Writes all, each wait bounded by the write deadline.
-pub(crate) fn send_all(wire: &mut dyn Transport, mut bytes: &[u8], conf: &Conf) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match wire.write(bytes) {
-            Ok(0) => return Err(clients(io::ErrorKind::WriteZero.into())),
-            Ok(n) => bytes = &bytes[n..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let limit = Some(conf.deadlines.write);
-                let before = wire.unsent();
-                match wait(wire.as_fd(), Ready::Writable, limit) {
-                    // It takes what the system has buffered.
-                    Err(error)
-                        if error.kind() == io::ErrorKind::TimedOut && wire.unsent() < before => {}
-                    result => result.map_err(clients)?,
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(clients(error)),
-        }
-    }
-    Ok(())
 }

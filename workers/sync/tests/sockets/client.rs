@@ -142,6 +142,12 @@ impl Client {
             .unwrap_or_else(|(got, end)| panic!("{end:?} after {} of {n} bytes", got.len()))
     }
 
+    /// The same, or how the connection ended before.
+    pub fn take_or_end(&mut self, n: usize) -> Result<usize, End> {
+        let taken = self.take_up_to(n).map_err(|(_, end)| end)?;
+        Ok(taken.len())
+    }
+
     fn take_up_to(&mut self, n: usize) -> Result<Vec<u8>, (Vec<u8>, End)> {
         while self.ahead.len() < n {
             if let Some(end) = self.fill() {

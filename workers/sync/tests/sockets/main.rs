@@ -13,4 +13,5 @@ mod limits;
 mod messages;
 mod server;
 mod streams;
+mod trickles;
 mod upgrades;
