@@ -8,6 +8,8 @@ use ferricorn_http::Limits;
 pub struct Control {
     /// The limits.
     pub limits: Limits,
+    /// What tuned the small limits; for a choice besides.
+    pub tune: u8,
     /// Lengths of the pieces, less one, over and over.
     sizes: [u8; 4],
 }
@@ -33,6 +35,7 @@ impl Control {
         };
         let control = Self {
             limits,
+            tune,
             sizes: [a, b, c, d],
         };
         Some((control, rest))

@@ -5,7 +5,9 @@ use super::{
     control::Control,
     reference::{self, Facts, Verdict},
 };
-use ferricorn_http::{BodyLength, Event, Head, Limits, Reader, Reject, TargetForm, Version};
+use ferricorn_http::{
+    BodyLength, Event, Head, Initials, Limits, Reader, Reject, TargetForm, Version, is_head_request,
+};
 
 /// Reads the input as a request head.
 pub fn check(data: &[u8]) {
@@ -18,8 +20,11 @@ pub fn check(data: &[u8]) {
         (Ok(Some((head, consumed))), Verdict::Accepted(facts, length)) => {
             assert_eq!(consumed, length);
             assert_eq!(Facts::of(&head), facts);
+            // What a refusal goes by is what a head would have said.
+            assert_eq!(is_head_request(input), head.method() == "HEAD");
             sound(&head, &input[..consumed]);
             written_again(&head);
+            some_taken_out(head, control.tune);
         }
         (Err(_), Verdict::Refused | Verdict::Incomplete) | (Ok(None), Verdict::Incomplete) => {}
         (outcome, verdict) => panic!("{outcome:?} where the reference says {verdict:?}"),
@@ -59,6 +64,8 @@ fn sound(head: &Head, bytes: &[u8]) {
         assert!(reference::is_token(name.as_bytes()), "{name:?}");
         assert!(reference::is_value(value), "{value:?}");
         assert!(head.field(name).is_some());
+        assert!(head.initials().meets(Initials::of(name)), "{name:?}");
+        assert!(!name.contains('_') || head.initials().meets(Initials::UNDERSCORE));
     }
     match head.version() {
         Version::Http11 => assert_eq!(count("host"), 1),
@@ -118,4 +125,32 @@ fn written_again(head: &Head) {
     assert_eq!(length, text.len());
     assert_eq!(again.request_line(), head.request_line());
     assert_eq!(Facts::of(&again), Facts::of(head));
+}
+
+/// Without some of its fields, chosen by the bits of `mask`, it is the head of the others.
+fn some_taken_out(mut head: Head, mask: u8) {
+    let is_kept = |index: usize| mask.rotate_right(index as u32 % 8) & 1 == 1;
+    let first = |name: &str| {
+        head.fields()
+            .position(|(other, _)| other.eq_ignore_ascii_case(name))
+    };
+    let mut expected = Facts::of(&head);
+    if !first("upgrade").is_some_and(is_kept) {
+        expected.upgrade = None;
+    }
+    let asked = matches!(head.form(), TargetForm::Absolute | TargetForm::Authority);
+    if !asked && !first("host").is_some_and(is_kept) {
+        expected.authority = None;
+    }
+    let mut index = 0;
+    expected.fields.retain(|_| {
+        index += 1;
+        is_kept(index - 1)
+    });
+    let mut index = 0;
+    head.retain(|_, _| {
+        index += 1;
+        is_kept(index - 1)
+    });
+    assert_eq!(Facts::of(&head), expected);
 }

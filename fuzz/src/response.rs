@@ -3,7 +3,8 @@
 
 use super::reference::{self, ByName};
 use ferricorn_http::{
-    BodyEncoder, Defaults, EncodeError, Facts, Length, Limits, Version, encode_head, encode_interim,
+    BodyEncoder, Defaults, EncodeError, Facts, Length, Limits, Version, encode_head,
+    encode_interim, encode_reject,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -100,6 +101,7 @@ pub fn check(data: &[u8]) {
     };
     let fields = source.fields();
     interim(status, &fields);
+    refusal(status, facts.head_request, &defaults);
 
     let before = b"what was there before".to_vec();
     let mut out = before.clone();
@@ -127,6 +129,24 @@ fn interim(status: StatusCode, fields: &HeaderMap) {
         }
     } else {
         assert!(out.is_empty());
+    }
+}
+
+/// The answer to a refused request closes, and is as long as it says; for HEAD its head only.
+fn refusal(status: StatusCode, head_request: bool, defaults: &Defaults<'_>) {
+    let mut out = Vec::new();
+    encode_reject(&mut out, status, head_request, defaults);
+    let end = out.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+    let (head, content) = out.split_at(end.expect("an empty line") + 4);
+    let told = read_head(head, status);
+    assert!(lists(&told, "connection", "close"));
+    if head_request {
+        assert!(content.is_empty());
+    } else {
+        assert_eq!(
+            told["content-length"],
+            [content.len().to_string().as_bytes()]
+        );
     }
 }
 

@@ -269,6 +269,8 @@ fn transfer_encoding() {
         ("TE: identity, chunked", 501),
         ("TE: gzip\r\nTE: chunked", 501),
         ("TE: gzip", 400),
+        ("TE: gzip, br", 400),
+        ("TE: gzip\r\nTE: br", 400),
         ("TE: chunked, gzip", 400),
         ("TE: chunked, chunked", 400),
         ("TE: chunked\r\nTE: chunked", 400),
@@ -376,6 +378,10 @@ fn upgrades() {
         (
             "Connection: keep-alive, upgrade\r\nupgrade: a, b/2\r\n",
             Some("a, b/2"),
+        ),
+        (
+            "Connection: upgrade, x\r\nConnection: y\r\nUpgrade: a\r\nUpgrade: b\r\n",
+            Some("a"),
         ),
         ("Upgrade: websocket\r\n", None),
         ("Connection: upgrade\r\n", None),
