@@ -132,8 +132,14 @@ impl Body {
     }
 
     /// The `Content-Type` when the response has none.
+    ///
+    /// # Panics
+    /// When it cannot stand in a field: a control character would split the response (RFC 9110
+    /// section 5.5). Of a literal, the compiler finds out.
+    #[inline]
     #[must_use]
     pub fn with_content_type(mut self, content_type: &'static str) -> Body {
+        assert!(is_visible(content_type), "a content type is visible ASCII");
         self.content_type = Some(content_type);
         self
     }
@@ -254,6 +260,20 @@ impl From<String> for Body {
     fn from(text: String) -> Self {
         Body::from(text.into_bytes()).with_content_type(crate::response::TEXT)
     }
+}
+
+/// What `http::HeaderValue::from_static` admits.
+#[inline]
+const fn is_visible(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        if !matches!(bytes[at], b'\t' | b' '..=b'~') {
+            return false;
+        }
+        at += 1;
+    }
+    true
 }
 
 impl fmt::Debug for Body {

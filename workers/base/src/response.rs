@@ -35,7 +35,8 @@ impl<T: IntoResponse, E: Into<Error>> IntoResponse for Result<T, E> {
     }
 }
 
-/// The status with its reason as text.
+/// The status with its reason as text. Some want a field that only the application knows, so a tuple:
+/// 401 `WWW-Authenticate` (RFC 9110 section 15.5.2), 405 `Allow` (15.5.6), 426 `Upgrade` (15.5.22).
 impl IntoResponse for StatusCode {
     fn into_response(self) -> Result<Response, Error> {
         let body = match self.canonical_reason() {

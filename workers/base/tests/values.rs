@@ -80,6 +80,20 @@ fn what_a_closure_may_return() {
 }
 
 /// As a user's own test would.
+/// RFC 9110 section 5.5, RFC 9112 section 2.2: what would split a response, or fold a line of it,
+/// cannot become part of one.
+#[test]
+fn no_field_can_split_a_response() {
+    for text in ["a\rb", "a\nb", "a\r\nb: c", "a\r\n b", "a\0b", "a\x7fb"] {
+        assert!(http::HeaderValue::try_from(text).is_err(), "{text:?}");
+        assert!(http::HeaderName::try_from(text).is_err(), "{text:?}");
+        let response = ([(http::header::LOCATION, text)], "x").into_response();
+        assert!(response.is_err(), "{text:?}");
+        let typed = std::panic::catch_unwind(|| Body::from("x").with_content_type(text));
+        assert!(typed.is_err(), "{text:?}");
+    }
+}
+
 #[test]
 fn handlers_are_tested_without_a_server() {
     let app = |request: &mut Request| {

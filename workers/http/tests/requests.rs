@@ -473,6 +473,11 @@ fn field_lines() {
     ] {
         assert_eq!(with(&format!("{line}\r\n")).err(), Some(400), "{line:?}");
     }
+    // RFC 9112 §2.2: nor in front of the first one.
+    for first in [" ", "\t", " \r\n", " A: b\r\n"] {
+        let text = format!("GET / HTTP/1.1\r\n{first}Host: h\r\n\r\n");
+        assert_eq!(read(&text).err(), Some(400), "{first:?}");
+    }
     assert_eq!(read("GET / HTTP/1.1\r\nHost: h\r\n\n").err(), Some(400));
     assert_eq!(read("GET / HTTP/1.1\nHost: h\r\n\r\n").err(), Some(400));
     assert_eq!(read("GET / HTTP/1.1\r\nHost: h\n\r\n").err(), Some(400));

@@ -80,9 +80,12 @@ fn a_handler_that_says_close_is_obeyed() {
         response.headers_mut().insert("connection", close);
         response
     });
-    let mut client = server.get("/");
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2));
     assert!(client.reply().says_close());
+    // RFC 9112 section 9.6: what is pipelined behind it is no request any more.
     client.assert_closed();
+    assert_eq!(server.counter(0, Counter::Requests), 1);
 }
 
 #[test]
@@ -346,6 +349,7 @@ fn an_end_inside_a_request_is_the_end() {
     let server = serve();
     for text in [
         "GET / HT",
+        "GET / HTTP/1.1\r\nHost: a\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc",
     ] {
         let mut client = server.connect();
