@@ -262,7 +262,7 @@ fn body(source: &mut Source<'_>, told: &ByName, mut encoder: BodyEncoder) {
                 };
                 if result.is_ok() {
                     assert!(
-                        !finished || data.is_empty() || silent,
+                        !finished || failed || data.is_empty() || silent,
                         "content behind the end"
                     );
                     written.extend_from_slice(data);

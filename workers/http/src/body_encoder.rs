@@ -22,7 +22,7 @@ pub(crate) enum Kind {
 /// Frames the body of one response, after its head was encoded.
 ///
 /// After an error the connection is to be aborted, not ended: the client must see that what it got
-/// is not whole (RFC 9112 §8).
+/// is not whole (RFC 9112 §8). What is still written then does no harm, and need not be an error.
 #[derive(Debug)]
 #[must_use]
 pub struct BodyEncoder {
