@@ -241,7 +241,7 @@ mod tests {
         for (method, targets) in [
             (
                 "GET",
-                "  * x ?x \\x h:443 /#f /?q#f /a\"b /<b> /a\\b /` /% /%2 /%zz /%2? /caf\u{e9} /?\u{e9} /\u{7f} /\0 /?a\tb /?<",
+                "  * x ?x \\x h:443 /#f /?q#f /a\"b /<b> /a\\b /` /% /%2 /%zz /%2g /%g2 /%%20 /%2? /caf\u{e9} /?\u{e9} /\u{7f} /\0 /?a\tb /?<",
             ),
             (
                 "GET",

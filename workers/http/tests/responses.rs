@@ -588,6 +588,27 @@ fn known_lengths_are_kept() {
         Err(EncodeError::TooShort { missing: 2 })
     );
     assert!(!body.keep_alive() && !body.is_complete());
+
+    let (mut body, mut out) = (encoder(GET, 200, KNOWN), Vec::new());
+    assert_eq!(body.frame(4, &mut out), Ok(4));
+    assert_eq!(
+        body.finish(None, &mut out),
+        Err(EncodeError::TooShort { missing: 1 })
+    );
+}
+
+#[test]
+fn behind_the_end_nothing_is_written() {
+    for facts in [GET, OLD_KEEP] {
+        let (mut body, mut out) = (encoder(facts, 200, UNKNOWN), Vec::new());
+        assert_eq!(body.encode(b"ab", &mut out), Ok(()));
+        assert_eq!(body.finish(None, &mut out), Ok(()));
+        let whole = out.clone();
+        assert_eq!(body.encode(b"c", &mut out), Err(EncodeError::TooLong));
+        assert_eq!(body.frame(1, &mut out), Err(EncodeError::TooLong));
+        assert_eq!(body.finish(None, &mut out), Ok(()));
+        assert_eq!((out, body.keep_alive()), (whole, false));
+    }
 }
 
 #[test]
