@@ -85,9 +85,9 @@ fn what_a_closure_may_return() {
 #[test]
 fn no_field_can_split_a_response() {
     for text in ["a\rb", "a\nb", "a\r\nb: c", "a\r\n b", "a\0b", "a\x7fb"] {
-        assert!(http::HeaderValue::try_from(text).is_err(), "{text:?}");
-        assert!(http::HeaderName::try_from(text).is_err(), "{text:?}");
-        let response = ([(http::header::LOCATION, text)], "x").into_response();
+        assert!(HeaderValue::try_from(text).is_err(), "{text:?}");
+        assert!(HeaderName::try_from(text).is_err(), "{text:?}");
+        let response = ([(header::LOCATION, text)], "x").into_response();
         assert!(response.is_err(), "{text:?}");
         let typed = std::panic::catch_unwind(|| Body::from("x").with_content_type(text));
         assert!(typed.is_err(), "{text:?}");
