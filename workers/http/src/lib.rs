@@ -17,11 +17,13 @@ mod chunked;
 mod date;
 mod encode;
 mod encode_error;
+mod forwarded;
 mod framing;
 mod head;
 mod initials;
 mod kinds;
 mod limits;
+mod proxy;
 mod reader;
 mod reject;
 mod scan;
@@ -36,9 +38,11 @@ pub use encode::{
     Defaults, Facts, Length, encode_head, encode_interim, encode_reject, is_head_request,
 };
 pub use encode_error::EncodeError;
+pub use forwarded::{ForwardedElement, ForwardedNode, Malformed, is_host, parse_forwarded};
 pub use head::{Fields, Head};
 pub use initials::Initials;
 pub use kinds::{BodyLength, TargetForm, Version};
 pub use limits::Limits;
+pub use proxy::{Preface, ProxyAddresses, ProxyHeader, ProxyVersions};
 pub use reader::{Event, Reader};
 pub use reject::Reject;
