@@ -1,4 +1,5 @@
 //! PROXY headers: what is taken, what is refused, and at which byte, however the input is cut.
+#![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
 use ferricorn_http::{Preface, ProxyAddresses, ProxyHeader, ProxyVersions, Reject};
 use proptest::prelude::*;
