@@ -81,7 +81,7 @@ impl Request {
 
     /// The target as a URI. An origin-form target gives one with a path and a query only.
     pub fn uri(&self) -> &Uri {
-        self.uri.get_or_init(|| parse_uri(self.head.target()))
+        self.uri.get_or_init(|| parse_uri(&self.head))
     }
 
     /// The path of the target as received, percent-encoding and all; `*` for `OPTIONS *`.
@@ -237,10 +237,7 @@ impl Request {
             .method
             .take()
             .unwrap_or_else(|| self.head.http_method());
-        *request.uri_mut() = self
-            .uri
-            .take()
-            .unwrap_or_else(|| parse_uri(self.head.target()));
+        *request.uri_mut() = self.uri.take().unwrap_or_else(|| parse_uri(&self.head));
         *request.version_mut() = match self.head.version() {
             Version::Http10 => http::Version::HTTP_10,
             Version::Http11 => http::Version::HTTP_11,
@@ -380,11 +377,19 @@ impl<B: Into<Incoming>> TryFrom<http::Request<B>> for Request {
 }
 
 /// A target that the strict parser admitted, as a URI. Characters that RFC 3986 has but the `http`
-/// crate does not are percent-encoded.
-fn parse_uri(target: &str) -> Uri {
-    if let Ok(uri) = target.parse() {
-        return uri;
-    }
+/// crate does not are percent-encoded; an authority that it does not take (`a%20b`) is left out, so
+/// that path and query are always those of the request.
+fn parse_uri(head: &Head) -> Uri {
+    let parse = |text: &str| text.parse().or_else(|_| encoded(text).parse());
+    parse(head.target())
+        .or_else(|_| match head.query() {
+            Some(query) => parse(&[head.path(), "?", query].concat()),
+            None => parse(head.path()),
+        })
+        .unwrap_or_default()
+}
+
+fn encoded(target: &str) -> String {
     let mut encoded = String::with_capacity(target.len() + 16);
     for byte in target.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte) {
@@ -393,5 +398,5 @@ fn parse_uri(target: &str) -> Uri {
             encoded.push_str(&format!("%{byte:02X}"));
         }
     }
-    encoded.parse().unwrap_or_default()
+    encoded
 }

@@ -208,6 +208,10 @@ fn every_target_has_a_uri() {
         ("/x?", "/x?"),
         ("//double/slash", "//double/slash"),
         ("http://example.org/abs?q", "http://example.org/abs?q"),
+        // No authority to the `http` crate; the path must not get lost with it.
+        ("http://a%20b/abs?q", "/abs?q"),
+        ("http://a%20b?q|", "/?q|"),
+        ("http://a%20b", "/"),
     ] {
         let request = Request::build("GET", target, [("Host", "example.org")]).unwrap();
         assert_eq!(request.uri().to_string(), shown, "{target}");
