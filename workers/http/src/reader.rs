@@ -204,6 +204,12 @@ impl Reader {
         matches!(self.state, State::Head(_)) && input.is_empty()
     }
 
+    /// Whether an idle connection may be forgotten: a new reader would read on as this one does. It
+    /// would not after an empty line, of which there may be one (RFC 9112 §2.2).
+    pub fn is_new(&self) -> bool {
+        matches!(&self.state, State::Head(scan) if scan.is_fresh() && !scan.dropped)
+    }
+
     /// The trailer fields of the message that just ended, until the next head; `None` where it had
     /// none. Those that must not be merged into a head are not among them (RFC 9110 §6.5.1).
     pub fn trailers(&self) -> Option<&HeaderMap> {

@@ -25,6 +25,9 @@ pub trait Protocol: Debug + Default + Send + 'static {
     /// Whether it is between messages, with nothing of the next in `input`.
     fn is_idle(&self, input: &[u8]) -> bool;
 
+    /// Whether a new one would go on as this one does, when it is idle: it can be forgotten.
+    fn is_new(&self) -> bool;
+
     /// The trailer fields of the message that ended.
     fn trailers(&self) -> Option<&HeaderMap>;
 
@@ -113,6 +116,11 @@ impl Protocol for Http1 {
     #[inline]
     fn is_idle(&self, input: &[u8]) -> bool {
         self.0.is_idle(input)
+    }
+
+    #[inline]
+    fn is_new(&self) -> bool {
+        self.0.is_new()
     }
 
     fn trailers(&self) -> Option<&HeaderMap> {

@@ -62,7 +62,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         };
         conn.wire = active.wire.take();
         conn.phase = phase;
-        if idle {
+        if idle && active.work.protocol.is_new() {
             self.recycle(active);
             // It could make room for another now.
             return self.room();

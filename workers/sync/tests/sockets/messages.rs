@@ -45,6 +45,26 @@ fn a_connection_persists_and_serves_one_request_after_the_other() {
 }
 
 #[test]
+fn a_second_empty_line_is_refused_however_late_it_comes() {
+    let server = serve();
+    for answered in [0, 1] {
+        let mut client = server.connect();
+        for _ in 0..answered {
+            client.get("/a");
+            assert_eq!(client.reply().status, 200);
+        }
+        let before = server.counter(0, Counter::BytesIn);
+        client.send("\r\n");
+        eventually("the empty line is read", || {
+            server.counter(0, Counter::BytesIn) == before + 2
+        });
+        client.send("\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.reply().status, 400);
+        client.assert_closed();
+    }
+}
+
+#[test]
 fn connection_close_is_answered_and_then_closed() {
     let server = serve();
     let mut client = server.connect();
