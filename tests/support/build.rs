@@ -1,21 +1,22 @@
-//! Finding the test application. `cargo test` builds it with the other examples; `cargo test --test
-//! server` does not, so that it is built here when it is missing or older than its sources.
+//! Finding the examples, and the test application, which is one. `cargo test` builds them; `cargo test
+//! --test server` does not, so that they are built here when missing or older than their sources.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-pub fn testapp() -> PathBuf {
+pub fn example(name: &str) -> PathBuf {
     // target/debug/deps/server-0123: beside deps there is examples.
     let own = std::env::current_exe().expect("a test program has a path");
     let profile = own.ancestors().nth(2).expect("it lies in target");
-    let path = profile.join("examples/testapp");
+    let path = profile.join("examples").join(name);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let sources = [
         "src",
         "workers",
         "tests/testapp",
+        "examples",
         "Cargo.toml",
         "Cargo.lock",
     ];
@@ -27,7 +28,7 @@ pub fn testapp() -> PathBuf {
     if built < newest {
         let mut cargo = Command::new(env!("CARGO"));
         cargo
-            .args(["build", "--quiet", "--locked", "--example", "testapp"])
+            .args(["build", "--quiet", "--locked", "--example", name])
             .arg("--target-dir")
             .arg(profile.parent().expect("it lies in target"))
             .current_dir(root);
@@ -37,7 +38,7 @@ pub fn testapp() -> PathBuf {
         let status = cargo
             .status()
             .expect("cargo runs the tests, so it is there");
-        assert!(status.success(), "the test application cannot be built");
+        assert!(status.success(), "{name} cannot be built");
     }
     assert!(path.exists(), "{} was built", path.display());
     path

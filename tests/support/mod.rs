@@ -9,6 +9,7 @@ mod build;
 pub mod http;
 pub mod load;
 pub mod proc;
+pub mod proxy;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -40,7 +41,12 @@ pub fn testapp() -> Start {
 
 pub fn testapp_path() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(build::testapp)
+    BUILT.get_or_init(|| build::example("testapp"))
+}
+
+/// One of the programs in `examples`.
+pub fn example(name: &str) -> Start {
+    Start::program(build::example(name))
 }
 
 /// Whether the test runs as root; says that it is skipped when not.
