@@ -38,8 +38,9 @@ pub(super) const SETTINGS: &[Setting] = &[
         },
         default: "1000",
         doc: "How many connections a worker may hold.\n\n\
-              At the bound the longest idle one is closed; only when none is idle does the worker \
-              stop accepting.",
+              A hard bound. At it a new connection takes the place of one that has said nothing for \
+              a second or only has yet to close, else of the one that is idle longest; when there is \
+              none, the worker stops accepting.",
         ..HERE
     },
     Setting {

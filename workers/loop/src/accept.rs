@@ -1,8 +1,11 @@
 //! Accepting: only what can start now, evenly over the workers, at most `worker-connections`.
 
 use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
 
 use ferricorn_base::board::Counter;
+use ferricorn_base::transport::{Ready, wait};
 
 use crate::balance::{Balance, PATIENCE_US, Sibling};
 use crate::conn::{Conn, Phase, Registered};
@@ -17,8 +20,9 @@ const BATCH: usize = 64;
 /// How long to leave the listeners alone when connections or descriptors ran out, in µs.
 const STARVED_US: u64 = 100_000;
 
-/// How long a new connection may be silent before it can be closed to make room, in µs.
-const SILENT_US: u64 = 1_000_000;
+/// How long a new connection may be silent, and a closing one read its answer, before it is the
+/// first to be closed to make room, in µs.
+const MOMENT_US: u64 = 1_000_000;
 
 /// Whether the listeners are being watched.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -87,14 +91,19 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         for n in 0..self.acceptor.listeners.len() {
             for _ in 0..BATCH {
-                if !self.has_room() {
-                    self.unwatch(Watch::Full(self.clock.now() + STARVED_US));
-                    return;
-                }
                 if let Some(sibling) = self.sibling_to_accept() {
                     self.unwatch(Watch::Until(self.clock.now() + PATIENCE_US));
                     self.context.knock(sibling);
                     return;
+                }
+                if self.is_full() {
+                    if !self.somebody_waits(n) {
+                        break;
+                    }
+                    if !self.make_room() {
+                        self.unwatch(Watch::Full(self.clock.now() + STARVED_US));
+                        return;
+                    }
                 }
                 match self.acceptor.listeners[n].accept() {
                     Ok(arrival) => self.welcome(arrival),
@@ -119,8 +128,13 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     pub(crate) fn accept_the_rest(&mut self) -> bool {
         for n in 0..self.acceptor.listeners.len() {
             loop {
-                if !self.has_room() {
-                    return false;
+                if self.is_full() {
+                    if !self.somebody_waits(n) {
+                        break;
+                    }
+                    if !self.make_room() {
+                        return false;
+                    }
                 }
                 match self.acceptor.listeners[n].accept() {
                     Ok(arrival) => {
@@ -178,40 +192,55 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
     }
 
-    /// Whether another connection may be held, or could be in the place of one.
-    fn has_room(&self) -> bool {
-        self.conns.len() < self.conf.worker_connections || self.dispensable().is_some()
+    /// Whether no other connection may be held.
+    fn is_full(&self) -> bool {
+        self.conns.len() >= self.conf.worker_connections
     }
 
-    /// The connection to close for another: the one idle longest, else one that has its last
-    /// answer and is only there so that it can read it, else one that never said anything.
-    fn dispensable(&self) -> Option<usize> {
-        let oldest = |wait| self.timers.oldest(wait);
-        let idle = oldest(Wait::KeepAlive).or_else(|| oldest(Wait::Linger));
-        idle.or_else(|| self.oldest_silent())
+    /// Whether a connection waits at a listener: nobody is sent away for one that a sibling has taken.
+    fn somebody_waits(&self, n: usize) -> bool {
+        let listener = self.context.listeners[n].fd.as_fd();
+        wait(listener, Ready::Readable, Some(Duration::ZERO)).is_ok()
     }
 
-    /// Closes the connection that is idle longest for one that is here already. One that brings a
+    /// Closes a connection for another that waits; whether there is room then. One that brings a
     /// request at the last moment is passed over.
-    fn make_room(&mut self) {
+    fn make_room(&mut self) -> bool {
         for _ in 0..self.conns.len() {
-            if self.conns.len() < self.conf.worker_connections {
-                return;
-            }
             let Some(key) = self.dispensable() else {
-                return;
+                return false;
             };
             self.close_idle(key);
+            if !self.is_full() {
+                return true;
+            }
         }
+        false
     }
 
-    /// The oldest connection that has not sent a byte, once it had a moment to do so.
-    fn oldest_silent(&self) -> Option<usize> {
-        let key = self.timers.oldest(Wait::Head)?;
-        let head_us = self.waits[Wait::Head as usize];
-        let accepted = self.timers.due(key)?.saturating_sub(head_us);
-        let silent = self.conns.get(key)?.phase == Phase::Fresh;
-        (silent && self.clock.now() >= accepted + SILENT_US).then_some(key)
+    /// The connection to close for another: one that had a moment to read its last answer, else one
+    /// that had a moment and said nothing, else the one idle longest, else one that has its last
+    /// answer only now. Who never asked for anything is not to drive out who did.
+    fn dispensable(&self) -> Option<usize> {
+        self.waiting(Wait::Linger)
+            .or_else(|| self.waiting(Wait::Head).filter(|key| self.is_fresh(*key)))
+            .or_else(|| self.timers.oldest(Wait::KeepAlive))
+            .or_else(|| self.timers.oldest(Wait::Linger))
+    }
+
+    /// The connection that has waited longest of this kind, if for longer than a moment.
+    fn waiting(&self, wait: Wait) -> Option<usize> {
+        let key = self.timers.oldest(wait)?;
+        let since = self
+            .timers
+            .due(key)?
+            .saturating_sub(self.waits[wait as usize]);
+        (self.clock.now() >= since + MOMENT_US).then_some(key)
+    }
+
+    fn is_fresh(&self, key: usize) -> bool {
+        let conn = self.conns.get(key);
+        conn.is_some_and(|conn| conn.phase == Phase::Fresh)
     }
 
     fn sibling_to_accept(&mut self) -> Option<usize> {
@@ -241,7 +270,6 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// Takes a connection in.
     fn take_in(&mut self, arrival: Arrival) -> usize {
-        self.make_room();
         let key = self.conns.insert(Conn {
             wire: Some(arrival.wire),
             peer: arrival.peer,
