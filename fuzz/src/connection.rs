@@ -10,7 +10,6 @@ use ferricorn_http::{BodyLength, Event, Head, Limits, Reader, Reject, TargetForm
 /// All that a head tells.
 #[derive(Debug, PartialEq, Eq)]
 struct Told {
-    raw: Vec<u8>,
     line: String,
     method: String,
     target: String,
@@ -25,7 +24,6 @@ struct Told {
 impl Told {
     fn by(head: &Head) -> Self {
         Self {
-            raw: head.raw().into(),
             line: head.request_line().into(),
             method: head.method().into(),
             target: head.target().into(),
@@ -89,9 +87,9 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) -> Stor
                     break;
                 }
                 Ok(Event::Head { consumed }) => {
-                    assert!(input[..consumed].ends_with(head.raw()) && consumed > 0);
+                    assert!(consumed > 0);
                     at += consumed;
-                    assert_eq!((reader.body_received(), reader.trailers()), (0, None));
+                    assert_eq!(reader.trailers(), None);
                     messages.push(Message {
                         head: Told::by(&head),
                         content: Vec::new(),
@@ -105,13 +103,11 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) -> Stor
                     message.content.extend_from_slice(&input[skip..skip + len]);
                     at += skip + len;
                     let received = message.content.len() as u64;
-                    assert_eq!(reader.body_received(), received);
-                    let remaining = match message.head.facts.body {
-                        BodyLength::Length(length) => Some(length - received),
-                        BodyLength::Chunked => None,
+                    match message.head.facts.body {
+                        BodyLength::Length(length) => assert!(received <= length),
+                        BodyLength::Chunked => {}
                         BodyLength::None => panic!("content of a message that has none"),
-                    };
-                    assert_eq!(reader.body_remaining(), remaining);
+                    }
                 }
                 Ok(Event::End { consumed }) => {
                     assert!(consumed <= input.len());
@@ -123,7 +119,6 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) -> Stor
                         let values = message.trailers.entry(name.to_string()).or_default();
                         values.push(value.as_bytes().to_vec());
                     }
-                    assert_eq!(reader.body_remaining(), Some(0));
                 }
                 Err(reject) => {
                     assert!(reject.status.is_client_error() || reject.status.is_server_error());

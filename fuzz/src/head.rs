@@ -47,8 +47,8 @@ fn read(input: &[u8], limits: &Limits) -> Outcome {
 
 /// What must hold of every head that is handed out.
 fn sound(head: &Head, bytes: &[u8]) {
-    assert!(bytes.ends_with(head.raw()));
-    assert!(head.raw().starts_with(head.request_line().as_bytes()));
+    let line = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
+    assert!(line.starts_with(format!("{}\r\n", head.request_line()).as_bytes()));
     assert!(reference::is_token(head.method().as_bytes()));
     let line = format!("{} {}", head.method(), head.target());
     assert_eq!(head.method_and_target(), line);

@@ -2,78 +2,107 @@
 //! whole where it is data. Keeps counters and no bytes; trailers are handed on to `trailers`.
 
 use crate::{
-    limits::Limits,
-    reject::Reject,
-    syntax::{self, TCHAR, VALUE},
-    trailers::Trailers,
+    chunk_extension::Extension, limits::Limits, reject::Reject, syntax, trailers::Trailers,
 };
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 /// A chunked body being read.
 #[derive(Debug, Default)]
 pub(crate) struct Chunked {
     at: At,
-    /// The size so far, then what remains of the data.
-    size: u64,
-    /// Digits of the size.
-    digits: u8,
-    /// Bytes of extension of this chunk.
-    extension: usize,
-    /// Bytes of extension of this body.
+    /// Bytes of content, up to the chunk in progress and with all of that.
+    content: u64,
+    /// Bytes of extensions.
     extensions: usize,
 }
 
-/// Where in the coding the next byte stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What the next byte belongs to:
+///
+/// ```text
+/// chunked-body = *chunk last-chunk trailer-section CRLF
+/// chunk        = chunk-size [ chunk-ext ] CRLF chunk-data CRLF
+/// last-chunk   = 1*"0" [ chunk-ext ] CRLF
+/// ```
+#[derive(Debug)]
 enum At {
-    #[default]
-    Size,
-    /// Blank behind the size, or a value: only `;` may follow.
-    BeforeExtension,
-    BeforeName,
-    Name,
-    AfterName,
-    BeforeValue,
-    Token,
-    Quoted,
-    Escaped,
-    AfterQuoted,
-    SizeLf,
-    Data,
+    Framing(Framing),
+    /// The data of a chunk, of which so many bytes are to come.
+    Data {
+        left: u64,
+    },
+    /// The trailer section; there is nothing of it yet.
+    LastChunk,
+    /// The trailer section.
+    Trailers(Box<Trailers>),
+}
+
+/// What the next byte of framing belongs to.
+#[derive(Clone, Copy, Debug)]
+enum Framing {
+    /// The size, of which so many digits were there.
+    Size {
+        size: u64,
+        digits: u8,
+    },
+    /// The extension of a chunk of this size; so many bytes of it were there.
+    Extension {
+        size: u64,
+        len: usize,
+        extension: Extension,
+    },
+    /// The LF of the line that announces a chunk of this size.
+    SizeLf {
+        size: u64,
+    },
+    /// The CRLF behind the data.
     DataCr,
     DataLf,
-    Trailers,
 }
 
 /// What was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Step {
-    NeedMore { consumed: usize },
+    /// All of the input was read.
+    NeedMore,
+    /// Data, behind so many bytes of framing.
     Data { skip: usize, len: usize },
-    End { consumed: usize },
+    /// The end, with the trailer fields that may be kept, if there are any.
+    End {
+        consumed: usize,
+        trailers: Option<Box<HeaderMap>>,
+    },
 }
 
 /// As many digits as 64 bits have. More would be leading zeros, or an overflow.
 const MOST_DIGITS: u8 = 16;
 
+impl Default for At {
+    fn default() -> Self {
+        Self::Framing(Framing::FIRST)
+    }
+}
+
+impl Framing {
+    const FIRST: Self = Self::Size { size: 0, digits: 0 };
+}
+
 impl Chunked {
     /// Goes on until there is data, the end, or no input any more.
-    pub(crate) fn next(
-        &mut self,
-        input: &[u8],
-        received: u64,
-        limits: &Limits,
-        trailers: &mut Option<Box<Trailers>>,
-    ) -> Result<Step, Reject> {
+    pub(crate) fn next(&mut self, input: &[u8], limits: &Limits) -> Result<Step, Reject> {
         let mut consumed = 0;
         while let Some(&byte) = input.get(consumed) {
-            match self.at {
-                At::Data => {
-                    let rest = input.len() - consumed;
-                    let len = rest.min(usize::try_from(self.size).unwrap_or(usize::MAX));
-                    self.size -= len as u64;
-                    if self.size == 0 {
-                        self.at = At::DataCr;
+            let rest = &input[consumed..];
+            match &mut self.at {
+                At::Framing(framing) => {
+                    let framing = *framing;
+                    self.at = self.step(framing, byte, limits)?;
+                    consumed += 1;
+                }
+                At::Data { left } => {
+                    let len = rest.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                    *left -= len as u64;
+                    if *left == 0 {
+                        self.at = At::Framing(Framing::DataCr);
                     }
                     return Ok(Step::Data {
                         skip: consumed,
@@ -81,117 +110,112 @@ impl Chunked {
                     });
                 }
                 // Almost always there are none, and nothing to keep.
-                At::Trailers if trailers.is_none() && input[consumed..].starts_with(b"\r\n") => {
+                At::LastChunk if rest.starts_with(b"\r\n") => {
                     return Ok(Step::End {
                         consumed: consumed + 2,
+                        trailers: None,
                     });
                 }
-                At::Trailers => {
-                    let trailers = trailers.get_or_insert_default();
-                    let (read, complete) = trailers.read(&input[consumed..], limits)?;
-                    consumed += read;
-                    if complete {
-                        return Ok(Step::End { consumed });
-                    }
-                }
-                _ => {
-                    self.at = self.step(byte, received, limits)?;
-                    consumed += 1;
+                At::LastChunk => self.at = At::Trailers(Box::default()),
+                At::Trailers(trailers) => {
+                    let Some(len) = trailers.next(rest, limits)? else {
+                        break;
+                    };
+                    return Ok(Step::End {
+                        consumed: consumed + len,
+                        trailers: trailers.take_fields(),
+                    });
                 }
             }
         }
-        Ok(Step::NeedMore { consumed })
+        Ok(Step::NeedMore)
     }
 
-    /// One byte of framing:
+    /// What comes behind this byte of framing.
     ///
-    /// ```text
-    /// chunk     = 1*HEXDIG [ chunk-ext ] CRLF chunk-data CRLF
-    /// chunk-ext = *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )
-    /// ```
-    ///
-    /// A bare LF, or any other control, ends in 400 wherever it stands: servers that skip over an
+    /// A bare LF, or any other control, is refused wherever it stands: servers that skip over an
     /// extension to the next LF, and servers that skip to CRLF, see different chunks.
-    fn step(&mut self, byte: u8, received: u64, limits: &Limits) -> Result<At, Reject> {
-        let blank = syntax::is_blank(byte);
-        let tchar = syntax::is(byte, TCHAR);
-        let next = match (self.at, byte) {
-            (At::Size, _) if byte.is_ascii_hexdigit() => return self.digit(byte),
-            // At least one digit: an empty size is not 0 (httparse takes it so).
-            (At::Size, _) if self.digits == 0 => {
-                return Err(Reject::bad("chunk size is not a number"));
+    fn step(&mut self, at: Framing, byte: u8, limits: &Limits) -> Result<At, Reject> {
+        Ok(At::Framing(match (at, byte) {
+            (Framing::Size { size, digits }, _) if byte.is_ascii_hexdigit() => {
+                if digits == MOST_DIGITS {
+                    // RFC 9112 §7.1: no overflow.
+                    return Err(Reject::bad("chunk size has too many digits"));
+                }
+                let digit = char::from(byte).to_digit(16).unwrap_or_default();
+                Framing::Size {
+                    size: size << 4 | u64::from(digit),
+                    digits: digits + 1,
+                }
             }
-            (At::Size | At::Name | At::Token | At::AfterQuoted, b'\r') => return Ok(At::SizeLf),
+            // At least one digit: no size is not 0.
+            (Framing::Size { size, digits: 1.. }, b'\r') => Framing::SizeLf { size },
+            (Framing::Size { size, digits: 1.. }, _) if byte == b';' || syntax::is_blank(byte) => {
+                self.extension(size, 0, Extension::default(), byte, limits)?
+            }
+            (Framing::Size { .. }, _) => return Err(Reject::bad("chunk size is not a number")),
             (
-                At::Size
-                | At::BeforeExtension
-                | At::Name
-                | At::AfterName
-                | At::Token
-                | At::AfterQuoted,
-                b';',
-            ) => At::BeforeName,
-            (At::Size | At::BeforeExtension | At::Token | At::AfterQuoted, _) if blank => {
-                At::BeforeExtension
-            }
-            (At::Size, _) => return Err(Reject::bad("chunk size is not a number")),
-            (At::BeforeName, _) if blank => At::BeforeName,
-            (At::BeforeName | At::Name, _) if tchar => At::Name,
-            (At::Name | At::AfterName, b'=') => At::BeforeValue,
-            (At::Name | At::AfterName, _) if blank => At::AfterName,
-            (At::BeforeValue, _) if blank => At::BeforeValue,
-            (At::BeforeValue, b'"') => At::Quoted,
-            (At::BeforeValue | At::Token, _) if tchar => At::Token,
-            // quoted-string, RFC 9110 §5.6.4
-            (At::Quoted, b'"') => At::AfterQuoted,
-            (At::Quoted, b'\\') => At::Escaped,
-            (At::Quoted | At::Escaped, _) if syntax::is(byte, VALUE) => At::Quoted,
-            (At::SizeLf, b'\n') => return self.data(received, limits),
-            (At::DataCr, b'\r') => return Ok(At::DataLf),
-            (At::DataLf, b'\n') => {
-                self.digits = 0;
-                self.extension = 0;
-                return Ok(At::Size);
-            }
-            (At::SizeLf | At::DataCr | At::DataLf, _) => {
+                Framing::Extension {
+                    size, extension, ..
+                },
+                b'\r',
+            ) if extension.may_end() => Framing::SizeLf { size },
+            (
+                Framing::Extension {
+                    size,
+                    len,
+                    extension,
+                },
+                _,
+            ) => self.extension(size, len, extension, byte, limits)?,
+            (Framing::SizeLf { size }, b'\n') => return self.data(size, limits),
+            (Framing::DataCr, b'\r') => Framing::DataLf,
+            (Framing::DataLf, b'\n') => Framing::FIRST,
+            (Framing::SizeLf { .. } | Framing::DataCr | Framing::DataLf, _) => {
                 return Err(Reject::bad("chunk does not end with CRLF"));
             }
-            _ => return Err(Reject::bad("chunk extension is malformed")),
-        };
-        // RFC 9112 §7.1.1: the length of extensions ought to be bounded.
-        self.extension += 1;
-        self.extensions += 1;
-        if self.extension > limits.chunk_extension
-            || self.extensions > limits.chunk_extensions_total
-        {
+        }))
+    }
+
+    /// One more byte of an extension, of which there were `len`. RFC 9112 §7.1.1: the length of
+    /// extensions ought to be bounded.
+    fn extension(
+        &mut self,
+        size: u64,
+        len: usize,
+        extension: Extension,
+        byte: u8,
+        limits: &Limits,
+    ) -> Result<Framing, Reject> {
+        let extension = extension
+            .next(byte)
+            .ok_or(Reject::bad("chunk extension is malformed"))?;
+        if len >= limits.chunk_extension || self.extensions >= limits.chunk_extensions_total {
             return Err(Reject::bad("chunk extensions are too long"));
         }
-        Ok(next)
+        self.extensions += 1;
+        Ok(Framing::Extension {
+            size,
+            len: len + 1,
+            extension,
+        })
     }
 
-    fn digit(&mut self, byte: u8) -> Result<At, Reject> {
-        self.digits += 1;
-        if self.digits > MOST_DIGITS {
-            return Err(Reject::bad("chunk size has too many digits")); // RFC 9112 §7.1: no overflow
-        }
-        let digit = char::from(byte).to_digit(16).unwrap_or_default();
-        self.size = self.size << 4 | u64::from(digit);
-        Ok(At::Size)
-    }
-
-    /// The size is complete. Refuses the chunk that would exceed the limit before any of it is read.
-    fn data(&self, received: u64, limits: &Limits) -> Result<At, Reject> {
-        match received.checked_add(self.size) {
-            Some(total) if total <= limits.largest_body() => Ok(if self.size == 0 {
-                At::Trailers
-            } else {
-                At::Data
-            }),
-            _ => Err(Reject::new(
+    /// A chunk of this size is announced. Refuses the one that would exceed the limit before any of
+    /// it is read.
+    fn data(&mut self, size: u64, limits: &Limits) -> Result<At, Reject> {
+        self.content = self
+            .content
+            .checked_add(size)
+            .filter(|content| *content <= limits.largest_body())
+            .ok_or(Reject::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "content is over the limit",
-            )),
-        }
+            ))?;
+        Ok(match size {
+            0 => At::LastChunk,
+            left => At::Data { left },
+        })
     }
 }
 
@@ -201,18 +225,18 @@ mod tests {
 
     /// Content and bytes consumed, or the status of the reject.
     fn decode(mut input: &[u8], limits: &Limits) -> Result<Option<(Vec<u8>, usize)>, u16> {
-        let (mut chunked, mut trailers) = (Chunked::default(), None);
+        let mut chunked = Chunked::default();
         let (mut content, mut total) = (Vec::new(), 0);
         loop {
-            let step = chunked.next(input, content.len() as u64, limits, &mut trailers);
+            let step = chunked.next(input, limits);
             match step.map_err(|reject| reject.status.as_u16())? {
-                Step::NeedMore { .. } => return Ok(None),
+                Step::NeedMore => return Ok(None),
                 Step::Data { skip, len } => {
                     content.extend_from_slice(&input[skip..skip + len]);
                     input = &input[skip + len..];
                     total += skip + len;
                 }
-                Step::End { consumed } => return Ok(Some((content, total + consumed))),
+                Step::End { consumed, .. } => return Ok(Some((content, total + consumed))),
             }
         }
     }

@@ -62,7 +62,7 @@ pub(crate) struct Framing {
 
 /// Whether a name is this one (RFC 9110 §5.1: in any case of letters); cheaper for the usual spelling.
 #[inline]
-fn same(name: &str, usual: &str) -> bool {
+fn same(name: &[u8], usual: &[u8]) -> bool {
     name == usual || name.eq_ignore_ascii_case(usual)
 }
 
@@ -74,12 +74,12 @@ const fn letter(letter: u8) -> u32 {
 impl Gathered {
     /// Whether a field of this name may be one of ours, by length and first letter: most are not.
     #[inline]
-    pub(crate) fn is_relevant(name: &str) -> bool {
+    pub(crate) fn is_relevant(name: &[u8]) -> bool {
         const LENGTHS: u32 = 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10 | 1 << 12 | 1 << 14 | 1 << 17;
         // Of a letter in either case the low five bits are its place in the alphabet.
         const LETTERS: u32 =
             letter(b'c') | letter(b'e') | letter(b'h') | letter(b't') | letter(b'u');
-        match name.as_bytes() {
+        match name {
             [first, ..] if name.len() < 32 => {
                 (LENGTHS >> name.len()) & (LETTERS >> (first & 31)) & 1 == 1
             }
@@ -88,23 +88,22 @@ impl Gathered {
     }
 
     /// Looks at one field. By length and first letter most are told apart.
-    pub(crate) fn note(&mut self, index: u32, name: &str, value: &[u8]) -> Result<(), Reject> {
-        let bytes = name.as_bytes();
-        match (bytes.len(), bytes.first().map_or(0, |first| first | 0x20)) {
-            (4, b'h') if same(name, "Host") => self.note_host(index, value),
-            (6, b'e') if same(name, "Expect") => {
+    pub(crate) fn note(&mut self, index: u32, name: &[u8], value: &[u8]) -> Result<(), Reject> {
+        match (name.len(), name.first().map_or(0, |first| first | 0x20)) {
+            (4, b'h') if same(name, b"Host") => self.note_host(index, value),
+            (6, b'e') if same(name, b"Expect") => {
                 self.note_expect(value);
                 Ok(())
             }
-            (7, b'u') if same(name, "Upgrade") => {
+            (7, b'u') if same(name, b"Upgrade") => {
                 self.upgrade.get_or_insert(index);
                 Ok(())
             }
-            (10, b'c') if same(name, "Connection") => {
+            (10, b'c') if same(name, b"Connection") => {
                 self.note_connection(value);
                 Ok(())
             }
-            (12, b'c') if same(name, "Content-Type") => {
+            (12, b'c') if same(name, b"Content-Type") => {
                 // A singleton field that comes twice has two readings (RFC 9110 §5.3, §8.3), and
                 // multipart boundaries make this one security relevant.
                 match std::mem::replace(&mut self.content_type, true) {
@@ -112,8 +111,8 @@ impl Gathered {
                     false => Ok(()),
                 }
             }
-            (14, b'c') if same(name, "Content-Length") => self.note_length(value),
-            (17, b't') if same(name, "Transfer-Encoding") => {
+            (14, b'c') if same(name, b"Content-Length") => self.note_length(value),
+            (17, b't') if same(name, b"Transfer-Encoding") => {
                 self.note_codings(value);
                 Ok(())
             }

@@ -17,7 +17,7 @@ impl Initials {
     /// The initial of this name.
     pub fn of(name: &str) -> Initials {
         let mut initials = Initials::default();
-        initials.add(name);
+        initials.add(name.as_bytes());
         initials
     }
 
@@ -28,17 +28,9 @@ impl Initials {
     }
 
     #[inline]
-    pub(crate) fn add(&mut self, name: &str) {
+    pub(crate) fn add(&mut self, name: &[u8]) {
         // Of a letter in either case the low five bits are its place in the alphabet.
-        self.0 |= name.bytes().next().map_or(0, |first| 1 << (first & 31));
-    }
-
-    /// Looks for `_` in names, once it is known to be somewhere in the fields: a cookie often has it.
-    #[cold]
-    pub(crate) fn add_underscores(&mut self, fields: &[httparse::Header<'_>]) {
-        if fields.iter().any(|field| field.name.contains('_')) {
-            *self = *self | Self::UNDERSCORE;
-        }
+        self.0 |= name.first().map_or(0, |first| 1 << (first & 31));
     }
 }
 

@@ -1,6 +1,6 @@
 //! HTTP/1.1 without I/O: bytes in, events out, and back (RFC 9112, RFC 9110).
 //!
-//! May call: `http`, `httparse`, `memchr`, `itoa`, `httpdate`. Never: a socket, a file, a clock, a
+//! May call: `http`, `memchr`, `itoa`, `httpdate`. Never: a socket, a file, a clock, a
 //! log, `unsafe`. Whatever two parsers could read in two ways is refused here, so that nothing
 //! behind this crate ever sees it.
 //!
@@ -13,20 +13,23 @@
 mod authority;
 mod body_encoder;
 mod build;
+mod chunk_extension;
 mod chunked;
 mod date;
 mod encode;
 mod encode_error;
+mod field_lines;
 mod forwarded;
 mod framing;
 mod head;
+mod head_reader;
 mod initials;
 mod kinds;
 mod limits;
 mod proxy;
 mod reader;
 mod reject;
-mod scan;
+mod request_line;
 mod syntax;
 mod target;
 mod trailers;

@@ -14,7 +14,8 @@ pub struct Limits {
     pub request_line: usize,
     /// Number of field lines of a head, and of a trailer section. Beyond it: 431. Default 100.
     pub fields: usize,
-    /// Length of one field line with its CRLF. Beyond it: 431. Default 8190.
+    /// Length of one field line with its CRLF, of a head or a trailer section. Beyond it: 431.
+    /// Default 8190.
     pub field_size: usize,
     /// Length of the whole head with its final empty line. Beyond it: 431 (414 when the request
     /// line alone is that long). Default 64 KiB.
@@ -60,6 +61,11 @@ impl Limits {
     /// The limit of the head that holds: offsets into a head are 32 bits wide.
     pub(crate) fn longest_head(&self) -> usize {
         self.head.min(1 << 30)
+    }
+
+    /// The limit of the trailer section that holds, for the same reason.
+    pub(crate) fn longest_trailers(&self) -> usize {
+        self.trailers.min(1 << 30)
     }
 
     /// The limit of the request line that holds.

@@ -4,11 +4,10 @@
 use crate::{
     chunked::{Chunked, Step},
     head::Head,
+    head_reader::HeadReader,
     kinds::BodyLength,
     limits::Limits,
     reject::Reject,
-    scan::{Front, Scan},
-    trailers::Trailers,
 };
 use http::HeaderMap;
 
@@ -51,30 +50,56 @@ pub enum Event {
 #[derive(Debug, Default)]
 pub struct Reader {
     state: State,
-    /// Bytes of content so far.
-    received: u64,
-    /// Whether another head may follow this message.
-    persists: bool,
-    trailers: Option<Box<Trailers>>,
 }
 
+/// What the next byte belongs to.
+///
+/// ```text
+/// Front ─► Head ─► Length | Chunked ─► Front      RFC 9112 §2.1
+///                                  └─► Closed     RFC 9112 §9.6
+///                         any of them ─► Refused  RFC 9112 §2.2
+/// ```
 #[derive(Debug)]
 enum State {
-    /// Before or in a head.
-    Head(Scan),
-    /// In content of which this many bytes are to come; also where there is none.
-    Length(u64),
-    /// In chunked content.
-    Chunked(Chunked),
-    /// Behind the last message.
-    Closed,
-    /// Behind a reject.
+    /// The first of a head, or an empty line in front of it.
+    Front {
+        /// One was dropped.
+        empty_line: bool,
+        /// The trailers of the message that just ended, where it had some.
+        trailers: Option<Box<HeaderMap>>,
+    },
+    /// A head of which some is here.
+    Head(Box<Partial>),
+    /// Content of this length; also where there is none.
+    Length { left: u64, then: Then },
+    /// Chunked content.
+    Chunked { chunked: Chunked, then: Then },
+    /// Nothing: this is behind the last message.
+    Closed { trailers: Option<Box<HeaderMap>> },
+    /// Nothing any more.
     Refused(Reject),
+}
+
+/// What comes after a message (RFC 9112 §9.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Next,
+    Close,
+}
+
+/// A head that did not come at once.
+#[derive(Debug)]
+struct Partial {
+    reader: HeadReader,
+    head: Head,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self::Head(Scan::default())
+        Self::Front {
+            empty_line: false,
+            trailers: None,
+        }
     }
 }
 
@@ -87,10 +112,10 @@ impl Reader {
     /// Makes one step.
     ///
     /// `input` begins with the first byte that was not consumed yet; bytes once shown stay the same
-    /// until they are consumed. `head` is the same one from call to call; it is filled by the call
-    /// that returns [`Event::Head`], may be cleared by a call that wants more of a head, and is
-    /// left alone by the others. The largest part of the input that has to be kept is a head, so
-    /// a buffer of [`Limits::head`] bytes is always enough.
+    /// until they are consumed. `head` is filled by the call that returns [`Event::Head`], is empty
+    /// after a call that wants more of one, and is left alone in content. A call that refuses a head
+    /// leaves the request line in it, if that one was valid, and no fields. The largest part of the
+    /// input that has to be kept is a head, so a buffer of [`Limits::head`] bytes is always enough.
     ///
     /// # Errors
     /// [`Reject`]: answer its status, then close. Nothing of the input may be read as a request.
@@ -100,100 +125,115 @@ impl Reader {
         limits: &Limits,
         head: &mut Head,
     ) -> Result<Event, Reject> {
-        let event = match &mut self.state {
-            State::Head(_) => self.next_head(input, limits, head),
-            State::Length(0) => Ok(self.end(0)),
-            State::Length(remaining) => {
-                let len = input
-                    .len()
-                    .min(usize::try_from(*remaining).unwrap_or(usize::MAX));
-                if len == 0 {
-                    return Ok(Event::NeedMore { consumed: 0 });
-                }
-                *remaining -= len as u64;
-                self.received += len as u64;
-                Ok(Event::Data { skip: 0, len })
-            }
-            State::Chunked(chunked) => {
-                match chunked.next(input, self.received, limits, &mut self.trailers) {
-                    Ok(Step::NeedMore { consumed }) => Ok(Event::NeedMore { consumed }),
-                    Ok(Step::Data { skip, len }) => {
-                        self.received += len as u64;
-                        Ok(Event::Data { skip, len })
-                    }
-                    Ok(Step::End { consumed }) => Ok(self.end(consumed)),
-                    Err(reject) => Err(reject),
-                }
-            }
-            State::Closed => Ok(Event::NeedMore {
-                consumed: input.len(),
-            }),
-            State::Refused(reject) => Err(*reject),
-        };
+        let event = self.step(input, limits, head);
         if let Err(reject) = event {
             self.state = State::Refused(reject);
         }
         event
     }
 
-    fn next_head(
+    fn step(&mut self, input: &[u8], limits: &Limits, head: &mut Head) -> Result<Event, Reject> {
+        match &mut self.state {
+            State::Front { empty_line, .. } => {
+                let mut skip = 0;
+                // RFC 9112 §2.2: one CRLF before the request line is ignored, for the clients that
+                // send one after the content of a POST; a second one is not.
+                if !*empty_line {
+                    match input {
+                        [b'\r'] => return Ok(Event::NeedMore { consumed: 0 }),
+                        [b'\r', b'\n', ..] => (skip, *empty_line) = (2, true),
+                        _ => {}
+                    }
+                }
+                let input = &input[skip..];
+                if input.is_empty() {
+                    return Ok(Event::NeedMore { consumed: skip });
+                }
+                head.clear();
+                let mut reader = HeadReader::default();
+                let found = reader.next(input, limits, head);
+                if let Ok(None) = found {
+                    let head = head.take();
+                    self.state = State::Head(Box::new(Partial { reader, head }));
+                }
+                self.head(found, skip, head)
+            }
+            State::Head(partial) => {
+                let Partial { reader, head: part } = &mut **partial;
+                let found = reader.next(input, limits, part);
+                if !matches!(found, Ok(None)) {
+                    std::mem::swap(head, part);
+                }
+                self.head(found, 0, head)
+            }
+            &mut State::Length { left: 0, then } => Ok(self.end(0, then, None)),
+            State::Length { left, .. } => {
+                let len = input
+                    .len()
+                    .min(usize::try_from(*left).unwrap_or(usize::MAX));
+                if len == 0 {
+                    return Ok(Event::NeedMore { consumed: 0 });
+                }
+                *left -= len as u64;
+                Ok(Event::Data { skip: 0, len })
+            }
+            State::Chunked { chunked, then } => match chunked.next(input, limits)? {
+                Step::NeedMore => Ok(Event::NeedMore {
+                    consumed: input.len(),
+                }),
+                Step::Data { skip, len } => Ok(Event::Data { skip, len }),
+                Step::End { consumed, trailers } => {
+                    let then = *then;
+                    Ok(self.end(consumed, then, trailers))
+                }
+            },
+            State::Closed { .. } => Ok(Event::NeedMore {
+                consumed: input.len(),
+            }),
+            State::Refused(reject) => Err(*reject),
+        }
+    }
+
+    /// What a head is that was read up to here, behind an empty line perhaps.
+    fn head(
         &mut self,
-        input: &[u8],
-        limits: &Limits,
+        found: Result<Option<usize>, Reject>,
+        skip: usize,
         head: &mut Head,
     ) -> Result<Event, Reject> {
-        let State::Head(scan) = &mut self.state else {
-            return Ok(Event::NeedMore { consumed: 0 });
-        };
-        let mut skip = 0;
-        if scan.is_fresh() {
-            loop {
-                match scan.front(&input[skip..])? {
-                    Front::NeedMore => return Ok(Event::NeedMore { consumed: skip }),
-                    Front::EmptyLine => {
-                        scan.dropped = true;
-                        skip += 2;
-                    }
-                    Front::Method => break,
-                }
+        let len = match found {
+            Ok(Some(len)) => len,
+            Ok(None) => return Ok(Event::NeedMore { consumed: skip }),
+            Err(reject) => {
+                head.forget_fields();
+                return Err(reject);
             }
-        }
-        let input = &input[skip..];
-        // The usual case: the whole head is there, and in order. Whatever is wrong with it, the
-        // scan finds out what a client that sends it byte by byte would have been told.
-        let mut len = None;
-        if scan.is_fresh() {
-            len = head.fill(input, limits).unwrap_or(None);
-        }
-        let len = match len {
-            Some(len) => len,
-            None => match scan.advance(input, limits)? {
-                None => return Ok(Event::NeedMore { consumed: skip }),
-                Some(end) => match head.fill(&input[..end], limits)? {
-                    Some(len) if len == end => len,
-                    _ => return Err(Reject::bad("head is malformed")),
-                },
-            },
         };
-        self.received = 0;
-        self.trailers = None;
-        self.persists = head.keep_alive();
+        let then = if head.keep_alive() {
+            Then::Next
+        } else {
+            Then::Close
+        };
         self.state = match head.body() {
-            BodyLength::None => State::Length(0),
-            BodyLength::Length(length) => State::Length(length),
-            BodyLength::Chunked => State::Chunked(Chunked::default()),
+            BodyLength::None => State::Length { left: 0, then },
+            BodyLength::Length(left) => State::Length { left, then },
+            BodyLength::Chunked => State::Chunked {
+                chunked: Chunked::default(),
+                then,
+            },
         };
         Ok(Event::Head {
             consumed: skip + len,
         })
     }
 
-    /// RFC 9112 §9.6: after a message that ends the connection no other is read.
-    fn end(&mut self, consumed: usize) -> Event {
-        self.state = if self.persists {
-            State::default()
-        } else {
-            State::Closed
+    fn end(&mut self, consumed: usize, then: Then, trailers: Option<Box<HeaderMap>>) -> Event {
+        self.state = match then {
+            Then::Next => State::Front {
+                empty_line: false,
+                trailers,
+            },
+            Then::Close => State::Closed { trailers },
         };
         Event::End { consumed }
     }
@@ -201,35 +241,24 @@ impl Reader {
     /// Whether the connection is between messages and nothing of another head has come: `input` is
     /// what was not consumed yet. A dropped empty line counts as nothing.
     pub fn is_idle(&self, input: &[u8]) -> bool {
-        matches!(self.state, State::Head(_)) && input.is_empty()
+        matches!(self.state, State::Front { .. }) && input.is_empty()
     }
 
     /// Whether an idle connection may be forgotten: a new reader would read on as this one does. It
     /// would not after an empty line, of which there may be one (RFC 9112 §2.2).
     pub fn is_new(&self) -> bool {
-        matches!(&self.state, State::Head(scan) if scan.is_fresh() && !scan.dropped)
+        let State::Front { empty_line, .. } = self.state else {
+            return false;
+        };
+        !empty_line
     }
 
     /// The trailer fields of the message that just ended, until the next head; `None` where it had
     /// none. Those that must not be merged into a head are not among them (RFC 9110 §6.5.1).
     pub fn trailers(&self) -> Option<&HeaderMap> {
-        self.trailers
-            .as_deref()
-            .map(Trailers::fields)
-            .filter(|fields| !fields.is_empty())
-    }
-
-    /// Bytes of content of this message handed out so far.
-    pub fn body_received(&self) -> u64 {
-        self.received
-    }
-
-    /// Bytes of content still to come; `None` while a chunked body goes on, 0 between messages.
-    pub fn body_remaining(&self) -> Option<u64> {
-        match self.state {
-            State::Length(remaining) => Some(remaining),
-            State::Chunked(_) => None,
-            State::Head(_) | State::Closed | State::Refused(_) => Some(0),
+        match &self.state {
+            State::Front { trailers, .. } | State::Closed { trailers } => trailers.as_deref(),
+            _ => None,
         }
     }
 }

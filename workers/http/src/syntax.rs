@@ -13,6 +13,8 @@ pub(crate) const QUERY: u8 = 1 << 2;
 pub(crate) const REG_NAME: u8 = 1 << 3;
 /// `field-vchar`, SP and HTAB (RFC 9110 §5.5): no CTL, no DEL; obs-text passes.
 pub(crate) const VALUE: u8 = 1 << 4;
+/// `VCHAR` (RFC 5234 §B.1): what a request target may hold before its form is known.
+pub(crate) const VISIBLE: u8 = 1 << 5;
 
 const UNRESERVED: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
 const SUB_DELIMS: &[u8] = b"!$&'()*+,;=";
@@ -35,6 +37,9 @@ static CLASSES: [u8; 256] = {
         if byte != 0x7f {
             table[byte] |= VALUE;
         }
+        if byte > b' ' as usize && byte < 0x7f {
+            table[byte] |= VISIBLE;
+        }
         byte += 1;
     }
     table
@@ -52,6 +57,70 @@ const fn mark(table: &mut [u8; 256], class: u8, bytes: &[u8]) {
 #[inline]
 pub(crate) fn is(byte: u8, class: u8) -> bool {
     CLASSES[byte as usize] & class != 0
+}
+
+/// How many bytes in front are.
+#[inline]
+pub(crate) fn run(bytes: &[u8], class: u8) -> usize {
+    bytes
+        .iter()
+        .position(|&byte| !is(byte, class))
+        .unwrap_or(bytes.len())
+}
+
+/// How many bytes in front are [`VALUE`].
+#[inline]
+pub(crate) fn text(bytes: &[u8]) -> usize {
+    let mut len = 0;
+    loop {
+        len += until(&bytes[len..], VALUE, |word| {
+            below(word, b' ') | equal(word, 0x7f)
+        });
+        if bytes.get(len) != Some(&b'\t') {
+            return len;
+        }
+        len += 1;
+    }
+}
+
+/// How many bytes in front are [`VISIBLE`].
+#[inline]
+pub(crate) fn visible(bytes: &[u8]) -> usize {
+    until(bytes, VISIBLE, |word| {
+        below(word, b'!') | equal(word, 0x7f) | word & HIGH
+    })
+}
+
+/// The lowest bit, and the highest, of each of eight bytes.
+const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
+const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+
+/// How many bytes in front are of this class, eight at a time: `others` marks, by the highest bit of
+/// each byte of a word, those that may be of another, and is right about the first.
+#[inline(always)]
+fn until(bytes: &[u8], class: u8, others: impl Fn(u64) -> u64) -> usize {
+    let mut len = 0;
+    while let Some(eight) = bytes[len..].first_chunk() {
+        let found = others(u64::from_le_bytes(*eight));
+        if found != 0 {
+            return len + (found.trailing_zeros() / 8) as usize;
+        }
+        len += eight.len();
+    }
+    len + run(&bytes[len..], class)
+}
+
+/// Marks the bytes of a word that are below this one, which is at most 0x80. What is borrowed can
+/// mark bytes above the first that is, and none before it.
+#[inline(always)]
+fn below(word: u64, byte: u8) -> u64 {
+    word.wrapping_sub(LOW * u64::from(byte)) & !word & HIGH
+}
+
+/// Marks the bytes of a word that are this one, and perhaps some above the first of them.
+#[inline(always)]
+fn equal(word: u64, byte: u8) -> u64 {
+    below(word ^ (LOW * u64::from(byte)), 1)
 }
 
 /// Whether all of these bytes are; true of none.
@@ -141,6 +210,23 @@ mod tests {
         }
         for byte in [b' ', b'\t', b'#', b'"', b'<', b'>', 0x80, 0xff] {
             assert!(!is(byte, PATH | QUERY | REG_NAME), "{byte:#x}");
+        }
+    }
+
+    #[test]
+    fn runs_end_at_the_first_byte_of_another_class() {
+        for byte in 0..=255 {
+            for len in 0..20 {
+                for tail in [&b""[..], b"abcdefghi", b"\0\x7f\xff \t\r\n\0\0"] {
+                    for fill in [b'a', b'!', b'~'] {
+                        let mut bytes = vec![fill; len];
+                        bytes.push(byte);
+                        bytes.extend_from_slice(tail);
+                        assert_eq!(text(&bytes), run(&bytes, VALUE), "{bytes:?}");
+                        assert_eq!(visible(&bytes), run(&bytes, VISIBLE), "{bytes:?}");
+                    }
+                }
+            }
         }
     }
 

@@ -1,13 +1,13 @@
-//! The request line and its target (RFC 9112 §3). Checks, and says where the parts are; never
+//! The request target (RFC 9112 §3.2). Checks, and says where the parts are; never
 //! decodes, normalises or rewrites a byte.
 
 use crate::{
     authority,
-    kinds::{TargetForm, Version},
+    field_lines::offset,
+    kinds::TargetForm,
     reject::Reject,
     syntax::{self, PATH, QUERY},
 };
-use http::StatusCode;
 use std::ops::Range;
 
 /// A part of the target, as offsets from its first byte.
@@ -26,49 +26,10 @@ pub(crate) struct Target {
     pub(crate) query: Option<Part>,
 }
 
-/// Checks a request line (without its CRLF) as a whole.
-///
-/// This is the slow way, for lines that httparse refused or whose head is not complete yet; it
-/// accepts what httparse and [`parse`] accept together, and every `HTTP/1.x`.
-pub(crate) fn check_request_line(line: &[u8]) -> Result<Version, Reject> {
-    // Exactly one SP between the parts: the lenient splitting of RFC 9112 §3 is a MAY, and how
-    // ` ` and VT and CR became each other is the history of request smuggling.
-    let mut parts = line.split(|&byte| byte == b' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(Reject::bad("request line is not method, target, version"));
-    };
-    if !syntax::is_token(method) {
-        return Err(Reject::bad("method is not a token")); // RFC 9110 §9.1
-    }
-    let version = parse_version(version)?;
-    // Non-ASCII never reaches the target's own check: it is in no class of it (RFC 3986 §2).
-    let method = std::str::from_utf8(method).map_err(|_| Reject::bad("method is not a token"))?;
-    parse(method, target)?;
-    Ok(version)
-}
-
-/// `HTTP/1.0`, `HTTP/1.x`; another major version is 505, anything else 400 (RFC 9110 §2.5, §15.6.6).
-fn parse_version(version: &[u8]) -> Result<Version, Reject> {
-    match version {
-        b"HTTP/1.0" => Ok(Version::Http10),
-        // A higher minor version is processed as the highest we know (RFC 9110 §2.5).
-        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'..=b'9'] => Ok(Version::Http11),
-        // The HTTP/2 preface comes by here too: `PRI * HTTP/2.0` (RFC 9113 §3.4).
-        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(Reject::new(
-            StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            "HTTP version is not 1.x",
-        )),
-        _ => Err(Reject::bad("HTTP version is malformed")), // case-sensitive: RFC 9112 §2.3
-    }
-}
-
 /// Checks a request target, and finds its parts (RFC 9112 §3.2).
-pub(crate) fn parse(method: &str, target: &[u8]) -> Result<Target, Reject> {
-    let connect = method == "CONNECT";
+pub(crate) fn parse(method: &[u8], target: &[u8]) -> Result<Target, Reject> {
     match target {
-        _ if connect => authority_form(target),
+        _ if method == b"CONNECT" => authority_form(target),
         [b'/', ..] => {
             let (path, query) = path_and_query(target, 0)?;
             Ok(Target {
@@ -79,7 +40,7 @@ pub(crate) fn parse(method: &str, target: &[u8]) -> Result<Target, Reject> {
         }
         [] => Err(Reject::bad("request target is empty")),
         // RFC 9112 §3.2.4: only for a server-wide OPTIONS.
-        b"*" if method == "OPTIONS" => Ok(Target {
+        b"*" if method == b"OPTIONS" => Ok(Target {
             form: TargetForm::Asterisk,
             path: 0..1,
             ..Target::default()
@@ -170,12 +131,6 @@ fn path_and_query(target: &[u8], start: usize) -> Result<(Part, Option<Part>), R
     Ok((offset(start)..offset(i), None))
 }
 
-/// An offset into a head, which never reaches 4 GiB: `Limits::longest_head` says so.
-#[inline]
-pub(crate) fn offset(at: usize) -> u32 {
-    at as u32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,7 +143,7 @@ mod tests {
     );
 
     fn parts(method: &str, target: &'static str) -> Option<Parts> {
-        let found = parse(method, target.as_bytes()).ok()?;
+        let found = parse(method.as_bytes(), target.as_bytes()).ok()?;
         let cut = |part: Part| &target[part.start as usize..part.end as usize];
         Some((
             found.form,
@@ -252,35 +207,10 @@ mod tests {
             ("CONNECT", " / h h: h:0 :1 http://h:1/ u@h:1 *"),
         ] {
             for target in targets.split(' ') {
-                let status =
-                    parse(method, target.as_bytes()).map_err(|reject| reject.status.as_u16());
+                let status = parse(method.as_bytes(), target.as_bytes())
+                    .map_err(|reject| reject.status.as_u16());
                 assert_eq!(status, Err(400), "{method} {target}");
             }
-        }
-    }
-
-    #[test]
-    fn request_lines() {
-        for (line, expected) in [
-            (&b"GET / HTTP/1.1"[..], Ok(Version::Http11)),
-            (b"GET / HTTP/1.0", Ok(Version::Http10)),
-            (b"GET / HTTP/1.2", Ok(Version::Http11)),
-            (b"PRI * HTTP/2.0", Err(505)),
-            (b"GET / HTTP/0.9", Err(505)),
-            (b"GET / HTTP/0.0", Err(505)),
-            (b"GET / HTTP/1", Err(400)),
-            (b"GET / HTTP/1.10", Err(400)),
-            (b"GET / http/1.1", Err(400)),
-            (b"GET /", Err(400)),
-            (b"GET  / HTTP/1.1", Err(400)),
-            (b"GET / HTTP/1.1 ", Err(400)),
-            (b" GET / HTTP/1.1", Err(400)),
-            (b"G(T / HTTP/1.1", Err(400)),
-            (b"GET /a b HTTP/1.1", Err(400)),
-            (b"", Err(400)),
-        ] {
-            let version = check_request_line(line).map_err(|reject| reject.status.as_u16());
-            assert_eq!(version, expected, "{line:?}");
         }
     }
 }

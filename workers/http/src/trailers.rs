@@ -1,91 +1,64 @@
-//! The trailer section of a chunked message (RFC 9112 §7.1.2). Keeps the line in progress and the
-//! fields; never lets through a field that would mean something in a head.
+//! The trailer section of a chunked message (RFC 9112 §7.1.2). Keeps the section and its fields; never
+//! lets through a field that would mean something in a head.
 
 use crate::{
-    head::{bare_lf, too_many_fields},
+    field_lines::{Bounds, FieldLines, Step, too_many_fields},
     limits::Limits,
     reject::Reject,
-    syntax::{self, VALUE},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// A trailer section being read.
 #[derive(Debug, Default)]
 pub(crate) struct Trailers {
-    /// The line in progress.
-    line: Vec<u8>,
-    /// Bytes of the complete lines.
-    total: usize,
-    /// How many they are, dropped ones included.
-    lines: usize,
+    /// What there is of the section.
+    section: Vec<u8>,
+    lines: FieldLines,
+    /// How many are complete, dropped ones included.
+    count: usize,
     fields: HeaderMap,
 }
 
+/// Length of the empty line that ends the section.
+const EMPTY_LINE: usize = 2;
+
 impl Trailers {
-    /// Reads on; returns how many bytes, and whether the empty line was among them.
-    pub(crate) fn read(&mut self, input: &[u8], limits: &Limits) -> Result<(usize, bool), Reject> {
-        let mut consumed = 0;
+    /// Reads on, and returns how many bytes of `input` belong to the section once it is complete;
+    /// all of them do before that.
+    pub(crate) fn next(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, Reject> {
+        // Beyond its limit nothing of a section is looked at, so nothing is kept.
+        let (before, most) = (self.section.len(), limits.longest_trailers() + EMPTY_LINE);
+        let new = input.get(..most - before).unwrap_or(input);
+        self.section.extend_from_slice(new);
+        let bounds = Bounds::new(limits, most);
         loop {
-            let rest = &input[consumed..];
-            let lf = memchr::memchr(b'\n', rest);
-            self.line
-                .extend_from_slice(&rest[..lf.unwrap_or(rest.len())]);
-            // Without its LF; the CR of the empty line is not counted.
-            if self.line != b"\r"
-                && !self.line.is_empty()
-                && self.total + self.line.len() + 1 > limits.trailers
-            {
-                return Err(Reject::new(
-                    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                    "trailer section is too long",
-                ));
+            match self.lines.next(&self.section, bounds)? {
+                Step::NeedMore => return Ok(None),
+                Step::End(end) => return Ok(Some(end - before)),
+                Step::Field(field) => {
+                    if self.count == limits.most_fields() {
+                        return Err(too_many_fields());
+                    }
+                    self.count += 1;
+                    let name = HeaderName::from_bytes(field.name(&self.section));
+                    let value = HeaderValue::from_bytes(field.value(&self.section));
+                    let (Ok(name), Ok(value)) = (name, value) else {
+                        // Longer than 64 KiB: the names of the `http` crate are not.
+                        return Err(Reject::bad("trailer field is invalid"));
+                    };
+                    if !is_forbidden(&name) {
+                        // It holds 32 768 fields, as many as the limit lets come.
+                        let _ = self.fields.try_append(name, value);
+                    }
+                }
             }
-            let Some(lf) = lf else {
-                return Ok((input.len(), false));
-            };
-            consumed += lf + 1;
-            let Some((b'\r', line)) = self.line.split_last() else {
-                return Err(bare_lf());
-            };
-            if line.is_empty() {
-                self.line = Vec::new();
-                return Ok((consumed, true));
-            }
-            self.lines += 1;
-            if self.lines > limits.most_fields() {
-                return Err(too_many_fields());
-            }
-            if let Some((name, value)) = parse(line)? {
-                // It holds 32 768 fields, as many as the limit lets come.
-                let _ = self.fields.try_append(name, value);
-            }
-            self.total += self.line.len() + 1;
-            self.line.clear();
         }
     }
 
-    /// The fields of the section.
-    pub(crate) fn fields(&self) -> &HeaderMap {
-        &self.fields
-    }
-}
-
-/// `field-name ":" OWS field-value OWS`, as strictly as in a head (RFC 9112 §5); `None` for a field
-/// that is not to be a trailer. A folded line begins with a blank, which is in no name.
-fn parse(line: &[u8]) -> Result<Option<(HeaderName, HeaderValue)>, Reject> {
-    let Some(colon) = memchr::memchr(b':', line) else {
-        return Err(Reject::bad("trailer line without a colon"));
-    };
-    let (name, value) = (&line[..colon], syntax::trim(&line[colon + 1..]));
-    if !syntax::is_token(name) {
-        return Err(Reject::bad("trailer name is invalid"));
-    }
-    if !syntax::all(value, VALUE) {
-        return Err(Reject::bad("trailer value is invalid"));
-    }
-    match (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-        (Ok(name), Ok(value)) => Ok(Some((name, value)).filter(|(name, _)| !is_forbidden(name))),
-        _ => Err(Reject::bad("trailer field is invalid")),
+    /// The fields of the section, where there are any.
+    pub(crate) fn take_fields(&mut self) -> Option<Box<HeaderMap>> {
+        let fields = std::mem::take(&mut self.fields);
+        (!fields.is_empty()).then(|| Box::new(fields))
     }
 }
 
@@ -150,14 +123,15 @@ mod tests {
 
     fn read(input: &str, limits: &Limits) -> Result<Vec<(String, String)>, u16> {
         let mut trailers = Trailers::default();
-        match trailers.read(input.as_bytes(), limits) {
-            Ok((consumed, complete)) => {
-                assert!(complete && consumed == input.len(), "{input:?}");
+        match trailers.next(input.as_bytes(), limits) {
+            Ok(end) => {
+                assert_eq!(end, Some(input.len()), "{input:?}");
                 let text =
                     |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
                 Ok(trailers
-                    .fields()
+                    .take_fields()
                     .iter()
+                    .flat_map(|fields| fields.iter())
                     .map(|(name, value)| (name.to_string(), text(value)))
                     .collect())
             }

@@ -1,11 +1,12 @@
 //! Taking fields out of a head that is read. What follows from them stays decided: where the content
 //! ends and whether the connection goes on is what the client was read to say.
 
-use super::{Head, offset};
+use super::Head;
+use crate::field_lines::offset;
 
 impl Head {
     /// Keeps the fields of which `keep` is true, asked in their order: name, and value without the
-    /// white space around it. The others are as if they had not come, except in [`Head::raw`],
+    /// white space around it. The others are as if they had not come, except in
     /// [`Head::initials`] and in what is decided already ([`Head::body`], [`Head::keep_alive`],
     /// [`Head::expects_continue`]).
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &[u8]) -> bool) {
@@ -13,9 +14,8 @@ impl Head {
         let (mut host, mut upgrade) = (None, None);
         let (mut before, mut after) = (0, 0);
         spans.retain(|span| {
-            let name = std::str::from_utf8(self.bytes(span.name, span.name_len));
-            let value = self.bytes(span.value, span.value_len);
-            let kept = keep(name.unwrap_or_default(), value);
+            let name = std::str::from_utf8(span.name(&self.section));
+            let kept = keep(name.unwrap_or_default(), span.value(&self.section));
             if kept {
                 let index = Some(offset(before));
                 // These two are known by their places.
@@ -55,7 +55,7 @@ mod tests {
             (without.authority(), without.upgrade()),
             (Some("h"), Some("x"))
         );
-        assert_eq!((without.field("a"), without.raw()), (None, head.raw()));
+        assert_eq!(without.field("a"), None);
         let mut bare = head.clone();
         bare.retain(|_, value| value == b"3");
         assert_eq!((bare.authority(), bare.upgrade()), (None, None));

@@ -89,7 +89,6 @@ pub fn drive<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) ->
                     assert!(len > 0, "data without bytes");
                     let message = outcome.messages.last_mut().expect("data follows a head");
                     message.content.extend_from_slice(&input[skip..skip + len]);
-                    assert_eq!(reader.body_received(), message.content.len() as u64);
                     at += skip + len;
                 }
                 Ok(Event::End { consumed }) => {

@@ -1,0 +1,113 @@
+//! A request head being read: request line, field lines, end (RFC 9112 §2.1). Fills a [`Head`] line
+//! by line; the syntax of the lines is in `request_line` and `field_lines`.
+
+use crate::{
+    field_lines::{Bounds, FieldLines, Step, offset, too_many_fields},
+    framing::Gathered,
+    head::Head,
+    limits::Limits,
+    reject::Reject,
+    request_line::RequestLine,
+    target,
+};
+
+/// A head being read.
+///
+/// There is one road, whichever way the bytes arrive: each is looked at once (those of the version
+/// ten times at most), and a line is taken for good when it is complete. So why a head is refused,
+/// and at which byte, does not depend on how it was cut.
+#[derive(Debug)]
+pub(crate) enum HeadReader {
+    /// In the request line.
+    RequestLine(RequestLine),
+    /// Behind it.
+    Fields {
+        /// Offset of the first field line.
+        start: usize,
+        lines: FieldLines,
+        /// What the complete ones say.
+        gathered: Gathered,
+    },
+}
+
+impl Default for HeadReader {
+    fn default() -> Self {
+        Self::RequestLine(RequestLine::default())
+    }
+}
+
+impl HeadReader {
+    /// Goes on, and returns the length of the head once that is complete. `input` begins with the
+    /// method, and `head`, empty at first, is the same one from call to call.
+    ///
+    /// When the head is refused, `head` has the lines before the one that is at fault.
+    pub(crate) fn next(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+        head: &mut Head,
+    ) -> Result<Option<usize>, Reject> {
+        loop {
+            match self {
+                Self::RequestLine(line) => {
+                    let bound = limits.longest_request_line() + 2;
+                    let Some(parts) = line.next(input, bound.min(limits.longest_head()))? else {
+                        return Ok(None);
+                    };
+                    let method = &input[..parts.method_end];
+                    let target = &input[parts.method_end + 1..parts.target_end];
+                    let target = target::parse(method, target)?;
+                    head.begin(&input[..parts.line_len()], parts, target)?;
+                    *self = Self::Fields {
+                        start: parts.line_len() + 2,
+                        lines: FieldLines::default(),
+                        gathered: Gathered::default(),
+                    };
+                }
+                Self::Fields {
+                    start,
+                    lines,
+                    gathered,
+                } => {
+                    let section = input.get(*start..).unwrap_or_default();
+                    let end = fields(section, *start, lines, gathered, limits, head)?;
+                    return Ok(end.map(|end| *start + end));
+                }
+            }
+        }
+    }
+}
+
+/// Reads the field lines, which begin behind so many bytes of the head, and returns where they end.
+fn fields(
+    section: &[u8],
+    start: usize,
+    lines: &mut FieldLines,
+    gathered: &mut Gathered,
+    limits: &Limits,
+    head: &mut Head,
+) -> Result<Option<usize>, Reject> {
+    let bounds = Bounds::new(limits, limits.longest_head().saturating_sub(start));
+    loop {
+        match lines.next(section, bounds)? {
+            Step::NeedMore => return Ok(None),
+            Step::Field(field) => {
+                let index = head.fields().len();
+                if index == limits.most_fields() {
+                    return Err(too_many_fields());
+                }
+                let name = field.name(section);
+                if Gathered::is_relevant(name) {
+                    gathered.note(offset(index), name, field.value(section))?;
+                }
+                head.push(field, name);
+            }
+            Step::End(end) => {
+                let (method, form) = (head.method(), head.form());
+                let framing = gathered.decide(head.version(), method, form, limits)?;
+                head.complete(&section[..end], framing);
+                return Ok(Some(end));
+            }
+        }
+    }
+}
