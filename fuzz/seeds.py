@@ -17,6 +17,18 @@ LONGEST = 3000
 
 # Kind of limits, tuning of small ones, four sizes of pieces: see src/control.rs.
 DEFAULT, UNLIMITED, SMALL = bytes([0, 0, 2, 9, 0, 30]), bytes([5, 0, 4, 4, 1, 99]), bytes([2, 77, 7, 1, 3, 12])
+LINES = [
+    b"UNKNOWN",
+    b"UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535",
+    b"TCP4 192.0.2.1 198.51.100.1 51000 80",
+    b"TCP6 2001:db8::1 ::ffff:192.0.2.1 0 65535",
+]
+FORWARDED = [
+    b'for=192.0.2.60;proto=http;by=203.0.113.43;host="a.example:8443"',
+    b'For="[2001:db8:cafe::17]:4711", for=unknown, for="_gazonk:_port"',
+    b'for="1.2.3.4:80" ; ext="\\"q,;\\\\", proto=https;;host=h',
+    b"1.2.3.4, 1.2.3.4:80, 2001:db8::1, [2001:db8::1]:80, unknown, ::ffff:1.2.3.4",
+]
 
 
 def cases():
@@ -53,6 +65,20 @@ def main():
                 start = bytes([kind, status >> 8, status & 255, length])
                 write(root / "response", start + fields + body)
                 write(root / "response", start + bytes([0]) + body)
+    signature = b"\r\n\r\n\0\r\nQUIT\n"
+    v4, v6 = bytes(8) + b"\x10\x92\0\x50", bytes(32) + b"\x10\x92\0\x50"
+    unix = b"/from".ljust(108, b"\0") + b"\0to".ljust(108, b"\0")
+    tls = b"\x20\0\x0f\x01\0\0\0\0\x21\0\x07TLSv1.3"
+    for command, family, block in ((0x20, 0, b""), (0x21, 0x11, v4), (0x21, 0x21, v6), (0x21, 0x31, unix)):
+        for extra in (b"", b"\x04\0\x01\0", b"\x02\0\x01h" + tls, b"\x01\0\x02h2", b"\x03\0\x04\0\0\0\0"):
+            rest = block + extra
+            header = signature + bytes([command, family]) + len(rest).to_bytes(2, "big") + rest
+            for kind in (b"\0", b"\x80"):  # the second with its checksum made right
+                write(root / "proxy", kind + header + b"GET /")
+    for line in LINES:
+        write(root / "proxy", b"\0PROXY " + line + b"\r\nGET /")
+    for line in FORWARDED:
+        write(root / "forwarded", line)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@
 pub mod chunked;
 pub mod connection;
 pub mod control;
+pub mod forwarded;
 pub mod head;
+pub mod proxy;
 pub mod reference;
 pub mod response;
 
@@ -14,9 +16,11 @@ pub mod response;
 pub type Check = fn(&[u8]);
 
 /// Every target with its property.
-pub const TARGETS: [(&str, Check); 4] = [
+pub const TARGETS: [(&str, Check); 6] = [
     ("head", head::check),
     ("chunked", chunked::check),
     ("connection", connection::check),
     ("response", response::check),
+    ("proxy", proxy::check),
+    ("forwarded", forwarded::check),
 ];

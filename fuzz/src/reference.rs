@@ -279,6 +279,11 @@ fn is_path_and_query(text: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_graphic() && !b"\"#<>".contains(byte))
 }
 
+/// Whether this is `uri-host [ ":" port ]` with a host that is not empty.
+pub fn is_authority(text: &[u8]) -> bool {
+    matches!(authority(text), Some((true, _)))
+}
+
 /// `uri-host [ ":" port ]`: whether there is a host, and the port where it has digits.
 fn authority(text: &[u8]) -> Option<(bool, Option<u16>)> {
     let (host, rest) = if text.starts_with(b"[") {

@@ -1,0 +1,6 @@
+//! Feeds what libFuzzer makes to the properties of `forwarded`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| ferricorn_fuzz::forwarded::check(data));
