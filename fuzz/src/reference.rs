@@ -494,43 +494,61 @@ impl Decoder<'_> {
         }
     }
 
-    /// `*( field-line CRLF ) CRLF` (RFC 9112 §7.1.2). A line is judged when it is whole; that it is
-    /// too long, as soon as it is.
+    /// `*( field-line CRLF ) CRLF` (RFC 9112 §7.1.2). All lines, the empty one aside, are as long as
+    /// the limit of trailers, and each as long as that of fields.
     fn trailers(&mut self) -> Result<ByName, Stop> {
-        let (mut fields, mut lines, mut total) = (ByName::new(), 0, 0);
-        let most = match self.limits.fields {
-            0 => 32_768,
-            some => some,
-        };
+        let (mut fields, mut lines) = (ByName::new(), 0);
+        let or = |limit: usize, most: usize| if limit == 0 { most } else { limit };
+        let most = or(self.limits.fields, 32_768);
+        let longest = or(self.limits.field_size, usize::MAX).min(self.limits.head);
+        let end = self.at + self.limits.trailers + 2;
         loop {
-            let rest = &self.input[self.at..];
-            let lf = rest.iter().position(|&byte| byte == b'\n');
-            let line = &rest[..lf.unwrap_or(rest.len())];
-            if !matches!(line, b"" | b"\r") && total + line.len() + 1 > self.limits.trailers {
-                return Err(Stop::Refused(431));
-            }
-            if lf.is_none() {
-                return Err(Stop::Incomplete);
-            }
-            total += line.len() + 1;
-            self.at += line.len() + 1;
-            let Some(line) = line.strip_suffix(b"\r") else {
-                return Err(BAD);
-            };
-            if line.is_empty() {
+            let bound = end.min(self.at + longest);
+            let start = self.at;
+            if self.within(bound)? == b'\r' {
+                self.at += 1;
+                self.line_end(bound)?;
                 return Ok(fields);
             }
+            while is_tchar(self.within(bound)?) {
+                self.at += 1;
+            }
+            let colon = self.at;
+            if colon == start || self.within(bound)? != b':' {
+                return Err(BAD);
+            }
+            self.at += 1;
+            while is_value(&[self.within(bound)?]) {
+                self.at += 1;
+            }
+            let value = trim(&self.input[colon + 1..self.at]).to_vec();
+            if self.within(bound)? != b'\r' {
+                return Err(BAD);
+            }
+            self.at += 1;
+            self.line_end(bound)?;
             lines += 1;
             if lines > most {
                 return Err(Stop::Refused(431));
             }
-            let colon = line.iter().position(|&byte| byte == b':').ok_or(BAD)?;
-            let (name, value) = (&line[..colon], trim(&line[colon + 1..]));
-            if !is_token(name) || !is_value(value) {
-                return Err(BAD);
-            }
-            let name = String::from_utf8_lossy(name).to_ascii_lowercase();
-            fields.entry(name).or_default().push(value.to_vec());
+            let name = String::from_utf8_lossy(&self.input[start..colon]).to_ascii_lowercase();
+            fields.entry(name).or_default().push(value);
         }
+    }
+
+    /// The next byte of a line that has to end before `bound`.
+    fn within(&self, bound: usize) -> Result<u8, Stop> {
+        if self.at == bound {
+            return Err(Stop::Refused(431));
+        }
+        self.peek()
+    }
+
+    fn line_end(&mut self, bound: usize) -> Result<(), Stop> {
+        if self.within(bound)? != b'\n' {
+            return Err(BAD);
+        }
+        self.at += 1;
+        Ok(())
     }
 }
