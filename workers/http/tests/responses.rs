@@ -122,6 +122,22 @@ fn framing() {
             false,
             true,
         ),
+        (
+            GET,
+            200,
+            Length::Known(1),
+            "content-length: 1|content-type: t/p",
+            false,
+            true,
+        ),
+        (
+            HEAD,
+            200,
+            Length::Known(1),
+            "content-length: 1|content-type: t/p",
+            true,
+            true,
+        ),
         (GET, 204, KNOWN, "", true, true),
         (GET, 204, UNKNOWN, "", true, true),
         (GET, 205, KNOWN, "content-length: 0", true, true),
@@ -267,6 +283,13 @@ fn fields_of_the_handler() {
             &[("connection", "x-hop"), ("x-hop", "1")],
             EMPTY,
             "connection: x-hop|content-length: 0|x-hop: 1",
+        ),
+        (
+            GET,
+            200,
+            &[("connection", "x-hop, close")],
+            EMPTY,
+            "connection: close, x-hop|content-length: 0",
         ),
         (
             OLD_KEEP,
@@ -481,6 +504,22 @@ fn whole_heads() {
             String::from_utf8_lossy(&out),
             "HTTP/1.1 299 \r\nserver: mine\r\ndate: then\r\nContent-Length: 0\r\n\r\n"
         );
+        for (own, lines) in [
+            (("server", "mine"), "Date: Sun, 06 Nov 1994 08:49:37 GMT"),
+            (("date", "then"), "Server: f/1"),
+        ] {
+            out.clear();
+            let fields = map(&[own]);
+            let encoded = encode_head(&mut out, &GET, StatusCode::OK, &fields, EMPTY, &defaults);
+            assert!(encoded.is_ok());
+            let (name, value) = own;
+            assert_eq!(
+                String::from_utf8_lossy(&out),
+                format!(
+                    "HTTP/1.1 200 OK\r\n{name}: {value}\r\nContent-Length: 0\r\n{lines}\r\n\r\n"
+                )
+            );
+        }
     }
 }
 
@@ -492,6 +531,9 @@ fn interim_and_reject() {
         ("content-length", "5"),
         ("transfer-encoding", "chunked"),
         ("connection", "x"),
+        ("keep-alive", "5"),
+        ("proxy-connection", "x"),
+        ("upgrade", "w"),
     ]);
     assert_eq!(
         encode_interim(&mut out, StatusCode::CONTINUE, &HeaderMap::new()),
