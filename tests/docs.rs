@@ -42,6 +42,78 @@ fn every_test_that_fork_safety_names_exists() {
     assert!(named > 0);
 }
 
+/// The table of every MUST: each row has its section, in order, a place and a test that exist, or says
+/// why there is none.
+#[test]
+fn every_must_names_a_place_and_a_test_that_exist() {
+    let page = fs::read_to_string(root().join("docs/conformance.md")).unwrap();
+    let (_, tables) = page.split_once("\n## Every MUST\n").unwrap();
+    let tables = tables.split("\n## ").next().unwrap();
+    let mut wrong = Vec::new();
+    for table in tables.split("\n### RFC ").skip(1) {
+        let rows: Vec<Vec<&str>> = table
+            .lines()
+            .filter(|line| line.starts_with("| ") && !line.starts_with("| § "))
+            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+            .collect();
+        assert!(rows.len() >= 30, "only {} rows", rows.len());
+        let section = |row: &[&str]| -> Vec<u32> {
+            row[0]
+                .split('.')
+                .map(|part| part.parse().unwrap())
+                .collect()
+        };
+        assert!(rows.is_sorted_by_key(|row| section(row)), "not in order");
+        for row in &rows {
+            let [_, what, place, test] = row[..] else {
+                panic!("a row has four cells: {row:?}")
+            };
+            let reasoned = ["application", "not done"].map(|why| test.starts_with(why));
+            if places(test).is_empty() && !reasoned.contains(&true) {
+                wrong.push(format!("{what}: neither a test nor why there is none"));
+            }
+            let there = |(path, name): (&str, &str), found: fn(&str, &str) -> bool| {
+                let source = fs::read_to_string(root().join(path)).unwrap_or_default();
+                (!found(&source, name)).then(|| format!("{what}: there is no {path}::{name}"))
+            };
+            let places_of = |cell| places(cell).into_iter();
+            wrong.extend(places_of(place).filter_map(|named| there(named, defines)));
+            wrong.extend(places_of(test).filter_map(|named| there(named, tests)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What the code spans of a cell name: paths, each with an item of that file, or none.
+fn places(cell: &str) -> Vec<(&str, &str)> {
+    cell.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|span| span.contains(".rs"))
+        .map(|span| span.split_once("::").unwrap_or((span, "")))
+        .collect()
+}
+
+/// Whether a source defines this item; of no name, whether there is any source.
+fn defines(source: &str, name: &str) -> bool {
+    let in_word = |rest: &str| rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    let kinds = ["fn", "struct", "enum", "trait", "const", "static"];
+    let by_kind = |kind: &&str| {
+        let definition = format!("{kind} {name}");
+        let mut behind = source.split(definition.as_str()).skip(1);
+        behind.any(|rest| !in_word(rest))
+    };
+    !source.is_empty() && (name.is_empty() || kinds.iter().any(by_kind))
+}
+
+/// Whether a source has this test.
+fn tests(source: &str, name: &str) -> bool {
+    let indents = ["", "    "];
+    indents
+        .iter()
+        .any(|indent| source.contains(&format!("#[test]\n{indent}fn {name}(")))
+}
+
 #[test]
 fn architecture_is_one_page() {
     let page = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();

@@ -58,8 +58,8 @@ impl BodyEncoder {
         }
     }
 
-    /// Whether content is swallowed: HEAD, 204, 205, 304, and behind 101 or a 2xx to CONNECT, whose
-    /// bytes are written past this encoder.
+    /// Whether content is swallowed (RFC 9112 §6.3): HEAD, 204, 205, 304, and behind 101 or a 2xx to
+    /// CONNECT, whose bytes are written past this encoder.
     pub fn suppressed(&self) -> bool {
         matches!(self.kind, Kind::Suppressed | Kind::Handed)
     }
@@ -78,7 +78,8 @@ impl BodyEncoder {
         }
     }
 
-    /// Writes content, framed. No bytes in, no bytes out: an empty chunk would end the body.
+    /// Writes content, framed. No bytes in, no bytes out: an empty chunk would end the body (RFC 9112
+    /// §7.1). Never more than Content-Length says (RFC 9110 §8.6).
     ///
     /// # Errors
     /// [`EncodeError::TooLong`] when this exceeds the declared length, or the body was finished; as
@@ -154,9 +155,9 @@ impl BodyEncoder {
         }
     }
 
-    /// Ends the body: the last chunk and the trailers, where it is chunked. Trailers that must not
-    /// be any are left out (RFC 9110 §6.5.1), and all of them where the body is not chunked. A
-    /// second call does nothing.
+    /// Ends the body: the last chunk and the trailers, where it is chunked (RFC 9112 §7.1). Trailers
+    /// that must not be any are left out (RFC 9110 §6.5.1), and all of them where the body is not
+    /// chunked. A second call does nothing.
     ///
     /// # Errors
     /// [`EncodeError::TooShort`] when bytes of the declared length are missing.

@@ -142,6 +142,7 @@ fn write_head(
         }
     }
     if switch && !found.upgrade {
+        // RFC 9110 §7.8, §15.2.2.
         return Err(EncodeError::NoUpgrade);
     }
     let (kind, content_length) = frame(facts, status, found.content_length, length)?;
@@ -202,6 +203,7 @@ impl Found {
             (10, "keep-alive") | (16, "proxy-connection") => return Ok(false), // RFC 9110 §7.6.1
             (12, "content-type") => return Ok(!std::mem::replace(&mut self.content_type, true)),
             (14, "content-length") => {
+                // One number, or none: what else there is MUST NOT be sent on (RFC 9110 §8.6).
                 let length = syntax::decimal(value).map_err(|_| EncodeError::BadContentLength)?;
                 if self.content_length.replace(length).is_some() {
                     return Err(EncodeError::DuplicateContentLength);
@@ -209,8 +211,8 @@ impl Found {
                 return Ok(false);
             }
             (17, "transfer-encoding") => {
-                // What the server may do anyway is dropped. Another coding was perhaps applied to
-                // the content, and nobody would decode it.
+                // What the server may do anyway is dropped: chunked MUST NOT be applied twice (RFC 9112
+                // §6.1). Another coding was perhaps applied to the content, and nobody would decode it.
                 return if value.eq_ignore_ascii_case(b"chunked") {
                     Ok(false)
                 } else {
@@ -234,14 +236,16 @@ fn frame(
         StatusCode::SWITCHING_PROTOCOLS => return Ok((Kind::Handed, None)),
         // RFC 9110 §9.3.6: a tunnel from here on.
         _ if facts.connect_request && status.is_success() => return Ok((Kind::Handed, None)),
+        // Neither field may be there (RFC 9110 §8.6, RFC 9112 §6.1).
         StatusCode::NO_CONTENT => return Ok((Kind::Suppressed, None)),
         StatusCode::RESET_CONTENT => return Ok((Kind::Suppressed, Some(0))), // RFC 9110 §15.3.6
-        // What a 200 would have had: only the handler can know that.
+        // What a 200 would have had: only the handler can know that (RFC 9110 §8.6, §15.4.5).
         StatusCode::NOT_MODIFIED => return Ok((Kind::Suppressed, declared)),
         _ => {}
     }
     if facts.head_request {
-        // What GET would have had. An empty body may just be how the handler answers HEAD.
+        // RFC 9110 §9.3.2, §8.6: what GET would have had. An empty body may just be how the handler
+        // answers HEAD.
         let known = match length {
             Length::Known(length) if length > 0 => Some(length),
             _ => None,
@@ -249,12 +253,14 @@ fn frame(
         return Ok((Kind::Suppressed, declared.or(known)));
     }
     match (length, declared) {
+        // A length that is known to be wrong MUST NOT be sent (RFC 9110 §8.6).
         (Length::Known(actual), Some(declared)) if actual != declared => {
             Err(EncodeError::LengthMismatch { declared, actual })
         }
         (Length::Known(length), _) | (Length::Unknown, Some(length)) => {
             Ok((Kind::Length(length), Some(length)))
         }
+        // No Transfer-Encoding but to HTTP/1.1 (RFC 9112 §6.1).
         (Length::Unknown, None) if facts.version == Version::Http10 => Ok((Kind::Close, None)),
         (Length::Unknown, None) => Ok((Kind::Chunked { open: false }, None)),
     }
@@ -335,7 +341,8 @@ pub(crate) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 }
 
 /// Writes an interim response: 100 (Continue), 103 (Early Hints). Not for a client of HTTP/1.0
-/// (RFC 9110 §15.2); `Content-Length` and fields of the connection are left out.
+/// (RFC 9110 §15.2); `Content-Length` (§8.6), `Transfer-Encoding` (RFC 9112 §6.1) and fields of the
+/// connection are left out.
 ///
 /// # Errors
 /// [`EncodeError::Status`] for 101 and for what is no 1xx; `out` is then as it was.
@@ -392,7 +399,7 @@ pub fn encode_reject(
         itoa::Buffer::new().format(length).as_bytes(),
     );
     defaults.render(out);
-    line(out, b"Connection: ", b"close");
+    line(out, b"Connection: ", b"close"); // RFC 9112 §9.6
     out.extend_from_slice(b"\r\n");
     if head_request {
         return; // RFC 9110 §9.3.2

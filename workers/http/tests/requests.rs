@@ -339,6 +339,8 @@ fn expectations() {
             "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n",
             Ok(true),
         ),
+        // RFC 9110 §5.6.1.2: empty elements are ignored.
+        ("Content-Length: 5\r\nExpect: , 100-continue,\r\n", Ok(true)),
         ("Content-Length: 0\r\nExpect: 100-continue\r\n", Ok(false)),
         ("Expect: 100-continue\r\n", Ok(false)),
         ("Content-Length: 5\r\n", Ok(false)),
