@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ferricorn::http::StatusCode;
+use ferricorn::http::{HeaderMap, HeaderValue, StatusCode};
 use ferricorn::workers::Sync;
 use ferricorn::{
     App, Begin, Body, Context, Error, Exit, Handler, IntoResponse, Request, Response, Seat, Worker,
@@ -186,6 +186,17 @@ impl Handler for TestHandler {
                 });
                 format!("{} {sum}", body.len()).into_response()
             }
+            "reflect" => reflect(request).into_response(),
+            "answer" => {
+                let status = StatusCode::from_bytes(rest.as_bytes())?;
+                (status, reflect(request)?).into_response()
+            }
+            "hints" => {
+                let mut fields = HeaderMap::new();
+                fields.insert("link", HeaderValue::from_static("</a.css>; rel=preload"));
+                request.inform(StatusCode::EARLY_HINTS, &fields)?;
+                reflect(request).into_response()
+            }
             "big" => vec![b'x'; rest.parse()?].into_response(),
             "stream" => stream(rest.parse()?).into_response(),
             "stream-slowly" => stream_slowly().into_response(),
@@ -263,6 +274,14 @@ fn env(request: &mut Request) -> Result<Response, Error> {
     let body = request.body_mut().to_bytes()?;
     page += &format!("body={}\nargv=[]\n", json(&body)?);
     page.into_response()
+}
+
+/// What the handler sees of a request, and from which connection: the body after an empty line.
+fn reflect(request: &mut Request) -> Result<Vec<u8>, Error> {
+    let (method, target) = (request.head().method(), request.head().target());
+    let mut text = format!("{method} {target}\nfrom {}\n\n", request.peer()).into_bytes();
+    request.body_mut().read_to_end(&mut text)?;
+    Ok(text)
 }
 
 fn hang() -> ! {
