@@ -71,6 +71,49 @@ pub(super) const SETTINGS: &[Setting] = &[
         ..HERE
     },
     Setting {
+        name: "limit-peer-connections",
+        kind: Kind::Number {
+            least: 0,
+            most: 1 << 20,
+            set: |config, number| config.conf.peer_limits.connections = number,
+        },
+        default: "0",
+        doc: "How many connections one address may have open; 0: no limit.\n\n\
+              Beyond it a new connection is answered 429 and closed. It holds for all workers \
+              together. The address of an IPv6 client is its /64; peers of unix sockets have none \
+              and no limit. Workers that retire do not count. A worker remembers 2048 addresses; \
+              beyond them it forgets those with the fewest connections.",
+        ..HERE
+    },
+    Setting {
+        name: "limit-peer-connection-rate",
+        kind: Kind::Number {
+            least: 0,
+            most: 65_535,
+            set: |config, number| config.conf.peer_limits.connection_rate = number,
+        },
+        default: "0",
+        doc: "New connections per second from one address; 0: no limit.\n\n\
+              Beyond it a connection is answered 429, with Retry-After, and closed. What is refused \
+              does not count. Over all workers and for the same addresses as \
+              limit-peer-connections.",
+        ..HERE
+    },
+    Setting {
+        name: "limit-peer-request-rate",
+        kind: Kind::Number {
+            least: 0,
+            most: 65_535,
+            set: |config, number| config.conf.peer_limits.request_rate = number,
+        },
+        default: "0",
+        doc: "Requests per second from one client; 0: no limit.\n\n\
+              Beyond it a request is answered 429, with Retry-After, before the application sees \
+              it; the connection stays, unless a body follows. What is refused does not count. Over \
+              all workers, for the client as forwarded-allow-ips lets proxies name it.",
+        ..HERE
+    },
+    Setting {
         name: "body-buffer",
         kind: Kind::Size {
             least: 0,

@@ -5,14 +5,17 @@
 //! a crashing process could die holding. A reader believes nothing: it bounds every length and index
 //! and treats text as bytes of a stranger.
 //!
-//! Layout, in 64-bit words: area 0 is the header (magic, version, seats, highest seat in use, one
-//! *alive* word per seat); area `1 + seat` is a worker's: header, counters, a histogram of handler
-//! times, the ring of the last requests, one cell per request on a stream thread.
+//! Layout, in 64-bit words: area 0 is the header (magic, version, seats, highest seat in use, the key
+//! of the tables of peers, one *alive* word per seat); area `1 + seat` is a worker's: header,
+//! counters, a histogram of handler times, the ring of the last requests, one cell per request on a
+//! stream thread. Behind the areas lie the tables of peers, one per seat, which take no memory until
+//! they are used.
 
 mod cell;
 mod counters;
 mod layout;
 mod page;
+mod peers;
 #[cfg(test)]
 mod tests;
 
@@ -23,12 +26,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use crate::sys::Map;
+use crate::sys::{Map, random};
 
 pub use cell::RequestView;
 pub use counters::{BUCKETS, COUNTERS, Counter, State};
-pub use layout::{LINE_MAX, RECENT, SEATS, STREAMS};
+pub use layout::{LINE_MAX, PEERS, RECENT, SEATS, STREAMS};
 pub use page::{Cell, Page};
+pub use peers::{Peers, Rate};
 
 use cell::read_cell;
 use layout::*;
@@ -76,12 +80,15 @@ impl Board {
     pub fn create() -> io::Result<Board> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let fd = memfd_create(c"ferricorn-board", flags)?;
-        nix::unistd::ftruncate(&fd, (AREA_BYTES * (1 + SEATS)) as i64)?;
+        nix::unistd::ftruncate(&fd, BOARD_BYTES as i64)?;
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
-        let whole = Map::new(fd.as_fd(), 0, AREA_BYTES * (1 + SEATS), false)?;
+        let whole = Map::new(fd.as_fd(), 0, BOARD_BYTES, false)?;
         let header = Map::new(fd.as_fd(), 0, AREA_BYTES, true)?;
         let words = header.words();
+        let key = u128::from_ne_bytes(random());
+        words[KEY_AT].store(key as u64, Ordering::Relaxed);
+        words[KEY_AT + 1].store((key >> 64) as u64, Ordering::Relaxed);
         words[SEATS_AT].store(SEATS as u64, Ordering::Relaxed);
         words[VERSION_AT].store(VERSION, Ordering::Relaxed);
         words[MAGIC_AT].store(MAGIC, Ordering::Release);
@@ -105,10 +112,10 @@ impl Board {
             )
         };
         let len = nix::sys::stat::fstat(&fd)?.st_size;
-        if len != (AREA_BYTES * (1 + SEATS)) as i64 {
+        if len != BOARD_BYTES as i64 {
             return Err(foreign());
         }
-        let whole = Map::new(fd.as_fd(), 0, AREA_BYTES * (1 + SEATS), false)?;
+        let whole = Map::new(fd.as_fd(), 0, BOARD_BYTES, false)?;
         let word = |at: usize| whole.words()[at].load(Ordering::Acquire);
         if (word(MAGIC_AT), word(VERSION_AT), word(SEATS_AT)) != (MAGIC, VERSION, SEATS as u64) {
             return Err(foreign());
@@ -171,6 +178,19 @@ impl Board {
     #[must_use]
     pub fn turns(&self, seat: usize) -> u64 {
         self.area(seat)[TURNS_AT].load(Ordering::Relaxed)
+    }
+
+    /// The table of peers of the worker on `seat`, if it serves and keeps one. One that is gone, or
+    /// drains, has left its table behind.
+    fn peers(&self, seat: usize) -> Option<&[AtomicU64]> {
+        let kept = self.is_serving(seat) && self.area(seat)[PEERS_AT].load(Ordering::Acquire) == 1;
+        let at = TABLES_AT + seat * TABLE_WORDS;
+        kept.then(|| &self.whole.words()[at..at + TABLE_WORDS])
+    }
+
+    /// The key of the hashes in the tables of peers.
+    fn key(&self) -> [u64; 2] {
+        [KEY_AT, KEY_AT + 1].map(|at| self.whole.words()[at].load(Ordering::Relaxed))
     }
 
     /// Everything that the worker on `seat` says of itself.

@@ -21,6 +21,8 @@ pub struct Conf {
     pub limits: Limits,
     /// Every wait of a connection.
     pub deadlines: Deadlines,
+    /// What one peer address may take of the server.
+    pub peer_limits: PeerLimits,
     /// Connections one worker may hold at once; at the bound the longest idle one is closed.
     pub worker_connections: usize,
     /// A request body up to this many bytes stays in memory, beyond it an unlinked file holds it.
@@ -72,6 +74,18 @@ pub struct Deadlines {
     pub heartbeat: Duration,
     /// How long requests in flight have to finish when the worker retires.
     pub graceful: Duration,
+}
+
+/// What one peer address (of IPv6 its /64) may take of all workers together; beyond it 429. Zero: no
+/// limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerLimits {
+    /// Connections at once.
+    pub connections: u64,
+    /// New connections per second, at most 65 535.
+    pub connection_rate: u64,
+    /// Requests per second, at most 65 535.
+    pub request_rate: u64,
 }
 
 /// One listener, in the order of its descriptor.
@@ -126,6 +140,7 @@ impl Default for Conf {
             workers: 1,
             limits: Limits::default(),
             deadlines: Deadlines::default(),
+            peer_limits: PeerLimits::default(),
             worker_connections: 1000,
             body_buffer: 64 * 1024,
             tmp_dir: std::env::temp_dir(),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::Error;
-use crate::board::{Board, Page, State};
+use crate::board::{Board, Page, Peers, State};
 use crate::conf::{Conf, ListenerConf};
 use crate::lifeline::{Down, Stage, Up, WorkerEnd};
 use crate::logs::AccessLog;
@@ -228,6 +228,14 @@ impl Context {
     /// `BrokenPipe` when the master is gone.
     pub fn report(&self, report: &Up) -> io::Result<()> {
         self.lifeline.send(report)
+    }
+
+    /// This worker's table of what each peer address takes, empty, and shown to its siblings. Once.
+    ///
+    /// # Errors
+    /// What mmap(2) answers.
+    pub fn peers(&self) -> io::Result<Peers> {
+        Peers::new(Arc::clone(&self.board), self.seat, &self.page)
     }
 
     /// The descriptors to wait on for [`Context::command`]: the life-line and the signals' eventfd.

@@ -381,6 +381,9 @@ pub fn is_head_request(input: &[u8]) -> bool {
         .starts_with(b"HEAD ")
 }
 
+/// When to come again, in seconds, who was told 429 (RFC 6585 §4): limits are per second.
+pub const RETRY_AFTER: &str = "1";
+
 /// Writes the whole answer to a refused request: the status in words as its text (for HEAD its
 /// length only), and `Connection: close`. Nothing of the request is repeated.
 pub fn encode_reject(
@@ -400,6 +403,9 @@ pub fn encode_reject(
     );
     defaults.render(out);
     line(out, b"Connection: ", b"close"); // RFC 9112 §9.6
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        line(out, b"Retry-After: ", RETRY_AFTER.as_bytes());
+    }
     out.extend_from_slice(b"\r\n");
     if head_request {
         return; // RFC 9110 §9.3.2

@@ -38,7 +38,8 @@ pub use authority::split_authority;
 pub use body_encoder::BodyEncoder;
 pub use date::Date;
 pub use encode::{
-    Defaults, Facts, Length, encode_head, encode_interim, encode_reject, is_head_request,
+    Defaults, Facts, Length, RETRY_AFTER, encode_head, encode_interim, encode_reject,
+    is_head_request,
 };
 pub use encode_error::EncodeError;
 pub use forwarded::{ForwardedElement, ForwardedNode, Malformed, is_host, parse_forwarded};

@@ -265,7 +265,11 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     /// Takes a connection in and tries to serve it at once.
     fn welcome(&mut self, arrival: Arrival) {
         let key = self.take_in(arrival);
-        self.serve(key, false);
+        if self.admit(key) {
+            self.serve(key, false);
+        } else {
+            self.turn_away(key);
+        }
     }
 
     /// Takes a connection in.
@@ -277,6 +281,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             secure: false,
             phase: Phase::Fresh,
             registered: Registered::No,
+            counted: false,
             work: None,
         });
         self.context.page.add(Counter::Accepted, 1);

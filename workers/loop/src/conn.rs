@@ -69,6 +69,8 @@ pub(crate) struct Conn<P> {
     pub(crate) secure: bool,
     pub(crate) phase: Phase,
     pub(crate) registered: Registered,
+    /// It counts for its peer.
+    pub(crate) counted: bool,
     pub(crate) work: Option<Box<Work<P>>>,
 }
 

@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ferricorn_base::board::Counter;
-use ferricorn_base::conf::Deadlines;
+use ferricorn_base::board::{Counter, Peers};
+use ferricorn_base::conf::{Deadlines, PeerLimits};
 use ferricorn_base::lifeline::{Retirement, Up};
 use ferricorn_base::{Closing, Command, Conf, Context, Exit, Incoming, Request, sys};
 use mio::event::Event;
@@ -61,6 +61,8 @@ pub struct Loop<P: Protocol, E> {
     /// How long each kind of wait lasts, in µs, by [`Wait`].
     pub(crate) waits: [u64; KINDS],
     pub(crate) acceptor: Acceptor,
+    /// What each peer takes, if that is limited.
+    pub(crate) peers: Option<Box<Peers>>,
     pub(crate) drain: Option<Drain>,
     /// Connections that go on in the next turn.
     pub(crate) ready: VecDeque<usize>,
@@ -96,7 +98,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     /// A loop over what `context` has. In the worker.
     ///
     /// # Errors
-    /// What epoll_create1(2), epoll_ctl(2) or eventfd(2) answer.
+    /// What epoll_create1(2), epoll_ctl(2), eventfd(2) or mmap(2) answer.
     pub fn new(context: Context, executor: E) -> io::Result<Loop<P, E>> {
         let poll = Poll::new()?;
         let registry = poll.registry();
@@ -124,6 +126,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             0 => u64::MAX,
             requests => requests.saturating_add(jitter as u64),
         };
+        let limited = conf.peer_limits != PeerLimits::default();
+        let peers = limited.then(|| context.peers()).transpose()?;
         Ok(Loop {
             pool: Pool::new(conf.stream_threads),
             clock: Clock::new(conf.server.clone()),
@@ -135,6 +139,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             timers: Timers::new(),
             waits: waits(&deadlines),
             acceptor: Acceptor::default(),
+            peers: peers.map(Box::new),
             drain: None,
             ready: VecDeque::new(),
             finished: Finished {

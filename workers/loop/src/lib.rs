@@ -5,6 +5,7 @@
 //! - [`Loop`]: `event_loop` turns; `accept` and `balance` decide who accepts; `serve` is one
 //!   connection's turn and `settle` what it leaves; `respond` runs handlers and encodes; `drain`
 //!   ends it.
+//! - `quota` is what one peer address may take.
 //! - Seams: [`Protocol`] (HTTP/1.1: [`Http1`]), [`Executor`] (inline: [`Inline`]), and the transport,
 //!   which is `ferricorn_base::transport::Transport`.
 //! - `timers`, `pace`, `buffer`, `output`, `clock`, `conn`: what the loop is made of.
@@ -27,6 +28,7 @@ mod output;
 mod pace;
 mod pool;
 mod protocol;
+mod quota;
 mod respond;
 mod serve;
 mod settle;

@@ -46,6 +46,12 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             self.reject(active, misdirected());
             return Some(Served::Flush);
         }
+        if self.peers.is_some() {
+            if let Some(response) = self.over_rate(active) {
+                return self.respond_early(active, response, has_body);
+            }
+        }
+        let (request, head) = (&active.request, active.request.head());
         let cell =
             self.context
                 .page
@@ -445,7 +451,7 @@ fn encode<W: BodyWriter>(
 }
 
 /// A generic answer: nothing of what went wrong is in it.
-fn error_response(status: StatusCode) -> Response {
+pub(crate) fn error_response(status: StatusCode) -> Response {
     use ferricorn_base::IntoResponse;
     // A status with its reason cannot fail to be a response.
     status.into_response().unwrap_or_default()

@@ -184,7 +184,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     /// Forgets a connection whose socket is closed or gone.
     pub(crate) fn forget(&mut self, key: usize) {
         self.timers.clear(key);
-        if self.conns.try_remove(key).is_some() {
+        if let Some(conn) = self.conns.try_remove(key) {
+            if conn.counted {
+                self.dismiss(conn.peer.ip());
+            }
             self.context.page.set_connections(self.conns.len());
             self.room();
         }

@@ -49,9 +49,11 @@ pub enum Counter {
     BytesOut,
     /// Log lines dropped because their reader was too slow.
     LogDropped,
+    /// Connections and requests refused because their peer had taken its share.
+    Limited,
 }
 
 /// How many counters there are.
-pub const COUNTERS: usize = Counter::LogDropped as usize + 1;
+pub const COUNTERS: usize = Counter::Limited as usize + 1;
 /// Buckets of the histogram: bucket `n` counts handler times below 2^n µs and not below 2^(n-1).
 pub const BUCKETS: usize = 40;

@@ -9,17 +9,28 @@ pub const STREAMS: usize = 64;
 /// Bytes of a request line that a cell keeps.
 pub const LINE_MAX: usize = (CELL_WORDS - CELL_LINE) * 8;
 
-pub(super) const VERSION: u64 = 1;
+/// Peer addresses that the table of a worker holds.
+pub const PEERS: usize = 2048;
+
+pub(super) const VERSION: u64 = 2;
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"ferricrn");
 pub(super) const AREA_WORDS: usize = 4096;
 pub(super) const AREA_BYTES: usize = AREA_WORDS * 8;
 pub(super) const CELL_WORDS: usize = 40;
+/// Entries of a table that one address may be in.
+pub(super) const WAYS: usize = 16;
+pub(super) const ENTRY_WORDS: usize = 4;
+pub(super) const TABLE_WORDS: usize = PEERS * ENTRY_WORDS;
+/// The tables of peers, by seat, behind the areas.
+pub(super) const TABLES_AT: usize = AREA_WORDS * (1 + SEATS);
+pub(super) const BOARD_BYTES: usize = (TABLES_AT + SEATS * TABLE_WORDS) * 8;
 
 // Header area.
 pub(super) const MAGIC_AT: usize = 0;
 pub(super) const VERSION_AT: usize = 1;
 pub(super) const SEATS_AT: usize = 2;
 pub(super) const HIGH_AT: usize = 3;
+pub(super) const KEY_AT: usize = 4;
 pub(super) const ALIVE_AT: usize = 64;
 
 // A worker's area.
@@ -30,6 +41,7 @@ pub(super) const STATE_AT: usize = 3;
 pub(super) const HEARTBEAT_AT: usize = 4;
 pub(super) const TURNS_AT: usize = 5;
 pub(super) const CONNECTIONS_AT: usize = 6;
+pub(super) const PEERS_AT: usize = 7;
 pub(super) const COUNTERS_AT: usize = 16;
 pub(super) const HISTOGRAM_AT: usize = 64;
 pub(super) const RECENT_AT: usize = 512;
@@ -44,6 +56,12 @@ pub(super) const CELL_STATUS: usize = 4;
 pub(super) const CELL_SHAPE: usize = 5;
 pub(super) const CELL_PEER: usize = 6;
 pub(super) const CELL_LINE: usize = 8;
+
+// An entry of a table of peers.
+pub(super) const ENTRY_KEY: usize = 0;
+pub(super) const ENTRY_CONNECTIONS: usize = 1;
+pub(super) const ENTRY_CONNECTION_RATE: usize = 2;
+pub(super) const ENTRY_REQUEST_RATE: usize = 3;
 
 const _: () = assert!(STREAMS_AT + STREAMS * CELL_WORDS <= AREA_WORDS);
 const _: () = assert!(ALIVE_AT + SEATS <= AREA_WORDS);

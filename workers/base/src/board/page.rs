@@ -33,6 +33,11 @@ impl Page {
         page
     }
 
+    /// Says that the worker's table of peers is in use.
+    pub(super) fn show_peers(&self) {
+        self.map.words()[PEERS_AT].store(1, Ordering::Release);
+    }
+
     /// Says what the worker is doing.
     pub fn set_state(&self, state: State) {
         self.store(STATE_AT, state as u64);

@@ -1,5 +1,8 @@
 //! What the scoreboard promises.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use super::layout::*;
 use super::*;
 use crate::peer::Peer;
@@ -102,4 +105,122 @@ fn garbage_in_a_cell_is_bounded() {
     page.store(RECENT_AT + CELL_STATE, 1);
     let view = board.view(0);
     assert!(view.recent.iter().all(|cell| cell.line.len() <= LINE_MAX));
+}
+
+/// A worker on `seat` that counts peers.
+fn serving(board: &Board, seat: usize) -> (Page, Peers) {
+    board.set_alive(seat, true);
+    let mut own = Board::attach(board.fd().try_clone_to_owned().unwrap()).unwrap();
+    let page = own.take_seat(seat, seat, 1).unwrap();
+    let peers = Peers::new(Arc::new(own), seat, &page).unwrap();
+    page.set_state(State::Serving);
+    (page, peers)
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn what_a_peer_has_is_the_sum_over_the_workers_that_serve() {
+    let board = Board::create().unwrap();
+    let (_page, mut first) = serving(&board, 0);
+    let (page, mut second) = serving(&board, 7);
+    let key = first.key(ip("192.0.2.1"));
+    assert_eq!(key, second.key(ip("192.0.2.1")), "all workers use one key");
+    let other = first.key(ip("192.0.2.2"));
+    for (n, peers) in [(3, &mut first), (4, &mut second)] {
+        for _ in 0..n {
+            peers.connected(key, 5_000_000);
+            peers.requested(key, 5_000_000);
+        }
+    }
+    for peers in [&first, &second] {
+        assert_eq!((peers.connections(key), peers.connections(other)), (7, 0));
+        for rate in [Rate::Connections, Rate::Requests] {
+            assert!(!peers.is_below(rate, key, 7, 5_900_000), "{rate:?}");
+            assert!(peers.is_below(rate, key, 8, 5_900_000), "{rate:?}");
+            assert!(peers.is_below(rate, key, 4, 6_500_000), "{rate:?}");
+        }
+    }
+    second.disconnected(key);
+    assert_eq!(first.connections(key), 6);
+    // One that drains has left, and so has one that died.
+    page.set_state(State::Draining);
+    assert_eq!((first.connections(key), second.connections(key)), (3, 6));
+    page.set_state(State::Serving);
+    board.set_alive(7, false);
+    assert_eq!(first.connections(key), 3);
+    // Who comes after it begins anew, with a table or without.
+    board.set_alive(7, true);
+    let mut own = Board::attach(board.fd().try_clone_to_owned().unwrap()).unwrap();
+    let successor = own.take_seat(7, 7, 2).unwrap();
+    successor.set_state(State::Serving);
+    assert_eq!(first.connections(key), 3);
+    let _third = serving(&board, 7);
+    assert_eq!(first.connections(key), 3);
+}
+
+#[test]
+fn a_client_of_ipv6_is_its_network_and_of_ipv4_its_address() {
+    let board = Board::create().unwrap();
+    let (_page, peers) = serving(&board, 0);
+    let key = |text: &str| peers.key(ip(text));
+    assert_eq!(key("2001:db8:1:2::1"), key("2001:db8:1:2:ffff::9"));
+    assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
+    assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+    assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
+    assert_ne!(key("::ffff:192.0.2.1"), key("::ffff:192.0.2.2"));
+    // Another server cannot be asked which addresses collide.
+    let other = Board::create().unwrap();
+    assert_ne!(key("192.0.2.1"), serving(&other, 0).1.key(ip("192.0.2.1")));
+}
+
+#[test]
+fn a_full_table_remembers_those_with_many_connections() {
+    let board = Board::create().unwrap();
+    let (_page, mut peers) = serving(&board, 0);
+    let heavy: Vec<_> = (0..8)
+        .map(|n| peers.key(ip(&format!("192.0.2.{n}"))))
+        .collect();
+    for _ in 0..5 {
+        heavy.iter().for_each(|key| peers.connected(*key, 0));
+    }
+    for n in 0..20 * PEERS as u32 {
+        let key = peers.key(std::net::Ipv4Addr::from(n).into());
+        peers.connected(key, 0);
+    }
+    for key in heavy {
+        assert_eq!(peers.connections(key), 5);
+    }
+    // Whom it has forgotten is no trouble when it goes.
+    for n in 0..20 * PEERS as u32 {
+        let key = peers.key(std::net::Ipv4Addr::from(n).into());
+        peers.disconnected(key);
+    }
+}
+
+#[test]
+fn tables_that_nobody_uses_take_no_memory() {
+    let board = Board::create().unwrap();
+    board.set_alive(0, true);
+    let mut own = Board::attach(board.fd().try_clone_to_owned().unwrap()).unwrap();
+    let page = own.take_seat(0, 0, 1).unwrap();
+    page.set_state(State::Serving);
+    // The header and the area of the worker, at most.
+    let blocks = nix::sys::stat::fstat(board.fd()).unwrap().st_blocks;
+    assert!(blocks * 512 <= 2 * AREA_BYTES as i64, "{blocks} blocks");
+}
+
+#[test]
+fn garbage_in_a_table_overflows_nothing() {
+    let board = Board::create().unwrap();
+    let (_page, first) = serving(&board, 0);
+    let (_page, second) = serving(&board, 1);
+    let key = first.key(ip("192.0.2.1"));
+    for peers in [&first, &second] {
+        peers.fill(key, u64::MAX);
+    }
+    assert_eq!(first.connections(key), u64::MAX);
+    assert!(!first.is_below(Rate::Requests, key, 65_535, 0));
 }

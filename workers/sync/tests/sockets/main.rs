@@ -11,6 +11,7 @@ mod drain;
 mod failures;
 mod limits;
 mod messages;
+mod peers;
 mod server;
 mod streams;
 mod trickles;

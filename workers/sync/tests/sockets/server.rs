@@ -202,6 +202,19 @@ impl Server {
         Client::new(Stream::Tcp(socket.into()))
     }
 
+    /// A client of another address of this machine.
+    pub fn connect_from(&self, address: std::net::Ipv4Addr) -> Client {
+        let LocalAddr::Tcp(server) = &self.local else {
+            panic!("over TCP only")
+        };
+        let (domain, kind) = (socket2::Domain::IPV4, socket2::Type::STREAM);
+        let socket = socket2::Socket::new(domain, kind, None).unwrap();
+        let own = std::net::SocketAddr::from((address, 0));
+        socket.bind(&own.into()).unwrap();
+        socket.connect(&(*server).into()).unwrap();
+        Client::new(Stream::Tcp(socket.into()))
+    }
+
     /// Connects and sends one request without a body.
     pub fn get(&self, path: &str) -> Client {
         let mut client = self.connect();
