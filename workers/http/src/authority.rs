@@ -47,7 +47,7 @@ pub fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
     Some((host, port))
 }
 
-/// Length of the `reg-name` in front; `None` when it holds a byte that none may.
+/// Length of the `reg-name` in front (RFC 3986 §3.2.2); `None` when it holds a byte that none may.
 fn reg_name(value: &[u8]) -> Option<usize> {
     let mut end = 0;
     loop {
@@ -70,7 +70,7 @@ fn reg_name(value: &[u8]) -> Option<usize> {
     }
 }
 
-/// `*DIGIT` of at most 65535.
+/// `*DIGIT` (RFC 3986 §3.2.3) of at most 65535.
 fn port_number(digits: &[u8]) -> Option<u16> {
     let mut port = 0u32;
     for digit in digits {

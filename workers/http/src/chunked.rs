@@ -133,8 +133,9 @@ impl Chunked {
 
     /// What comes behind this byte of framing.
     ///
-    /// A bare LF, or any other control, is refused wherever it stands: servers that skip over an
-    /// extension to the next LF, and servers that skip to CRLF, see different chunks.
+    /// A bare LF, or any other control, is refused wherever it stands (RFC 9112 §7.1 has no line end but
+    /// CRLF): servers that skip over an extension to the next LF, and servers that skip to CRLF, see
+    /// different chunks.
     fn step(&mut self, at: Framing, byte: u8, limits: &Limits) -> Result<At, Reject> {
         Ok(At::Framing(match (at, byte) {
             (Framing::Size { size, digits }, _) if byte.is_ascii_hexdigit() => {
@@ -148,7 +149,7 @@ impl Chunked {
                     digits: digits + 1,
                 }
             }
-            // At least one digit: no size is not 0.
+            // RFC 9112 §7.1: at least one digit, since no size is not 0.
             (Framing::Size { size, digits: 1.. }, b'\r') => Framing::SizeLf { size },
             (Framing::Size { size, digits: 1.. }, _) if byte == b';' || syntax::is_blank(byte) => {
                 self.extension(size, 0, Extension::default(), byte, limits)?
@@ -202,7 +203,7 @@ impl Chunked {
     }
 
     /// A chunk of this size is announced. Refuses the one that would exceed the limit before any of
-    /// it is read.
+    /// it is read (RFC 9110 §15.5.14).
     fn data(&mut self, size: u64, limits: &Limits) -> Result<At, Reject> {
         self.content = self
             .content

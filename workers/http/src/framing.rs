@@ -237,10 +237,12 @@ impl Gathered {
             (Codings::None, Some(Ok(length))) if length <= limits.largest_body() => {
                 Ok(BodyLength::Length(length))
             }
+            // RFC 9110 §15.5.14; no number is too large to be read (§8.6).
             (Codings::None, Some(Ok(_) | Err(NotDecimal::Overflow))) => Err(Reject::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "Content-Length is over the limit",
             )),
+            // RFC 9112 §6.3 (5): MUST be 400.
             (Codings::None, Some(Err(NotDecimal::Syntax))) => {
                 Err(Reject::bad("Content-Length is not a number"))
             }
@@ -260,6 +262,7 @@ impl Gathered {
             )),
             // RFC 9112 §6.3 (4): chunked is not the final coding, MUST be 400.
             (Codings::Unknown, None) => Err(Reject::bad("last transfer coding is not chunked")),
+            // RFC 9112 §7: no list of transfer codings, or one that MUST NOT be sent (§6.1).
             (Codings::Invalid, None) => Err(Reject::bad("Transfer-Encoding is malformed")),
         }
     }

@@ -124,7 +124,8 @@ fn misplaced(at: At, byte: u8, first: bool) -> Reject {
         (At::Method, _) if first => "request does not begin with a method",
         // HTTP/0.9 has no version (RFC 9112 §2.3).
         (_, b'\r' | b'\n') => "request line is not method, target, version",
-        (At::Method, _) => "method is not a token",
+        (At::Method, _) => "method is not a token", // RFC 9110 §9.1, §5.6.2
+        // RFC 3986 §2: a target is visible ASCII.
         (At::Target { .. } | At::Version { .. }, _) => "request target holds a byte that none may",
     })
 }

@@ -234,7 +234,10 @@ mod tests {
     fn decimals() {
         assert_eq!(decimal(b"010"), Ok(10));
         assert_eq!(decimal(b"18446744073709551615"), Ok(u64::MAX));
-        assert_eq!(decimal(b"18446744073709551616"), Err(NotDecimal::Overflow));
+        // Over by the last digit, and by the one before it.
+        for large in [&b"18446744073709551616"[..], b"99999999999999999999"] {
+            assert_eq!(decimal(large), Err(NotDecimal::Overflow));
+        }
         for odd in [&b""[..], b"+5", b"-0", b"5 ", b"0x5", b"5,5", b"\xd9\xa5"] {
             assert_eq!(decimal(odd), Err(NotDecimal::Syntax), "{odd:?}");
         }

@@ -38,7 +38,7 @@ pub(crate) fn parse(method: &[u8], target: &[u8]) -> Result<Target, Reject> {
                 ..Target::default()
             })
         }
-        [] => Err(Reject::bad("request target is empty")),
+        [] => Err(Reject::bad("request target is empty")), // RFC 9112 §3.2
         // RFC 9112 §3.2.4: only for a server-wide OPTIONS.
         b"*" if method == b"OPTIONS" => Ok(Target {
             form: TargetForm::Asterisk,
@@ -72,6 +72,7 @@ fn absolute_form(target: &[u8]) -> Result<Target, Reject> {
     } else if begins(target, b"https://") {
         (8, true)
     } else {
+        // RFC 9112 §3.2: four forms, and authority-form is for CONNECT only (RFC 9110 §7.1).
         return Err(Reject::bad("request target is in no valid form"));
     };
     let rest = &target[scheme_len..];
@@ -118,6 +119,7 @@ fn path_and_query(target: &[u8], start: usize) -> Result<(Part, Option<Part>), R
         } else if byte == b'?' {
             let query = &target[i + 1..];
             if !syntax::all(query, QUERY) {
+                // RFC 3986 §3.4, and what browsers send.
                 return Err(Reject::bad("query holds a byte that none may"));
             }
             return Ok((
@@ -125,6 +127,7 @@ fn path_and_query(target: &[u8], start: usize) -> Result<(Part, Option<Part>), R
                 Some(offset(i + 1)..offset(target.len())),
             ));
         } else {
+            // RFC 3986 §3.3, and what clients send.
             return Err(Reject::bad("request target holds a byte that none may"));
         }
     }

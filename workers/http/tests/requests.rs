@@ -462,6 +462,7 @@ fn field_lines() {
         "A:\r\n b",
         "A: b\nB: c",
         "A: b\rB: c",
+        "A: b\rxB: c",
         "A: b\r",
         "A: \0",
         "A: \u{7f}",
@@ -480,6 +481,7 @@ fn field_lines() {
     assert_eq!(read("GET / HTTP/1.1\nHost: h\r\n\r\n").err(), Some(400));
     assert_eq!(read("GET / HTTP/1.1\r\nHost: h\n\r\n").err(), Some(400));
     assert_eq!(read("GET / HTTP/1.1\r\r\nHost: h\r\n\r\n").err(), Some(400));
+    assert_eq!(read("GET / HTTP/1.1\rxHost: h\r\n\r\n").err(), Some(400));
 }
 
 #[test]
