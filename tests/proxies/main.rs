@@ -11,3 +11,5 @@ mod support;
 
 mod desync;
 mod payloads;
+mod reload;
+mod traffic;
