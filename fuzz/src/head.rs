@@ -51,7 +51,7 @@ fn sound(head: &Head, bytes: &[u8]) {
     assert!(line.starts_with(format!("{}\r\n", head.request_line()).as_bytes()));
     assert!(reference::is_token(head.method().as_bytes()));
     let line = format!("{} {}", head.method(), head.target());
-    assert_eq!(head.method_and_target(), line);
+    assert_eq!(head.method_and_target(), line.as_bytes());
     assert_eq!(&head.request_line()[..line.len()], line);
     assert!(head.target().bytes().all(|byte| byte.is_ascii_graphic()));
     let count = |name: &str| {

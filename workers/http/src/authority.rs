@@ -51,10 +51,7 @@ pub fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
 fn reg_name(value: &[u8]) -> Option<usize> {
     let mut end = 0;
     loop {
-        end += value[end..]
-            .iter()
-            .take_while(|&&byte| syntax::is(byte, REG_NAME))
-            .count();
+        end = syntax::run(value, end, REG_NAME);
         match value.get(end) {
             None | Some(b':') => return Some(end),
             Some(b'%')

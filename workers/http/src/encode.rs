@@ -28,8 +28,8 @@ impl Facts {
     pub fn of(head: &Head) -> Self {
         Self {
             version: head.version(),
-            head_request: head.method() == "HEAD",
-            connect_request: head.method() == "CONNECT",
+            head_request: head.method_bytes() == b"HEAD",
+            connect_request: head.method_bytes() == b"CONNECT",
             keep_alive: head.keep_alive(),
         }
     }

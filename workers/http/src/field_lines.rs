@@ -4,7 +4,7 @@
 use crate::{
     limits::Limits,
     reject::Reject,
-    syntax::{self, TCHAR},
+    syntax::{self, NAME},
 };
 use http::StatusCode;
 
@@ -24,6 +24,10 @@ pub(crate) struct FieldLines {
     line: usize,
     /// Where the next byte stands.
     pos: usize,
+    /// How many lines are complete.
+    count: usize,
+    /// A name holds `_`.
+    underscores: bool,
 }
 
 /// What the next byte belongs to.
@@ -40,57 +44,107 @@ enum At {
     LastLf,
 }
 
-/// What was found.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Step {
-    /// The end of the section is still to come.
-    NeedMore,
-    /// A field line is complete.
-    Field(Field),
-    /// The section is complete; it ends before this offset.
-    End(usize),
-}
-
 impl FieldLines {
-    /// Goes on to the end of a line. `section` begins with the first field line, and has what there
-    /// is behind it.
+    /// Reads on, hands over each field once its line is complete, and returns where the section ends
+    /// once that is here. `section` begins with the first field line, and has what there is behind
+    /// it.
     #[inline(always)]
-    pub(crate) fn next(&mut self, section: &[u8], bounds: Bounds) -> Result<Step, Reject> {
-        let bound = bounds.of(self.line);
-        let line = section.get(..bound).unwrap_or(section);
-        loop {
-            let rest = line.get(self.pos..).unwrap_or_default();
-            self.pos += match self.at {
-                At::Name => syntax::run(rest, TCHAR),
-                At::Value { .. } => syntax::text(rest),
-                At::Lf { .. } | At::LastLf => 0,
-            };
-            let Some(&byte) = line.get(self.pos) else {
-                return if line.len() < bound {
-                    Ok(Step::NeedMore)
-                } else {
-                    Err(bounds.exceeded(self.line))
-                };
-            };
-            self.at = match (self.at, byte) {
-                (At::Name, b':') if self.pos > self.line => At::Value { colon: self.pos },
-                (At::Name, b'\r') if self.pos == self.line => At::LastLf,
-                (At::Value { colon }, b'\r') => At::Lf { colon },
-                (At::Lf { colon }, b'\n') => {
-                    let field = Field::of(section, self.line, colon, self.pos - 1);
-                    *self = Self {
-                        at: At::Name,
-                        line: self.pos + 1,
-                        pos: self.pos + 1,
-                    };
-                    return Ok(Step::Field(field));
+    pub(crate) fn read(
+        &mut self,
+        section: &[u8],
+        bounds: Bounds,
+        mut each: impl FnMut(Field) -> Result<(), Reject>,
+    ) -> Result<Option<usize>, Reject> {
+        // A copy, which need not be in memory.
+        let mut state = *self;
+        let stopped = loop {
+            match state.line(section, bounds) {
+                Line::Field(field) if state.count <= bounds.fields => each(field)?,
+                Line::Field(_) => return Err(too_many_fields()),
+                Line::Empty => break Ok(Some(state.pos)),
+                Line::Stopped(byte) => break state.stopped(byte, section.len(), bounds),
+            }
+        };
+        *self = state;
+        stopped
+    }
+
+    /// Goes on to the end of a line.
+    #[inline(always)]
+    fn line(&mut self, section: &[u8], bounds: Bounds) -> Line {
+        let line = section.get(..bounds.of(self.line)).unwrap_or(section);
+        // In the order in which a line goes through the states, from the one where it was left.
+        if self.at == At::Name {
+            loop {
+                self.pos = syntax::run(line, self.pos, NAME);
+                if line.get(self.pos) != Some(&b'_') {
+                    break;
                 }
-                (At::LastLf, b'\n') => return Ok(Step::End(self.pos + 1)),
-                (at, byte) => return Err(misplaced(at, byte, self.pos == self.line)),
+                self.underscores = true;
+                self.pos += 1;
+            }
+            self.at = match line.get(self.pos) {
+                Some(b':') if self.pos > self.line => At::Value { colon: self.pos },
+                Some(b'\r') if self.pos == self.line => At::LastLf,
+                other => return Line::Stopped(other.copied()),
             };
             self.pos += 1;
         }
+        if let At::Value { colon } = self.at {
+            self.pos = syntax::text(line, self.pos);
+            match line.get(self.pos) {
+                Some(b'\r') => self.at = At::Lf { colon },
+                other => return Line::Stopped(other.copied()),
+            }
+            self.pos += 1;
+        }
+        match (self.at, line.get(self.pos)) {
+            (At::Lf { colon }, Some(b'\n')) => {
+                let field = Field::of(section, self.line, colon, self.pos - 1);
+                self.at = At::Name;
+                self.pos += 1;
+                self.line = self.pos;
+                self.count += 1;
+                Line::Field(field)
+            }
+            (At::LastLf, Some(b'\n')) => {
+                self.pos += 1;
+                Line::Empty
+            }
+            (_, other) => Line::Stopped(other.copied()),
+        }
     }
+
+    /// Whether some name holds `_`.
+    #[inline]
+    pub(crate) fn underscores(&self) -> bool {
+        self.underscores
+    }
+
+    /// Why a line does not go on behind the bytes that are here: there are no more, there may be no
+    /// more, or the next is this one, which cannot stand here.
+    #[cold]
+    fn stopped(
+        &self,
+        byte: Option<u8>,
+        len: usize,
+        bounds: Bounds,
+    ) -> Result<Option<usize>, Reject> {
+        match byte {
+            Some(byte) => Err(misplaced(self.at, byte, self.pos == self.line)),
+            None if len < bounds.of(self.line) => Ok(None),
+            None => Err(bounds.exceeded(self.line)),
+        }
+    }
+}
+
+/// What came of a line.
+enum Line {
+    Field(Field),
+    /// It ends the section.
+    Empty,
+    /// It is not complete. What stands where it stopped, if anything does.
+    Stopped(Option<u8>),
 }
 
 /// Why no field line has this byte here.
@@ -116,7 +170,7 @@ pub(crate) const BARE_CR: &str = "CR without LF";
 
 /// RFC 6585 §5.
 #[cold]
-pub(crate) fn too_many_fields() -> Reject {
+fn too_many_fields() -> Reject {
     Reject::new(
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         "too many fields",
@@ -137,18 +191,12 @@ impl Field {
     /// no part of it (RFC 9112 §5.1).
     #[inline(always)]
     fn of(section: &[u8], name: usize, colon: usize, end: usize) -> Self {
-        let (mut value, mut end) = (colon + 1, end);
-        while value < end && syntax::is_blank(section[value]) {
-            value += 1;
-        }
-        while value < end && syntax::is_blank(section[end - 1]) {
-            end -= 1;
-        }
+        let value = syntax::trim_start(&section[colon + 1..end]);
         Self {
             name: offset(name),
             name_len: offset(colon - name),
-            value: offset(value),
-            value_len: offset(end - value),
+            value: offset(end - value.len()),
+            value_len: offset(syntax::trim_end(value).len()),
         }
     }
 
@@ -186,6 +234,8 @@ pub(crate) struct Bounds {
     line: usize,
     /// Bytes of all lines, the empty one included.
     section: usize,
+    /// Lines, the empty one not counted.
+    fields: usize,
 }
 
 impl Bounds {
@@ -195,6 +245,7 @@ impl Bounds {
         Self {
             line: limits.longest_field(),
             section,
+            fields: limits.most_fields(),
         }
     }
 
@@ -229,14 +280,12 @@ mod tests {
     fn read(section: &[u8], ends: impl IntoIterator<Item = usize>, bounds: Bounds) -> Outcome {
         let (mut lines, mut fields) = (FieldLines::default(), Vec::new());
         for end in ends {
-            loop {
-                match lines.next(&section[..end], bounds)? {
-                    Step::NeedMore => break,
-                    Step::Field(field) => {
-                        fields.push((field.name(section).into(), field.value(section).into()));
-                    }
-                    Step::End(end) => return Ok((fields, end)),
-                }
+            let found = lines.read(&section[..end], bounds, |field| {
+                fields.push((field.name(section).into(), field.value(section).into()));
+                Ok(())
+            })?;
+            if let Some(end) = found {
+                return Ok((fields, end));
             }
             assert_eq!(lines.pos, end, "no byte is looked at again");
         }
@@ -244,7 +293,11 @@ mod tests {
     }
 
     fn bounds(line: usize, section: usize) -> Bounds {
-        Bounds { line, section }
+        Bounds {
+            line,
+            section,
+            fields: 5,
+        }
     }
 
     #[test]

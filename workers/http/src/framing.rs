@@ -88,6 +88,7 @@ impl Gathered {
     }
 
     /// Looks at one field. By length and first letter most are told apart.
+    #[inline(never)] // or the loop over the lines would set out with all of its constants
     pub(crate) fn note(&mut self, index: u32, name: &[u8], value: &[u8]) -> Result<(), Reject> {
         match (name.len(), name.first().map_or(0, |first| first | 0x20)) {
             (4, b'h') if same(name, b"Host") => self.note_host(index, value),
@@ -191,7 +192,7 @@ impl Gathered {
     pub(crate) fn decide(
         &self,
         version: Version,
-        method: &str,
+        method: &[u8],
         form: TargetForm,
         limits: &Limits,
     ) -> Result<Framing, Reject> {
@@ -204,7 +205,7 @@ impl Gathered {
         let content = !matches!(body, BodyLength::None | BodyLength::Length(0));
         // RFC 9110 §9.3.6 and §9.3.8: content of CONNECT has no meaning, and for some parsers it
         // is the first bytes of the tunnel; a TRACE MUST NOT have any.
-        if content && (form == TargetForm::Authority || method == "TRACE") {
+        if content && (form == TargetForm::Authority || method == b"TRACE") {
             return Err(Reject::bad("content in a CONNECT or TRACE request"));
         }
         let http11 = version == Version::Http11;

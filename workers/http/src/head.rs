@@ -6,7 +6,6 @@ use crate::{
     framing::Framing,
     initials::Initials,
     kinds::{BodyLength, TargetForm, Version},
-    reject::Reject,
     request_line::Parts,
     target::Target,
 };
@@ -22,7 +21,7 @@ mod retain;
 #[derive(Clone, Debug, Default)]
 pub struct Head {
     /// The request line without its CRLF.
-    line: String,
+    line: Vec<u8>,
     method_len: usize,
     target: Target,
     version: Version,
@@ -62,20 +61,11 @@ impl Head {
 
     /// Takes a request line over, which was checked, into an empty head.
     #[inline]
-    pub(crate) fn begin(
-        &mut self,
-        line: &[u8],
-        parts: Parts,
-        target: Target,
-    ) -> Result<(), Reject> {
-        // Its syntax is ASCII, so this cannot fail.
-        let line =
-            std::str::from_utf8(line).map_err(|_| Reject::bad("request line is not text"))?;
-        self.line.push_str(line);
+    pub(crate) fn begin(&mut self, line: &[u8], parts: Parts, target: Target) {
+        self.line.extend_from_slice(line);
         self.method_len = parts.method_end;
         self.target = target;
         self.version = parts.version;
-        Ok(())
     }
 
     /// Takes note of the next field, of this name.
@@ -87,19 +77,10 @@ impl Head {
 
     /// Takes over the section in which the fields are, and what follows from them.
     #[inline]
-    pub(crate) fn complete(&mut self, section: &[u8], framing: Framing) {
+    pub(crate) fn complete(&mut self, section: &[u8], framing: Framing, underscores: bool) {
         self.section.extend_from_slice(section);
         self.framing = framing;
-        if memchr::memchr(b'_', section).is_some() {
-            self.note_underscores();
-        }
-    }
-
-    /// There is `_` somewhere in the section: in a name? A cookie often has it.
-    #[cold]
-    fn note_underscores(&mut self) {
-        let named = |field: &Field| field.name(&self.section).contains(&b'_');
-        if self.spans.iter().any(named) {
+        if underscores {
             self.initials = self.initials | Initials::UNDERSCORE;
         }
     }
@@ -116,23 +97,32 @@ impl Head {
     /// The method, a token, in the case it was received in (RFC 9110 §9.1: methods are
     /// case-sensitive). Any token may come; which methods there are is for the handler to know.
     pub fn method(&self) -> &str {
+        text(self.method_bytes())
+    }
+
+    pub(crate) fn method_bytes(&self) -> &[u8] {
         self.line.get(..self.method_len).unwrap_or_default()
     }
 
     /// The method as the type of the `http` crate; no allocation for the standard ones.
     pub fn http_method(&self) -> http::Method {
         // A method is a token, so this cannot fail but for the empty head.
-        http::Method::from_bytes(self.method().as_bytes()).unwrap_or_default()
+        http::Method::from_bytes(self.method_bytes()).unwrap_or_default()
     }
 
     /// The request target, as received.
     pub fn target(&self) -> &str {
+        text(self.target_bytes())
+    }
+
+    fn target_bytes(&self) -> &[u8] {
         let line = self.method_and_target();
         line.get(self.method_len + 1..).unwrap_or_default()
     }
 
     /// Method and target, with a blank between them: the request line without its version.
-    pub fn method_and_target(&self) -> &str {
+    /// They are ASCII.
+    pub fn method_and_target(&self) -> &[u8] {
         let end = self.line.len().saturating_sub(VERSION_LEN);
         self.line.get(..end).unwrap_or_default()
     }
@@ -151,7 +141,7 @@ impl Head {
         let path = self.part(&self.target.path);
         match self.target.form {
             TargetForm::Absolute if path.is_empty() => {
-                if self.method() == "OPTIONS" && self.target.query.is_none() {
+                if self.method_bytes() == b"OPTIONS" && self.target.query.is_none() {
                     "*"
                 } else {
                     "/"
@@ -236,13 +226,12 @@ impl Head {
 
     /// The request line as received, without its CRLF.
     pub fn request_line(&self) -> &str {
-        &self.line
+        text(&self.line)
     }
 
     fn part(&self, part: &Range<u32>) -> &str {
-        self.target()
-            .get(part.start as usize..part.end as usize)
-            .unwrap_or_default()
+        let part = part.start as usize..part.end as usize;
+        text(self.target_bytes().get(part).unwrap_or_default())
     }
 
     /// The value of the field of this index, where it is text.
@@ -250,6 +239,11 @@ impl Head {
         let span = self.spans.get(index as usize)?;
         std::str::from_utf8(span.value(&self.section)).ok()
     }
+}
+
+/// What was checked to be ASCII, as text.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
 }
 
 /// The fields of a head, as received, in order: name, and value without the white space around it.
@@ -266,9 +260,7 @@ impl<'a> Iterator for Fields<'a> {
         let span = self.head.spans.get(self.next)?;
         self.next += 1;
         let section = &self.head.section;
-        // A token, so that this cannot fail (RFC 9110 §5.6.2).
-        let name = std::str::from_utf8(span.name(section)).unwrap_or_default();
-        Some((name, span.value(section)))
+        Some((text(span.name(section)), span.value(section)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

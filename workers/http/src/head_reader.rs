@@ -2,7 +2,7 @@
 //! by line; the syntax of the lines is in `request_line` and `field_lines`.
 
 use crate::{
-    field_lines::{Bounds, FieldLines, Step, offset, too_many_fields},
+    field_lines::{Bounds, FieldLines, offset},
     framing::Gathered,
     head::Head,
     limits::Limits,
@@ -57,7 +57,7 @@ impl HeadReader {
                     let method = &input[..parts.method_end];
                     let target = &input[parts.method_end + 1..parts.target_end];
                     let target = target::parse(method, target)?;
-                    head.begin(&input[..parts.line_len()], parts, target)?;
+                    head.begin(&input[..parts.line_len()], parts, target);
                     *self = Self::Fields {
                         start: parts.line_len() + 2,
                         lines: FieldLines::default(),
@@ -88,26 +88,17 @@ fn fields(
     head: &mut Head,
 ) -> Result<Option<usize>, Reject> {
     let bounds = Bounds::new(limits, limits.longest_head().saturating_sub(start));
-    loop {
-        match lines.next(section, bounds)? {
-            Step::NeedMore => return Ok(None),
-            Step::Field(field) => {
-                let index = head.fields().len();
-                if index == limits.most_fields() {
-                    return Err(too_many_fields());
-                }
-                let name = field.name(section);
-                if Gathered::is_relevant(name) {
-                    gathered.note(offset(index), name, field.value(section))?;
-                }
-                head.push(field, name);
-            }
-            Step::End(end) => {
-                let (method, form) = (head.method(), head.form());
-                let framing = gathered.decide(head.version(), method, form, limits)?;
-                head.complete(&section[..end], framing);
-                return Ok(Some(end));
-            }
+    let end = lines.read(section, bounds, |field| {
+        let (index, name) = (head.fields().len(), field.name(section));
+        if Gathered::is_relevant(name) {
+            gathered.note(offset(index), name, field.value(section))?;
         }
-    }
+        head.push(field, name);
+        Ok(())
+    })?;
+    let Some(end) = end else { return Ok(None) };
+    let (method, form) = (head.method_bytes(), head.form());
+    let framing = gathered.decide(head.version(), method, form, limits)?;
+    head.complete(&section[..end], framing, lines.underscores());
+    Ok(Some(end))
 }

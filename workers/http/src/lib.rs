@@ -1,6 +1,6 @@
 //! HTTP/1.1 without I/O: bytes in, events out, and back (RFC 9112, RFC 9110).
 //!
-//! May call: `http`, `memchr`, `itoa`, `httpdate`. Never: a socket, a file, a clock, a
+//! May call: `http`, `itoa`, `httpdate`. Never: a socket, a file, a clock, a
 //! log, `unsafe`. Whatever two parsers could read in two ways is refused here, so that nothing
 //! behind this crate ever sees it.
 //!

@@ -71,48 +71,61 @@ impl RequestLine {
     #[inline(always)]
     pub(crate) fn next(&mut self, input: &[u8], bound: usize) -> Result<Option<Parts>, Reject> {
         let line = input.get(..bound).unwrap_or(input);
-        loop {
-            let rest = line.get(self.pos..).unwrap_or_default();
-            self.pos += match self.at {
-                At::Method => syntax::run(rest, TCHAR), // RFC 9110 §9.1
-                At::Target { .. } => syntax::visible(rest),
-                At::Version {
-                    method_end,
-                    target_end,
-                } => match version(rest)? {
-                    Some(version) => {
-                        return Ok(Some(Parts {
-                            method_end,
-                            target_end,
-                            version,
-                        }));
-                    }
-                    None => break,
-                },
-            };
-            let Some(&byte) = line.get(self.pos) else {
-                break;
-            };
-            self.at = match (self.at, byte) {
-                (At::Method, b' ') if self.pos > 0 => At::Target {
-                    method_end: self.pos,
-                },
-                (At::Target { method_end }, b' ') => At::Version {
-                    method_end,
-                    target_end: self.pos,
-                },
-                (at, byte) => return Err(misplaced(at, byte, self.pos == 0)),
-            };
+        // In the order in which a line goes through the states, from the one where it was left.
+        if self.at == At::Method {
+            self.pos = syntax::run(line, self.pos, TCHAR); // RFC 9110 §9.1
+            match line.get(self.pos) {
+                Some(b' ') if self.pos > 0 => {
+                    self.at = At::Target {
+                        method_end: self.pos,
+                    };
+                }
+                other => return self.stopped(other, line.len() < bound),
+            }
             self.pos += 1;
         }
-        if line.len() < bound {
-            return Ok(None);
+        if let At::Target { method_end } = self.at {
+            self.pos = syntax::visible(line, self.pos);
+            match line.get(self.pos) {
+                Some(b' ') => {
+                    self.at = At::Version {
+                        method_end,
+                        target_end: self.pos,
+                    };
+                }
+                other => return self.stopped(other, line.len() < bound),
+            }
+            self.pos += 1;
         }
-        // RFC 9112 §3
-        Err(Reject::new(
-            StatusCode::URI_TOO_LONG,
-            "request line is too long",
-        ))
+        if let At::Version {
+            method_end,
+            target_end,
+        } = self.at
+        {
+            if let Some(version) = version(line.get(self.pos..).unwrap_or_default())? {
+                return Ok(Some(Parts {
+                    method_end,
+                    target_end,
+                    version,
+                }));
+            }
+        }
+        self.stopped(None, line.len() < bound)
+    }
+
+    /// Why a line does not go on behind the bytes that are here: there are no more, there may be no
+    /// more, or this one cannot be the next.
+    #[cold]
+    fn stopped(&self, next: Option<&u8>, may_go_on: bool) -> Result<Option<Parts>, Reject> {
+        match next {
+            Some(&byte) => Err(misplaced(self.at, byte, self.pos == 0)),
+            None if may_go_on => Ok(None),
+            // RFC 9112 §3
+            None => Err(Reject::new(
+                StatusCode::URI_TOO_LONG,
+                "request line is too long",
+            )),
+        }
     }
 }
 

@@ -15,16 +15,19 @@ pub(crate) const REG_NAME: u8 = 1 << 3;
 pub(crate) const VALUE: u8 = 1 << 4;
 /// `VCHAR` (RFC 5234 §B.1): what a request target may hold before its form is known.
 pub(crate) const VISIBLE: u8 = 1 << 5;
+/// `tchar` but for `_`, which a name shares with no other byte when it becomes a meta-variable.
+pub(crate) const NAME: u8 = 1 << 6;
 
 const UNRESERVED: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
 const SUB_DELIMS: &[u8] = b"!$&'()*+,;=";
 
 static CLASSES: [u8; 256] = {
     let mut table = [0; 256];
-    mark(&mut table, TCHAR, b"!#$%&'*+-.^_`|~0123456789");
+    mark(&mut table, TCHAR, b"_");
+    mark(&mut table, TCHAR | NAME, b"!#$%&'*+-.^`|~0123456789");
     mark(
         &mut table,
-        TCHAR,
+        TCHAR | NAME,
         b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
     );
     mark(&mut table, PATH | QUERY | REG_NAME, UNRESERVED);
@@ -59,34 +62,47 @@ pub(crate) fn is(byte: u8, class: u8) -> bool {
     CLASSES[byte as usize] & class != 0
 }
 
-/// How many bytes in front are.
+/// Where, from `at` on, the first byte is that is of none of these classes.
 #[inline]
-pub(crate) fn run(bytes: &[u8], class: u8) -> usize {
-    bytes
-        .iter()
-        .position(|&byte| !is(byte, class))
-        .unwrap_or(bytes.len())
+pub(crate) fn run(bytes: &[u8], mut at: usize, class: u8) -> usize {
+    // Eight at a time, so that most bytes cost a look at the table and nothing else.
+    while let Some(eight) = eight(bytes, at) {
+        for (index, &byte) in eight.iter().enumerate() {
+            if !is(byte, class) {
+                return at + index;
+            }
+        }
+        at += eight.len();
+    }
+    while bytes.get(at).is_some_and(|&byte| is(byte, class)) {
+        at += 1;
+    }
+    at
 }
 
-/// How many bytes in front are [`VALUE`].
+#[inline(always)]
+fn eight(bytes: &[u8], at: usize) -> Option<&[u8; 8]> {
+    bytes.get(at..)?.first_chunk()
+}
+
+/// Where, from `at` on, the first byte is that is not [`VALUE`].
 #[inline]
-pub(crate) fn text(bytes: &[u8]) -> usize {
-    let mut len = 0;
+pub(crate) fn text(bytes: &[u8], mut at: usize) -> usize {
     loop {
-        len += until(&bytes[len..], VALUE, |word| {
+        at = until(bytes, at, VALUE, |word| {
             below(word, b' ') | equal(word, 0x7f)
         });
-        if bytes.get(len) != Some(&b'\t') {
-            return len;
+        if bytes.get(at) != Some(&b'\t') {
+            return at;
         }
-        len += 1;
+        at += 1;
     }
 }
 
-/// How many bytes in front are [`VISIBLE`].
+/// Where, from `at` on, the first byte is that is not [`VISIBLE`].
 #[inline]
-pub(crate) fn visible(bytes: &[u8]) -> usize {
-    until(bytes, VISIBLE, |word| {
+pub(crate) fn visible(bytes: &[u8], at: usize) -> usize {
+    until(bytes, at, VISIBLE, |word| {
         below(word, b'!') | equal(word, 0x7f) | word & HIGH
     })
 }
@@ -95,19 +111,21 @@ pub(crate) fn visible(bytes: &[u8]) -> usize {
 const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
 const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
 
-/// How many bytes in front are of this class, eight at a time: `others` marks, by the highest bit of
-/// each byte of a word, those that may be of another, and is right about the first.
+/// As [`run`], eight bytes at once: `others` marks, by the highest bit of each byte of a word, those
+/// that may be of another class, and is right about the first.
 #[inline(always)]
-fn until(bytes: &[u8], class: u8, others: impl Fn(u64) -> u64) -> usize {
-    let mut len = 0;
-    while let Some(eight) = bytes[len..].first_chunk() {
+fn until(bytes: &[u8], mut at: usize, class: u8, others: impl Fn(u64) -> u64) -> usize {
+    while let Some(eight) = eight(bytes, at) {
         let found = others(u64::from_le_bytes(*eight));
         if found != 0 {
-            return len + (found.trailing_zeros() / 8) as usize;
+            return at + (found.trailing_zeros() / 8) as usize;
         }
-        len += eight.len();
+        at += eight.len();
     }
-    len + run(&bytes[len..], class)
+    while bytes.get(at).is_some_and(|&byte| is(byte, class)) {
+        at += 1;
+    }
+    at
 }
 
 /// Marks the bytes of a word that are below this one, which is at most 0x80. What is borrowed can
@@ -141,17 +159,21 @@ pub(crate) fn is_blank(byte: u8) -> bool {
 
 /// Without SP and HTAB at both ends. Never a wider notion of white space: trimming VT, NBSP or NEL
 /// is how `chunked\x0b` became `chunked` elsewhere.
-pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
-    while let [first, rest @ ..] = bytes {
-        if !is_blank(*first) {
-            break;
-        }
+pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
+    trim_end(trim_start(bytes))
+}
+
+#[inline]
+pub(crate) fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }
-    while let [rest @ .., last] = bytes {
-        if !is_blank(*last) {
-            break;
-        }
+    bytes
+}
+
+#[inline]
+pub(crate) fn trim_end(mut bytes: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
     }
     bytes
@@ -222,8 +244,17 @@ mod tests {
                         let mut bytes = vec![fill; len];
                         bytes.push(byte);
                         bytes.extend_from_slice(tail);
-                        assert_eq!(text(&bytes), run(&bytes, VALUE), "{bytes:?}");
-                        assert_eq!(visible(&bytes), run(&bytes, VISIBLE), "{bytes:?}");
+                        for at in [0, len / 2, len] {
+                            let plain = |class| {
+                                at + bytes[at..]
+                                    .iter()
+                                    .take_while(|&&byte| is(byte, class))
+                                    .count()
+                            };
+                            assert_eq!(run(&bytes, at, TCHAR), plain(TCHAR), "{bytes:?}");
+                            assert_eq!(text(&bytes, at), plain(VALUE), "{bytes:?}");
+                            assert_eq!(visible(&bytes, at), plain(VISIBLE), "{bytes:?}");
+                        }
                     }
                 }
             }

@@ -2,7 +2,7 @@
 //! lets through a field that would mean something in a head.
 
 use crate::{
-    field_lines::{Bounds, FieldLines, Step, too_many_fields},
+    field_lines::{Bounds, Field, FieldLines},
     limits::Limits,
     reject::Reject,
 };
@@ -14,8 +14,6 @@ pub(crate) struct Trailers {
     /// What there is of the section.
     section: Vec<u8>,
     lines: FieldLines,
-    /// How many are complete, dropped ones included.
-    count: usize,
     fields: HeaderMap,
 }
 
@@ -30,29 +28,23 @@ impl Trailers {
         let (before, most) = (self.section.len(), limits.longest_trailers() + EMPTY_LINE);
         let new = input.get(..most - before).unwrap_or(input);
         self.section.extend_from_slice(new);
-        let bounds = Bounds::new(limits, most);
-        loop {
-            match self.lines.next(&self.section, bounds)? {
-                Step::NeedMore => return Ok(None),
-                Step::End(end) => return Ok(Some(end - before)),
-                Step::Field(field) => {
-                    if self.count == limits.most_fields() {
-                        return Err(too_many_fields());
-                    }
-                    self.count += 1;
-                    let name = HeaderName::from_bytes(field.name(&self.section));
-                    let value = HeaderValue::from_bytes(field.value(&self.section));
-                    let (Ok(name), Ok(value)) = (name, value) else {
-                        // Longer than 64 KiB: the names of the `http` crate are not.
-                        return Err(Reject::bad("trailer field is invalid"));
-                    };
-                    if !is_forbidden(&name) {
-                        // It holds 32 768 fields, as many as the limit lets come.
-                        let _ = self.fields.try_append(name, value);
-                    }
-                }
+        let (section, fields) = (&self.section, &mut self.fields);
+        let each = |field: Field| {
+            let name = HeaderName::from_bytes(field.name(section));
+            let value = HeaderValue::from_bytes(field.value(section));
+            let (Ok(name), Ok(value)) = (name, value) else {
+                // Longer than 64 KiB: the names of the `http` crate are not.
+                return Err(Reject::bad("trailer field is invalid"));
+            };
+            if !is_forbidden(&name) {
+                // It holds 32 768 fields, as many as the limit lets come.
+                let _ = fields.try_append(name, value);
             }
-        }
+            Ok(())
+        };
+        let bounds = Bounds::new(limits, most);
+        let end = self.lines.read(section, bounds, each)?;
+        Ok(end.map(|end| end - before))
     }
 
     /// The fields of the section, where there are any.

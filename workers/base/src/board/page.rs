@@ -78,14 +78,14 @@ impl Page {
 
     /// A handler starts on a request, `METHOD target`, at `now_us`.
     #[inline]
-    pub fn begin(&mut self, line: &str, peer: &Peer, now_us: u64) -> Cell {
+    pub fn begin(&mut self, line: &[u8], peer: &Peer, now_us: u64) -> Cell {
         let at = RECENT_AT + self.next * CELL_WORDS;
         self.next = (self.next + 1) % RECENT;
         let cell = &self.map.words()[at..at + CELL_WORDS];
         let sequence = cell[CELL_SEQUENCE].load(Ordering::Relaxed);
         cell[CELL_SEQUENCE].store(sequence + 1, Ordering::Relaxed);
         fence(Ordering::Release);
-        let line = write_line(&cell[CELL_LINE..], line.as_bytes());
+        let line = write_line(&cell[CELL_LINE..], line);
         let (kind, address, port) = match peer {
             Peer::Unix => (0, 0, 0),
             Peer::Tcp(address) => {
