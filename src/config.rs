@@ -10,6 +10,7 @@
 mod apps;
 mod check;
 mod file;
+mod lists;
 mod load;
 mod names;
 mod print;
@@ -24,7 +25,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ferricorn_base::Conf;
+use ferricorn_base::{Conf, Networks, ProxyVersions};
 use log::LevelFilter;
 
 use crate::settings::Setting;
@@ -212,6 +213,10 @@ pub struct Bind {
     pub socket_owner: Option<User>,
     /// Group of a unix socket's file.
     pub socket_group: Option<Group>,
+    /// Which PROXY header connections begin with; `None`: none.
+    pub proxy_protocol: Option<ProxyVersions>,
+    /// Whose connections do.
+    pub proxy_allow_from: Networks,
     /// Where the address was given, for the message when it cannot be bound.
     pub origin: Origin,
 }
@@ -347,6 +352,8 @@ impl Default for Config {
                 socket_mode: 0o660,
                 socket_owner: None,
                 socket_group: None,
+                proxy_protocol: None,
+                proxy_allow_from: Networks::loopback(),
                 origin: Origin::Default,
             },
             shown: Vec::new(),

@@ -73,7 +73,10 @@ impl Generation {
             (Some(path), _) => Some(Rc::new(PidFile::create(path)?)),
         };
         let mut conf = config.conf.clone();
-        conf.listeners = listeners.iter().map(|listener| listener.conf()).collect();
+        let listening = listeners.iter().zip(&binds);
+        conf.listeners = listening
+            .map(|(listener, bind)| listener.conf(bind))
+            .collect();
         let conf = Arc::new(conf);
         Ok(Generation {
             number,

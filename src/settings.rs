@@ -13,6 +13,7 @@ pub mod gunicorn;
 mod listeners;
 mod logging;
 mod process;
+mod proxies;
 mod requests;
 pub mod value;
 mod workers;
@@ -20,6 +21,8 @@ mod workers;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use ferricorn_base::Networks;
 
 use crate::config::{Config, Destination, Group, Share, User};
 
@@ -69,6 +72,8 @@ pub enum Section {
     Workers,
     /// Limits and deadlines of requests.
     Requests,
+    /// Proxies in front, and whom to believe.
+    Proxies,
     /// The process and its privileges.
     Process,
     /// What is written where.
@@ -153,6 +158,12 @@ pub enum Kind {
     User(fn(&mut Config, Option<User>)),
     /// A group that must exist.
     Group(fn(&mut Config, Option<Group>)),
+    /// IP networks, separated by commas.
+    Networks(fn(&mut Config, Networks)),
+    /// Names, separated by commas: what is expected, and what takes them or says what is wrong.
+    Names(&'static str, fn(&mut Config, &[&str]) -> Result<(), String>),
+    /// `NAME=VALUE` of fields of a request, repeatable.
+    Fields(fn(&mut Config, Vec<(String, String)>)),
     /// `NAME=VALUE`, repeatable.
     Pairs(fn(&mut Config, Vec<(OsString, OsString)>)),
     /// The configuration file itself; used before there are values to check.
@@ -184,11 +195,12 @@ const COMMON: Setting = Setting {
 };
 
 /// The sections in the order of the documents.
-pub const SECTIONS: [Section; 7] = [
+pub const SECTIONS: [Section; 8] = [
     Section::Application,
     Section::Listeners,
     Section::Workers,
     Section::Requests,
+    Section::Proxies,
     Section::Process,
     Section::Logging,
     Section::Configuration,
@@ -203,6 +215,7 @@ impl Section {
             Section::Listeners => "Listeners",
             Section::Workers => "Workers",
             Section::Requests => "Requests",
+            Section::Proxies => "Proxies",
             Section::Process => "Process",
             Section::Logging => "Logging",
         }
@@ -216,6 +229,7 @@ impl Section {
             Section::Listeners => listeners::SETTINGS,
             Section::Workers => workers::SETTINGS,
             Section::Requests => requests::SETTINGS,
+            Section::Proxies => proxies::SETTINGS,
             Section::Process => process::SETTINGS,
             Section::Logging => logging::SETTINGS,
         }
@@ -241,7 +255,10 @@ impl Setting {
 
     /// Whether it may be given several times.
     pub fn repeatable(&self) -> bool {
-        matches!(self.kind, Kind::Binds | Kind::Pairs(_) | Kind::Mounts)
+        matches!(
+            self.kind,
+            Kind::Binds | Kind::Pairs(_) | Kind::Fields(_) | Kind::Mounts
+        )
     }
 
     /// The first line of its explanation.

@@ -138,11 +138,12 @@ impl Listener {
         }
     }
 
-    /// What a worker is told of it.
-    pub fn conf(&self) -> ListenerConf {
+    /// What a worker is told of it, where it is to be as `bind` says.
+    pub fn conf(&self, bind: &Bind) -> ListenerConf {
         ListenerConf {
-            bind: self.bind.text.clone(),
+            bind: bind.text.clone(),
             local: self.local.clone(),
+            proxy: bind.proxy(),
         }
     }
 

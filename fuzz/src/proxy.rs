@@ -207,12 +207,8 @@ fn block(header: &[u8]) -> Option<ProxyHeader> {
         IpAddr::from(octets)
     };
     let (addresses, used) = match (header[12], header[13]) {
-        (0x20, _) | (0x21, 0) => {
-            return Some(ProxyHeader {
-                addresses: ProxyAddresses::Unknown,
-                tls: false,
-            });
-        }
+        (0x20, _) => (ProxyAddresses::Local, rest.len()),
+        (0x21, 0) => (ProxyAddresses::Unknown, rest.len()),
         (0x21, 0x11) if rest.len() >= 12 => (tcp((v4(0), port(8)), (v4(4), port(10))), 12),
         (0x21, 0x21) if rest.len() >= 36 => (tcp((v6(0), port(32)), (v6(16), port(34))), 36),
         (0x21, 0x31) if rest.len() >= 216 => {
@@ -285,6 +281,10 @@ fn written_again(header: &ProxyHeader) {
     let mut bytes = [SIGNATURE, &[0x21]].concat();
     let mut block = Vec::new();
     match &header.addresses {
+        ProxyAddresses::Local => {
+            bytes[12] = 0x20;
+            bytes.push(0);
+        }
         ProxyAddresses::Unknown => {
             text = Some("PROXY UNKNOWN\r\n".to_owned());
             bytes.push(0);
@@ -322,7 +322,10 @@ fn written_again(header: &ProxyHeader) {
             block.resize(216, 0);
         }
     }
-    if header.addresses != ProxyAddresses::Unknown {
+    if !matches!(
+        header.addresses,
+        ProxyAddresses::Local | ProxyAddresses::Unknown
+    ) {
         block.extend_from_slice(&[0x20, 0, 5, u8::from(header.tls), 0, 0, 0, 0]);
     }
     bytes.extend_from_slice(&u16::try_from(block.len()).expect("short").to_be_bytes());

@@ -4,12 +4,14 @@
 //! Every value is checked, and everything that is wrong is reported; a wrong value leaves its
 //! field at the default, and the configuration is thrown away at the end.
 
-use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use ferricorn_base::Networks;
 use ferricorn_base::access::AccessFormat;
+use ferricorn_base::trust::ForwardedFields;
 
+use super::lists::{fields, names, pairs};
 use super::print::Shown;
 use super::raw::{Given, Raw, Values};
 use super::{Config, ConfigError, Destination, Group, Known, Names, Origin, User};
@@ -225,6 +227,29 @@ impl Checker<'_> {
                 set(config, group(&text)?);
                 quote(&text)
             }
+            Kind::Networks(set) => {
+                let networks = Networks::parse(names(given).map_err(|()| wrong())?)?;
+                let literal = quote(&networks.to_string());
+                set(config, networks);
+                literal
+            }
+            Kind::Names(_, set) => {
+                let names = names(given).map_err(|()| wrong())?;
+                set(config, &names)?;
+                quote(&names.join(","))
+            }
+            Kind::Fields(set) => {
+                let fields = fields(given)?;
+                let literals = fields
+                    .iter()
+                    .map(|(name, value)| format!("{} = {}", quote(name), quote(value)));
+                let literal = match literals.collect::<Vec<_>>().join(", ") {
+                    none if none.is_empty() => "{}".to_owned(),
+                    some => format!("{{ {some} }}"),
+                };
+                set(config, fields);
+                literal
+            }
             Kind::Pairs(set) => {
                 let pairs = pairs(given)
                     .map_err(|odd| format!("expected {}, found {odd}", setting.kind.expected()))?;
@@ -284,6 +309,23 @@ impl Checker<'_> {
         }
         if config.daemon && config.access_log == Some(Destination::Standard) {
             warnings.push(note("daemon", "the access log is lost; set access-logfile"));
+        }
+        for bind in &config.binds {
+            if bind.proxy_protocol.is_some() && bind.proxy_allow_from.is_empty() {
+                let message = "nobody begins with a PROXY header: proxy-allow-from is empty";
+                warnings.push(named("bind", &bind.origin, message.to_owned()));
+            }
+        }
+        // The default must be no way around what the proxies are said to write.
+        let by_proto = matches!(config.conf.trust.fields, ForwardedFields::X(x) if x.proto);
+        let schemes = "secure-scheme-headers";
+        if !by_proto && origin(schemes) == Origin::Default {
+            config.conf.trust.schemes.clear();
+            let mut shown = config.shown.iter_mut();
+            if let Some(shown) = shown.find(|shown| shown.name == schemes) {
+                shown.literal = "{}".to_owned();
+                shown.note = Some("none, as forwarded-fields has no x-forwarded-proto".to_owned());
+            }
         }
         config.warnings.extend(warnings);
         self.errors.extend(errors);
@@ -371,38 +413,4 @@ fn group(text: &str) -> Result<Option<Group>, String> {
         text: text.to_owned(),
         gid,
     }))
-}
-
-/// Variables as `NAME=VALUE` texts or as a table; `Err` with the first that is neither.
-fn pairs(given: &Given) -> Result<Vec<(OsString, OsString)>, &Raw> {
-    let plain = |text: &OsStr| !text.as_bytes().contains(&0);
-    let pair = |name: &OsStr, value: &OsStr| {
-        let named = !name.is_empty() && !name.as_bytes().contains(&b'=');
-        (named && plain(name) && plain(value)).then(|| (name.to_owned(), value.to_owned()))
-    };
-    if let Raw::Table(entries) = &given.raw {
-        let read = |(name, value): &'_ (String, Given)| {
-            value
-                .raw
-                .os()
-                .and_then(|value| pair(OsStr::new(name), value))
-        };
-        return entries
-            .iter()
-            .map(|entry| read(entry).ok_or(&entry.1.raw))
-            .collect();
-    }
-    let read = |item: &Given| {
-        let bytes = item.raw.os()?.as_bytes();
-        let at = bytes.iter().position(|byte| *byte == b'=')?;
-        pair(
-            OsStr::from_bytes(&bytes[..at]),
-            OsStr::from_bytes(&bytes[at + 1..]),
-        )
-    };
-    given
-        .items()
-        .iter()
-        .map(|item| read(item).ok_or(&item.raw))
-        .collect()
 }

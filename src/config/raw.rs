@@ -122,15 +122,29 @@ impl Given {
     }
 }
 
+/// The value of a variable that gives a setting. That nobody is to be trusted is a value.
+fn of_setting<'a>(
+    setting: &Setting,
+    environment: &'a Environment,
+    name: &str,
+) -> Option<&'a OsStr> {
+    match setting.kind {
+        Kind::Networks(_) => set(environment, name),
+        _ => variable(environment, name),
+    }
+}
+
 /// The environment as other programs see it.
 pub(crate) type Environment = [(OsString, OsString)];
 
 /// The value of a variable; an empty one counts as unset.
 pub(crate) fn variable<'a>(environment: &'a Environment, name: &str) -> Option<&'a OsStr> {
+    set(environment, name).filter(|value| !value.is_empty())
+}
+
+fn set<'a>(environment: &'a Environment, name: &str) -> Option<&'a OsStr> {
     let found = environment.iter().find(|(key, _)| key == name);
-    found
-        .map(|(_, value)| value.as_os_str())
-        .filter(|value| !value.is_empty())
+    found.map(|(_, value)| value.as_os_str())
 }
 
 /// What the environment gives: every setting's own variable.
@@ -138,7 +152,7 @@ pub(crate) fn environment(environment: &Environment) -> Values {
     settings::all()
         .filter_map(|setting| {
             let name = setting.environment()?;
-            let value = variable(environment, &name)?;
+            let value = of_setting(setting, environment, &name)?;
             Some((
                 setting.name,
                 words(setting, value, Origin::Environment(name)),
@@ -171,7 +185,7 @@ pub(crate) fn defaults(environment: &Environment, known: &Known<'_>) -> Values {
         .filter(|setting| !known.default_of(setting).is_empty() || setting.variable.is_some())
         .map(|setting| {
             let well_known = setting.variable.and_then(|name| {
-                let mut value = variable(environment, name)?.to_owned();
+                let mut value = of_setting(setting, environment, name)?.to_owned();
                 if matches!(setting.kind, Kind::Binds) {
                     let port = value;
                     value = OsString::from("0.0.0.0:");

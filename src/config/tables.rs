@@ -1,6 +1,6 @@
 //! Listeners and mounts: the settings that come in numbers, each with settings of its own.
 
-use ferricorn_base::conf::{ListenerConf, LocalAddr, MountConf};
+use ferricorn_base::conf::{ListenerConf, LocalAddr, MountConf, ProxyListener};
 
 use super::check::{Checker, listener_settings};
 use super::print::Shown;
@@ -286,6 +286,14 @@ impl Checker<'_> {
 }
 
 impl Bind {
+    /// Whose connections begin with a PROXY header, if any do.
+    pub(crate) fn proxy(&self) -> Option<ProxyListener> {
+        self.proxy_protocol.map(|versions| ProxyListener {
+            versions,
+            from: self.proxy_allow_from.clone(),
+        })
+    }
+
     /// What a worker is told of it before the socket is bound.
     fn conf(&self) -> ListenerConf {
         let local = match &self.address {
@@ -297,6 +305,7 @@ impl Bind {
         ListenerConf {
             bind: self.text.clone(),
             local,
+            proxy: self.proxy(),
         }
     }
 }

@@ -2,7 +2,6 @@
 //! one: not yet, not needed, or what to use.
 
 const HOOKS: &str = "there are no hooks in the configuration; the program itself is the place";
-const PROXIES: &str = "trust in proxies is not available yet";
 const TLS: &str = "TLS is not available yet; put a proxy in front";
 const HTTP2: &str = "HTTP/2 is not available yet";
 const PYTHON: &str = "it belongs to Python";
@@ -28,8 +27,6 @@ const ABSENT: &[(&[&str], &str)] = &[
        "syslog-addr", "syslog-prefix", "syslog-facility",
        "disable-redirect-access-to-syslog"], SYSLOG),
     (&["statsd-host", "statsd-prefix", "dogstatsd-tags", "enable-backlog-metric"], STATSD),
-    (&["forwarded-allow-ips", "secure-scheme-headers", "proxy-protocol", "proxy-allow-from",
-       "proxy-allow-ips", "forwarder-headers", "header-map"], PROXIES),
     (&["protocol", "uwsgi-allow-from", "uwsgi-allow-ips"],
      "listeners for other protocols are not available yet"),
     (&["keyfile", "certfile", "ssl-version", "cert-reqs", "ca-certs", "ciphers",

@@ -49,7 +49,11 @@ impl Kind {
             Kind::Log(_) => "a path or \"-\"".to_owned(),
             Kind::User(_) => "the name or number of a user".to_owned(),
             Kind::Group(_) => "the name or number of a group".to_owned(),
-            Kind::Pairs(_) => {
+            Kind::Networks(_) => {
+                "IP addresses and networks, separated by commas, or \"*\"".to_owned()
+            }
+            Kind::Names(expected, _) => (*expected).to_owned(),
+            Kind::Fields(_) | Kind::Pairs(_) => {
                 "a text such as \"NAME=VALUE\", a list of them, or a table".to_owned()
             }
             Kind::Binds => "an address or a list of addresses".to_owned(),
@@ -78,7 +82,9 @@ impl Kind {
             Kind::Directory(_) => "DIR",
             Kind::User(_) => "USER",
             Kind::Group(_) => "GROUP",
-            Kind::Pairs(_) => "NAME=VALUE",
+            Kind::Networks(_) => "NETWORKS",
+            Kind::Names(..) => "NAMES",
+            Kind::Fields(_) | Kind::Pairs(_) => "NAME=VALUE",
             Kind::Binds => "ADDRESS",
             Kind::App => "APP",
             Kind::Mounts => "PREFIX=APP",

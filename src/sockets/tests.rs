@@ -16,6 +16,8 @@ fn bind_to(address: Address) -> Bind {
         socket_mode: 0o660,
         socket_owner: None,
         socket_group: None,
+        proxy_protocol: None,
+        proxy_allow_from: Default::default(),
         origin: Origin::Default,
     }
 }
@@ -41,7 +43,7 @@ fn unix(path: &Path) -> Bind {
 #[test]
 fn a_tcp_listener_tells_its_real_port_and_refuses_a_second() {
     let first = listen(&tcp("127.0.0.1:0")).unwrap();
-    let LocalAddr::Tcp(address) = first.conf().local else {
+    let LocalAddr::Tcp(address) = first.local else {
         panic!()
     };
     assert_ne!(address.port(), 0);
@@ -55,7 +57,7 @@ fn ipv4_and_ipv6_do_not_get_in_each_others_way() {
     let Ok(first) = listen(&tcp("[::]:0")) else {
         return;
     };
-    let LocalAddr::Tcp(address) = first.conf().local else {
+    let LocalAddr::Tcp(address) = first.local else {
         panic!()
     };
     listen(&tcp(&format!("0.0.0.0:{}", address.port()))).unwrap();
@@ -122,7 +124,7 @@ fn an_abstract_socket_has_no_file() {
     let name = format!("ferricorn-test-{}", std::process::id());
     let listener = listen(&bind_to(Address::Abstract(name.clone()))).unwrap();
     assert_eq!(
-        listener.conf().local,
+        listener.local,
         LocalAddr::Unix(PathBuf::from(format!("@{name}")))
     );
     assert!(
@@ -141,7 +143,7 @@ fn a_descriptor_that_was_not_inherited_is_refused() {
 #[test]
 fn unchanged_listeners_are_taken_over_and_a_failure_changes_nothing() {
     let taken = listen(&tcp("127.0.0.1:0")).unwrap();
-    let LocalAddr::Tcp(busy) = taken.conf().local else {
+    let LocalAddr::Tcp(busy) = taken.local else {
         panic!()
     };
     let kept = bind_to(Address::Abstract(format!(

@@ -8,7 +8,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ferricorn_http::Limits;
+use ferricorn_http::{Limits, ProxyVersions};
+
+use crate::networks::Networks;
+use crate::trust::Trust;
 
 /// Everything a worker of one generation needs to know. Immutable.
 #[derive(Clone, Debug)]
@@ -19,6 +22,8 @@ pub struct Conf {
     pub workers: usize,
     /// Bounds on the request message, in bytes and fields.
     pub limits: Limits,
+    /// Whom to believe what a request says of itself.
+    pub trust: Trust,
     /// Every wait of a connection.
     pub deadlines: Deadlines,
     /// What one peer address may take of the server.
@@ -95,6 +100,17 @@ pub struct ListenerConf {
     pub bind: String,
     /// What it is bound to.
     pub local: LocalAddr,
+    /// Who begins connections with a PROXY header; `None`: nobody.
+    pub proxy: Option<ProxyListener>,
+}
+
+/// A listener on which the PROXY protocol is spoken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyListener {
+    /// In which version.
+    pub versions: ProxyVersions,
+    /// Whose connections begin with a header, all of them. Nobody else's do.
+    pub from: Networks,
 }
 
 /// Where a listener is bound.
@@ -139,6 +155,7 @@ impl Default for Conf {
             worker_class: "sync".to_owned(),
             workers: 1,
             limits: Limits::default(),
+            trust: Trust::default(),
             deadlines: Deadlines::default(),
             peer_limits: PeerLimits::default(),
             worker_connections: 1000,

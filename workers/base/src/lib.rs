@@ -6,6 +6,7 @@
 //!   what a user writes against; [`Seat`] and [`Conf`]: what a handler can know of its place.
 //! - [`Worker`], [`Context`], [`Command`], [`Exit`]: what a worker class is given.
 //! - [`lifeline`], [`board`]: how master and worker speak.
+//! - [`trust`]: whom to believe what a request says of itself.
 //! - [`meta`]: a request as CGI and its successors name its parts.
 //! - [`transport`], [`logs`], [`access`], [`sys`]: connections, logs, and the only `unsafe`.
 //!
@@ -24,6 +25,7 @@ mod incoming;
 pub mod lifeline;
 pub mod logs;
 pub mod meta;
+mod networks;
 mod peer;
 mod request;
 mod response;
@@ -33,6 +35,7 @@ mod stamp;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod transport;
+pub mod trust;
 mod upgraded;
 mod worker;
 
@@ -46,7 +49,10 @@ pub use error::Error;
 pub use error::{clients, is_clients};
 pub use exchange::{Exchange, Wire};
 pub use incoming::Incoming;
+pub use networks::Networks;
 pub use peer::Peer;
+#[doc(hidden)]
+pub use request::Link;
 pub use request::{Client, Forwarded, Request};
 pub use response::{IntoResponse, Response, typed};
 pub use seat::Seat;
@@ -55,5 +61,5 @@ pub use upgraded::Returned;
 pub use upgraded::Upgraded;
 pub use worker::{Command, Context, Exit, Listener, Parts, Worker};
 
-pub use ferricorn_http::{Head, Limits, Reject, Version};
+pub use ferricorn_http::{Head, Limits, ProxyVersions, Reject, Version};
 pub use http;

@@ -17,7 +17,7 @@ use crate::transport::Transport;
 
 mod origin;
 
-pub use origin::{Client, Forwarded};
+pub use origin::{Client, Forwarded, Link};
 
 /// One request: its head as received, its complete body, and who sent it.
 #[derive(Debug)]
@@ -27,8 +27,7 @@ pub struct Request {
     peer: Peer,
     /// Where the connection came in.
     local: Option<Arc<LocalAddr>>,
-    /// The connection is TLS, here or where a PROXY header says.
-    secure: bool,
+    link: Link,
     forwarded: Option<Box<Forwarded>>,
     method: OnceCell<Method>,
     uri: OnceCell<Uri>,
@@ -276,12 +275,12 @@ impl Request {
     }
 
     /// Forgets the last request; its head is overwritten by the next. The connection is from `peer`
-    /// to `local`, and TLS or not.
+    /// to `local`.
     #[inline]
-    pub fn renew(&mut self, peer: &Peer, local: &Arc<LocalAddr>, secure: bool) {
+    pub fn renew(&mut self, peer: &Peer, local: &Arc<LocalAddr>, link: Link) {
         self.release();
         self.forwarded = None;
-        self.secure = secure;
+        self.link = link;
         // Nearly always the same listener: no count of references is touched then.
         if !matches!(&self.local, Some(own) if Arc::ptr_eq(own, local)) {
             self.local = Some(Arc::clone(local));
@@ -292,6 +291,15 @@ impl Request {
         self.id.take();
         self.interim.clear();
         self.peer.clone_from(peer);
+    }
+
+    pub fn link(&self) -> Link {
+        self.link
+    }
+
+    /// Notes what trusted proxies say.
+    pub fn set_forwarded(&mut self, forwarded: Forwarded) {
+        self.forwarded = Some(Box::new(forwarded));
     }
 
     /// Lends the connection to the request while its handler runs, for [`Request::inform`].
@@ -314,7 +322,7 @@ impl Default for Request {
             body: Incoming::default(),
             peer: Peer::Unix,
             local: None,
-            secure: false,
+            link: Link::default(),
             forwarded: None,
             method: OnceCell::new(),
             uri: OnceCell::new(),

@@ -31,7 +31,9 @@ pub struct ProxyHeader {
 /// Between which addresses the client's connection is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProxyAddresses {
-    /// Nothing is said: the connection is the proxy's own (`LOCAL`), or of an unknown kind.
+    /// There is no client: the connection is the proxy's own (`LOCAL`), to see whether we live.
+    Local,
+    /// There is one, of an unknown kind (`UNKNOWN`, or an unspecified family).
     Unknown,
     /// TCP. IPv4-mapped addresses are IPv4 here.
     Tcp {

@@ -211,9 +211,9 @@ fn binary_headers() {
         (unix(b"\0name"), path(b"@name")),
         (unix(b""), path(b"")),
         (unix(&[b'x'; 108]), path(&[b'x'; 108])),
-        (binary(0x20, 0x00, b""), ProxyAddresses::Unknown),
-        (binary(0x20, 0x11, &INET), ProxyAddresses::Unknown),
-        (binary(0x20, 0xff, b"any"), ProxyAddresses::Unknown),
+        (binary(0x20, 0x00, b""), ProxyAddresses::Local),
+        (binary(0x20, 0x11, &INET), ProxyAddresses::Local),
+        (binary(0x20, 0xff, b"any"), ProxyAddresses::Local),
         (binary(0x21, 0x00, b"any"), ProxyAddresses::Unknown),
         (
             binary(0x21, 0x00, &[0; ProxyHeader::LONGEST - 16]),
@@ -265,7 +265,7 @@ fn extras() {
         accepted(&header(&extras), V2, inet(), tls);
         // The same where the addresses do not count means nothing.
         let local = binary(0x20, 0x11, &[&INET[..], &extras.concat()].concat());
-        accepted(&local, V2, ProxyAddresses::Unknown, false);
+        accepted(&local, V2, ProxyAddresses::Local, false);
     }
     for extras in [
         vec![vec![4]],

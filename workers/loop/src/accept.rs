@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use ferricorn_base::Link;
 use ferricorn_base::board::Counter;
 use ferricorn_base::transport::{Ready, wait};
 
@@ -223,7 +224,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     /// answer only now. Who never asked for anything is not to drive out who did.
     fn dispensable(&self) -> Option<usize> {
         self.waiting(Wait::Linger)
-            .or_else(|| self.waiting(Wait::Head).filter(|key| self.is_fresh(*key)))
+            .or_else(|| self.waiting(Wait::Head).filter(|key| self.is_silent(*key)))
             .or_else(|| self.timers.oldest(Wait::KeepAlive))
             .or_else(|| self.timers.oldest(Wait::Linger))
     }
@@ -238,9 +239,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         (self.clock.now() >= since + MOMENT_US).then_some(key)
     }
 
-    fn is_fresh(&self, key: usize) -> bool {
-        let conn = self.conns.get(key);
-        conn.is_some_and(|conn| conn.phase == Phase::Fresh)
+    fn is_silent(&self, key: usize) -> bool {
+        self.conns.get(key).is_some_and(Conn::is_silent)
     }
 
     fn sibling_to_accept(&mut self) -> Option<usize> {
@@ -264,8 +264,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// Takes a connection in and tries to serve it at once.
     fn welcome(&mut self, arrival: Arrival) {
+        // Behind a PROXY header it is another's connection.
+        let known = !matches!(arrival.phase, Phase::Preface(_));
         let key = self.take_in(arrival);
-        if self.admit(key) {
+        if !known || self.admit(key) {
             self.serve(key, false);
         } else {
             self.turn_away(key);
@@ -278,8 +280,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             wire: Some(arrival.wire),
             peer: arrival.peer,
             local: arrival.local,
-            secure: false,
-            phase: Phase::Fresh,
+            link: Link::default(),
+            phase: arrival.phase,
             registered: Registered::No,
             counted: false,
             work: None,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use ferricorn_base::board::Cell;
 use ferricorn_base::conf::LocalAddr;
 use ferricorn_base::transport::Transport;
-use ferricorn_base::{Peer, Request};
-use ferricorn_http::Facts;
+use ferricorn_base::{Link, Peer, Request};
+use ferricorn_http::{Facts, ProxyVersions};
 
 use crate::buffer::Buffer;
 use crate::output::Output;
@@ -19,6 +19,8 @@ use crate::protocol::Protocol;
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// A PROXY header is to come first, or some of it came.
+    Preface(ProxyVersions),
     /// Just accepted: no byte has come.
     Fresh,
     /// Between requests.
@@ -65,13 +67,23 @@ pub(crate) struct Conn<P> {
     pub(crate) peer: Peer,
     /// Where it came in.
     pub(crate) local: Arc<LocalAddr>,
-    /// It is TLS.
-    pub(crate) secure: bool,
+    pub(crate) link: Link,
     pub(crate) phase: Phase,
     pub(crate) registered: Registered,
     /// It counts for its peer.
     pub(crate) counted: bool,
     pub(crate) work: Option<Box<Work<P>>>,
+}
+
+impl<P> Conn<P> {
+    /// Whether nothing of a request has come on it yet.
+    pub(crate) fn is_silent(&self) -> bool {
+        match self.phase {
+            Phase::Fresh => true,
+            Phase::Preface(_) => self.work.is_none(),
+            _ => false,
+        }
+    }
 }
 
 /// What a connection needs while a request is under way.

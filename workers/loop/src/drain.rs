@@ -69,9 +69,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let quiet_us = quiet.as_micros() as u64;
         self.waits[Wait::Quiet as usize] = quiet_us;
         // Those with nothing under way wait for a shorter time now, silent new ones too.
-        let quiet_ones = |phase| matches!(phase, Phase::Fresh | Phase::Idle);
         for (key, conn) in &self.conns {
-            if quiet_ones(conn.phase) {
+            if conn.phase == Phase::Idle || conn.is_silent() {
                 self.timers.set(key, Wait::Quiet, now + quiet_us);
             }
         }

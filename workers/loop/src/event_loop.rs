@@ -13,6 +13,7 @@ use ferricorn_base::board::{Counter, Peers};
 use ferricorn_base::conf::{Deadlines, PeerLimits};
 use ferricorn_base::lifeline::{Retirement, Up};
 use ferricorn_base::{Closing, Command, Conf, Context, Exit, Incoming, Request, sys};
+use ferricorn_http::Initials;
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -58,6 +59,8 @@ pub struct Loop<P: Protocol, E> {
     pub(crate) clock: Clock,
     pub(crate) conns: Slab<Conn<P>>,
     pub(crate) timers: Timers,
+    /// What the fields begin with that `trust` is about.
+    pub(crate) concerns: Initials,
     /// How long each kind of wait lasts, in µs, by [`Wait`].
     pub(crate) waits: [u64; KINDS],
     pub(crate) acceptor: Acceptor,
@@ -131,6 +134,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         Ok(Loop {
             pool: Pool::new(conf.stream_threads),
             clock: Clock::new(conf.server.clone()),
+            concerns: conf.trust.concerns(),
             conf,
             context,
             executor,

@@ -27,6 +27,7 @@ mod listening;
 mod output;
 mod pace;
 mod pool;
+mod preface;
 mod protocol;
 mod quota;
 mod respond;

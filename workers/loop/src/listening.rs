@@ -4,16 +4,19 @@
 use std::io;
 use std::sync::Arc;
 
-use ferricorn_base::conf::LocalAddr;
+use ferricorn_base::conf::{LocalAddr, ProxyListener};
 use ferricorn_base::transport::{Socket, Transport};
 use ferricorn_base::{Listener, Peer};
 use mio::net::{TcpListener, UnixListener};
+
+use crate::conn::Phase;
 
 /// A listener's second descriptor, and what its connections have in common.
 #[derive(Debug)]
 pub(crate) struct Listening {
     accepts: Accepts,
     local: Arc<LocalAddr>,
+    proxy: Option<ProxyListener>,
 }
 
 /// The descriptor in the type that accepts with one system call.
@@ -29,6 +32,7 @@ pub(crate) struct Arrival {
     pub(crate) wire: Box<dyn Transport>,
     pub(crate) peer: Peer,
     pub(crate) local: Arc<LocalAddr>,
+    pub(crate) phase: Phase,
 }
 
 impl Listening {
@@ -40,6 +44,7 @@ impl Listening {
                 LocalAddr::Unix(_) => Accepts::Unix(fd.into()),
             },
             local: Arc::new(listener.conf.local.clone()),
+            proxy: listener.conf.proxy.clone(),
         })
     }
 
@@ -54,7 +59,10 @@ impl Listening {
                 (Socket::unix(stream.into()), Peer::Unix)
             }
         };
+        // Never guessed from what comes: who may begin with a header has to.
+        let proxy = self.proxy.as_ref().filter(|proxy| proxy.from.trusts(&peer));
         Ok(Arrival {
+            phase: proxy.map_or(Phase::Fresh, |proxy| Phase::Preface(proxy.versions)),
             wire: Box::new(wire),
             peer,
             local: Arc::clone(&self.local),

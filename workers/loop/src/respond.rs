@@ -31,9 +31,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         // This wait is over: the next of its kind has a time of its own.
         self.timers.clear(active.key);
-        active.request.renew(&conn.peer, &conn.local, conn.secure);
-        let request = &active.request;
-        let head = request.head();
+        active.request.renew(&conn.peer, &conn.local, conn.link);
+        let head = active.request.head();
+        let concerned = head.initials().meets(self.concerns);
         let mut facts = P::facts(head);
         facts.keep_alive &= self.drain.is_none() && !self.conf.deadlines.keep_alive.is_zero();
         work.facts = Some(facts);
@@ -42,6 +42,14 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         work.window = 0;
         work.began_us = self.clock.now();
         active.phase = Phase::Body;
+        if concerned {
+            if let Err(reject) = self.conf.trust.judge(&mut active.request) {
+                self.reject(active, reject);
+                return Some(Served::Flush);
+            }
+        }
+        let request = &active.request;
+        let head = request.head();
         if head.is_https_target() && request.scheme() != "https" {
             self.reject(active, misdirected());
             return Some(Served::Flush);

@@ -104,7 +104,11 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                         return self.linger(active);
                     }
                 }
-                match self.parse(active) {
+                let served = match active.phase {
+                    Phase::Preface(versions) => self.preface(active, versions),
+                    _ => self.parse(active),
+                };
+                match served {
                     Served::More if self.output.is_empty() => break,
                     Served::More | Served::Flush => {}
                     Served::Streamed => return Next::Streamed,
@@ -136,7 +140,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     }
 
     /// Parses and serves what is in the input, pipelined requests one after the other.
-    fn parse(&mut self, active: &mut Active<P>) -> Served {
+    pub(crate) fn parse(&mut self, active: &mut Active<P>) -> Served {
         loop {
             let enough = self.output.is_full() || self.clock.now() > active.until;
             if enough || active.work.after != After::Next {
@@ -243,7 +247,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             // What there is of a head is not to be believed.
             active.request.head_mut().clear();
             if let Some(conn) = self.conns.get(active.key) {
-                active.request.renew(&conn.peer, &conn.local, conn.secure);
+                active.request.renew(&conn.peer, &conn.local, conn.link);
             }
             active.work.began_us = self.clock.now();
             P::is_head_request(self.input.bytes())

@@ -36,7 +36,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             Next::Read | Next::Write | Next::Turn => {}
         }
         let idle = next == Next::Read
-            && matches!(active.phase, Phase::Fresh | Phase::Idle | Phase::Head)
+            && matches!(
+                active.phase,
+                Phase::Preface(_) | Phase::Fresh | Phase::Idle | Phase::Head
+            )
             && active.work.protocol.is_idle(self.input.bytes());
         if idle && active.phase == Phase::Head {
             // Only an empty line came, which ends no wait.
@@ -92,7 +95,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             _ if writing => Wait::Write,
             Phase::Lingering => Wait::Linger,
             Phase::Body | Phase::Answered => Wait::Body,
-            Phase::Head => Wait::Head,
+            Phase::Preface(_) | Phase::Head => Wait::Head,
             _ if self.drain.is_some() => Wait::Quiet,
             Phase::Fresh => Wait::Head,
             _ => Wait::KeepAlive,
@@ -198,8 +201,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     pub(crate) fn close_idle(&mut self, key: usize) {
         let before = self.context.page.counter(Counter::Requests);
         self.serve(key, false);
-        let idle =
-            |conn: &Conn<P>| matches!(conn.phase, Phase::Fresh | Phase::Idle | Phase::Lingering);
+        let idle = |conn: &Conn<P>| {
+            conn.is_silent() || matches!(conn.phase, Phase::Idle | Phase::Lingering)
+        };
         let served = self.context.page.counter(Counter::Requests) != before;
         if !served && self.conns.get(key).is_some_and(idle) {
             self.forget(key);
@@ -232,7 +236,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 log::debug!("a client takes too little of its response");
                 Next::Abort
             }
-            (Wait::Head, Phase::Fresh) => Next::Close,
+            // Who has not said whose connection it is knows of no HTTP yet.
+            (Wait::Head, Phase::Fresh | Phase::Preface(_)) => Next::Close,
             (Wait::Body, _) => {
                 let brought = active.work.body_read - active.work.window;
                 let in_time = self.clock.now() < active.work.receive_due;

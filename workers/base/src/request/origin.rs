@@ -26,6 +26,15 @@ pub struct Forwarded {
     pub path_info: Option<Vec<u8>>,
 }
 
+/// What is known of a connection beside its addresses. A PROXY header tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// It is TLS.
+    pub tls: bool,
+    /// The peer is not the one who sends: whoever that is has no name, and nobody's trust.
+    pub nameless: bool,
+}
+
 /// The client of a request as an extension of an [`http::Request`]; its [`Peer`] is another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client(pub Peer);
@@ -54,7 +63,7 @@ impl Request {
     #[must_use]
     pub fn scheme(&self) -> &'static str {
         let said = self.forwarded.as_ref().and_then(|said| said.https);
-        if said.unwrap_or(self.secure) {
+        if said.unwrap_or(self.link.tls) {
             "https"
         } else {
             "http"

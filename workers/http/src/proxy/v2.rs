@@ -11,7 +11,9 @@ const FIXED: usize = 16;
 /// What the fixed part says of the rest.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// `LOCAL`, or an unspecified family: the rest is skipped unread.
+    /// `LOCAL`: the rest is skipped unread.
+    Local,
+    /// An unspecified family: likewise.
     Unknown,
     Inet,
     Inet6,
@@ -22,7 +24,7 @@ impl Kind {
     /// Bytes of both addresses and ports.
     fn addresses(self) -> usize {
         match self {
-            Kind::Unknown => 0,
+            Kind::Local | Kind::Unknown => 0,
             Kind::Inet => 12,
             Kind::Inet6 => 36,
             Kind::Unix => 216,
@@ -52,7 +54,7 @@ pub(super) fn parse(input: &[u8]) -> Result<Preface, Reject> {
         return Ok(Preface::NeedMore);
     };
     let kind = match family {
-        _ if local => Kind::Unknown,
+        _ if local => Kind::Local,
         0x00 => Kind::Unknown,
         0x11 => Kind::Inet,
         0x21 => Kind::Inet6,
@@ -82,7 +84,7 @@ pub(super) fn parse(input: &[u8]) -> Result<Preface, Reject> {
         len,
         header: ProxyHeader {
             addresses: read(kind, addresses),
-            tls: kind != Kind::Unknown && extras(header, extra)?,
+            tls: kind.addresses() > 0 && extras(header, extra)?,
         },
     })
 }
@@ -91,6 +93,7 @@ pub(super) fn parse(input: &[u8]) -> Result<Preface, Reject> {
 fn read(kind: Kind, block: &[u8]) -> ProxyAddresses {
     let port = |at: usize| u16::from_be_bytes([block[at], block[at + 1]]);
     match kind {
+        Kind::Local => ProxyAddresses::Local,
         Kind::Unknown => ProxyAddresses::Unknown,
         Kind::Inet => {
             let ip = |at: usize| -> IpAddr {

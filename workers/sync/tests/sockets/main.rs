@@ -12,6 +12,7 @@ mod failures;
 mod limits;
 mod messages;
 mod peers;
+mod proxies;
 mod responses;
 mod server;
 mod streams;

@@ -13,10 +13,10 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use ferricorn_base::board::{Board, Counter, SeatView};
-use ferricorn_base::conf::{ListenerConf, LocalAddr};
+use ferricorn_base::conf::{ListenerConf, LocalAddr, ProxyListener};
 use ferricorn_base::lifeline::{Down, MasterEnd, Up};
 use ferricorn_base::transport::{Ready, wait};
-use ferricorn_base::{App, Conf, Context, Exit, Parts, Worker};
+use ferricorn_base::{App, Conf, Context, Exit, Networks, Parts, ProxyVersions, Worker};
 use ferricorn_sync::Sync;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::os::fd::AsFd;
@@ -32,6 +32,7 @@ pub struct Setup {
     workers: usize,
     unix: bool,
     access: bool,
+    proxy: Option<ProxyListener>,
 }
 
 /// A server without a master: the test plays that.
@@ -60,6 +61,7 @@ impl Setup {
             workers: 1,
             unix: false,
             access: false,
+            proxy: None,
         }
     }
 
@@ -75,6 +77,13 @@ impl Setup {
 
     pub fn unix(mut self) -> Setup {
         self.unix = true;
+        self
+    }
+
+    /// Connections begin with a PROXY header where they come from there.
+    pub fn proxy(mut self, versions: ProxyVersions, from: &str) -> Setup {
+        let from = Networks::parse(from.split_whitespace()).unwrap();
+        self.proxy = Some(ProxyListener { versions, from });
         self
     }
 
@@ -119,6 +128,7 @@ impl Setup {
         conf.listeners = vec![ListenerConf {
             bind,
             local: local.clone(),
+            proxy: self.proxy,
         }];
         let conf = Arc::new(conf);
         let board = Board::create().unwrap();
