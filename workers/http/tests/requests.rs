@@ -4,7 +4,7 @@
 mod driver;
 
 use driver::{drive, drive_every_way};
-use ferricorn_http::{BodyLength, Event, Head, Limits, Reader, TargetForm, Version};
+use ferricorn_http::{BodyLength, Event, Head, Initials, Limits, Reader, TargetForm, Version};
 
 /// Reads one head; the status of the reject otherwise.
 fn read(text: &str) -> Result<Head, u16> {
@@ -123,6 +123,7 @@ fn a_head_is_refilled_without_a_trace() {
         (head.version(), head.keep_alive()),
         (Version::Http10, false)
     );
+    assert!(!head.initials().meets(Initials::of("upgrade")));
 }
 
 #[test]
@@ -442,6 +443,47 @@ fn names_that_only_look_like_ours_mean_nothing() {
         assert_eq!(head.body(), BodyLength::None, "{name}");
         assert!(head.keep_alive(), "{name}");
         assert_eq!(head.upgrade(), None, "{name}");
+    }
+}
+
+#[test]
+fn a_refusal_says_to_the_log_what_was_wrong() {
+    let small = Limits {
+        field_size: 16,
+        head: 50,
+        ..Limits::default()
+    };
+    for (input, reason) in [
+        (" GET", "request does not begin with a method"),
+        ("G(T", "method is not a token"),
+        ("GET /\r\n", "request line is not method, target, version"),
+        ("GET /a\tb", "request target holds a byte that none may"),
+        ("GET / HTTP/2.0", "HTTP version is not 1.x"),
+        ("GET / http/1.1", "HTTP version is malformed"),
+        ("GET / HTTP/1.1\n", "line ends without CR"),
+        ("GET / HTTP/1.1\rX", "CR without LF"),
+        ("GET / HTTP/1.1\r\n\tX", "field line is folded"),
+        ("GET / HTTP/1.1\r\nX :", "field name ends with a blank"),
+        ("GET / HTTP/1.1\r\nX\r\n", "field line has no colon"),
+        ("GET / HTTP/1.1\r\nX(", "field name is invalid"),
+        ("GET / HTTP/1.1\r\nX: \0", "field value is invalid"),
+        ("GET / HTTP/1.1\r\nX: y\n", "line ends without CR"),
+        ("GET / HTTP/1.1\r\nX: y\rz", "CR without LF"),
+        (
+            "GET / HTTP/1.1\r\nX: 0123456789abc",
+            "field line is too long",
+        ),
+        (
+            "GET / HTTP/1.1\r\nX: 0123456789\r\nX: 0123456789\r\nX: y",
+            "field section is too long",
+        ),
+    ] {
+        let refused = drive_every_way(input.as_bytes(), &small, 99).reject;
+        assert_eq!(
+            refused.map(|reject| reject.reason),
+            Some(reason),
+            "{input:?}"
+        );
     }
 }
 
