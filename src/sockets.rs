@@ -38,6 +38,19 @@ pub struct BindError {
     pub in_use: bool,
 }
 
+/// Bytes that the system takes of a response before it can send them.
+///
+/// Without a limit it takes megabytes for each client that does not read, and a thousand of those
+/// cost seconds of copying. It bounds no throughput: what is on its way to the client comes on top.
+const UNSENT: u32 = 128 * 1024;
+
+/// What accepted connections inherit: answers go out at once (TCP_NODELAY), and the system takes no
+/// more of them than it can soon send (TCP_NOTSENT_LOWAT, tcp(7)).
+fn tune(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(UNSENT)
+}
+
 impl Listener {
     /// Makes a listener; what was inherited is used where it fits.
     ///
@@ -75,7 +88,7 @@ impl Listener {
         }
         let local = local(&socket)?;
         if matches!(local, LocalAddr::Tcp(_)) {
-            socket.set_tcp_nodelay(true)?;
+            tune(&socket)?;
         }
         Ok(Listener {
             socket,
@@ -102,8 +115,7 @@ impl Listener {
                 if address.is_ipv6() {
                     socket.set_only_v6(true)?;
                 }
-                // Accepted connections inherit it.
-                socket.set_tcp_nodelay(true)?;
+                tune(&socket)?;
                 socket.bind(&address_of(*address))?;
             }
             Address::Unix(path) => file = Some(SocketFile::bind(&socket, &address, path, bind)?),

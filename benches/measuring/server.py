@@ -1,4 +1,5 @@
 """A server under test: started, found ready, looked at, ended. It ends only what it started."""
+import json
 import os
 import select
 import signal
@@ -35,6 +36,21 @@ def descendants(root):
     for pid in tree:
         tree += [child for child, parent in table.items() if parent == pid]
     return tree
+
+
+def build(name, say, example=False):
+    """Builds a program, and finds it wherever cargo puts it."""
+    kind = "--example" if example else "--bin"
+    say(f"cargo build --release {kind} {name}")
+    command = ["cargo", "build", "--release", "--locked", kind, name, "--message-format", "json-render-diagnostics"]
+    here = os.path.dirname(os.path.abspath(__file__))
+    output = subprocess.run(command, cwd=here, stdout=subprocess.PIPE, text=True)
+    if output.returncode == 0:
+        for line in output.stdout.splitlines():
+            message = json.loads(line)
+            if message.get("executable") and message["target"]["name"] == name:
+                return message["executable"]
+    raise Failed(f"cargo could not build {name}")
 
 
 class Server:

@@ -10,6 +10,7 @@
 
 mod hdr;
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -82,6 +83,8 @@ struct TestApp;
 
 struct TestHandler {
     seat: Seat,
+    /// 1 GiB of nothing.
+    sparse: File,
 }
 
 impl App for TestApp {
@@ -119,7 +122,12 @@ impl App for TestApp {
         if concerned("boot-hang") {
             hang();
         }
-        Ok(TestHandler { seat: seat.clone() })
+        let sparse = tempfile::tempfile()?;
+        sparse.set_len(1 << 30)?;
+        Ok(TestHandler {
+            seat: seat.clone(),
+            sparse,
+        })
     }
 }
 
@@ -196,6 +204,15 @@ impl Handler for TestHandler {
                 fields.insert("link", HeaderValue::from_static("</a.css>; rel=preload"));
                 request.inform(StatusCode::EARLY_HINTS, &fields)?;
                 reflect(request).into_response()
+            }
+            // As much, without taking memory: sent by the loop, and by a stream thread.
+            "file" => {
+                let file = self.sparse.try_clone()?;
+                Body::file(file, 0, rest.parse()?).into_response()
+            }
+            "reader" => {
+                let length = rest.parse()?;
+                Body::reader(std::io::repeat(b'x').take(length), Some(length)).into_response()
             }
             "big" => vec![b'x'; rest.parse()?].into_response(),
             "stream" => stream(rest.parse()?).into_response(),

@@ -118,6 +118,7 @@ impl Setup {
             // As the master does; accepted sockets inherit it.
             let socket = socket2::SockRef::from(&listener);
             socket.set_tcp_nodelay(true).unwrap();
+            socket.set_tcp_notsent_lowat(128 * 1024).unwrap();
             socket.listen(1024).unwrap();
             let address = listener.local_addr().unwrap();
             let fd = OwnedFd::from(listener);
