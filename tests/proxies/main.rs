@@ -10,6 +10,7 @@
 mod support;
 
 mod desync;
+mod forwarded;
 mod payloads;
 mod reload;
 mod traffic;

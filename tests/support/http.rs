@@ -66,7 +66,10 @@ pub struct Client<S: Read + Write>(BufReader<S>);
 
 impl Client<TcpStream> {
     pub fn connect(address: SocketAddr) -> io::Result<Client<TcpStream>> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        Client::new(TcpStream::connect_timeout(&address, PATIENCE)?)
+    }
+
+    pub fn new(stream: TcpStream) -> io::Result<Client<TcpStream>> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
