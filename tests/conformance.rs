@@ -5,6 +5,8 @@
 
 #[path = "conformance/decisions.rs"]
 mod decisions;
+#[path = "conformance/listeners.rs"]
+mod listeners;
 mod support;
 
 use std::collections::BTreeSet;
@@ -15,10 +17,8 @@ use std::time::Instant;
 use serde_json::Value;
 use support::{PATIENCE, Server, ferricorn, testapp};
 
-/// What the cases need of the application, as options of the runner.
-const OPTIONS: [&str; 2] = ["--hdr-path", "/__hdr"];
 /// What cases need that is not offered: these are about files.
-const NOT_OFFERED: [&str; 3] = ["static", "env", "proxy-protocol"];
+const NOT_OFFERED: [&str; 1] = ["static"];
 
 /// Runs the cases: the table that is printed, and the results.
 fn run(server: &Server, options: &[&str]) -> (String, Value) {
@@ -98,8 +98,17 @@ fn rows(results: &Value) -> Vec<String> {
 
 #[test]
 fn no_case_fails_and_what_is_soft_is_a_decision() {
-    let server = testapp().args("--workers 2").ready();
-    let (table, results) = run(&server, &OPTIONS);
+    let server = testapp().file(listeners::FILE).no_bind().ready();
+    let proxied = listeners::proxied(&server).port().to_string();
+    let options = [
+        "--hdr-path",
+        "/__hdr",
+        "--env-path",
+        "/__env",
+        "--proxy-port",
+        &proxied,
+    ];
+    let (table, results) = run(&server, &options);
     assert_eq!(with_verdict(&results, "fail"), BTreeSet::new(), "{table}");
     assert_eq!(results["alive_after"], true, "{table}");
 

@@ -10,6 +10,8 @@
 mod cases;
 #[path = "conformance/exchange.rs"]
 mod exchange;
+#[path = "conformance/listeners.rs"]
+mod listeners;
 mod support;
 
 use std::net::SocketAddr;
@@ -27,32 +29,36 @@ const BYTE_BY_BYTE: usize = 320;
 /// Connections that go through the steps together, and bytes that they send.
 const BATCH: usize = 400;
 const BATCH_BYTES: usize = 32 << 20;
-/// What cases need that is not offered here.
-const NOT_OFFERED: [&str; 3] = ["static", "env", "proxy-protocol"];
+/// What cases need that is not offered here: these are about files.
+const NOT_OFFERED: [&str; 1] = ["static"];
 
 /// Neither deadlines nor a lack of threads are what this is about.
-const PATIENT: &str = "--workers 2 --keep-alive 120 --head-timeout 120 --body-timeout 120 \
+const PATIENT: &str = "--keep-alive 120 --head-timeout 120 --body-timeout 120 \
                        --write-timeout 120 --linger-timeout 120 --timeout 120 --stream-threads 400";
 
 /// A server, the cases it is given, and what it answers to each when that comes whole.
 struct Setting {
     server: Server,
+    /// The listener that is behind a proxy.
+    proxied: SocketAddr,
     cases: Vec<Case>,
     answers: Vec<Outcome>,
 }
 
 impl Setting {
     fn new() -> Setting {
-        let server = testapp().args(PATIENT).ready();
+        let server = testapp().file(listeners::FILE).no_bind();
+        let server = server.args(PATIENT).ready();
+        let proxied = listeners::proxied(&server);
         let offered = |case: &Case| {
             let needs = case.needs.as_deref();
             needs.is_none_or(|needs| !NOT_OFFERED.contains(&needs))
         };
         let cases: Vec<Case> = cases::all().into_iter().filter(offered).collect();
-        assert!(cases.len() >= 288, "{} cases", cases.len());
+        assert!(cases.len() >= 326, "{} cases", cases.len());
         let plans: Vec<Plan> = cases
             .iter()
-            .map(|case| plan(server.address(), case, &[]))
+            .map(|case| plan(address(&server, proxied, case), case, &[]))
             .collect();
         let answers = whole(&plans);
         for (case, outcome) in cases.iter().zip(&answers) {
@@ -60,6 +66,7 @@ impl Setting {
         }
         Setting {
             server,
+            proxied,
             cases,
             answers,
         }
@@ -80,8 +87,9 @@ impl Setting {
             let plans: Vec<(Plan, &Outcome)> = batch
                 .iter()
                 .map(|(case, at)| {
-                    let plan = plan(self.server.address(), &self.cases[*case], at);
-                    (plan, &self.answers[*case])
+                    let (case, answer) = (&self.cases[*case], &self.answers[*case]);
+                    let address = address(&self.server, self.proxied, case);
+                    (plan(address, case, at), answer)
                 })
                 .collect();
             let found = together(&plans);
@@ -107,6 +115,14 @@ impl Setting {
 
     fn index(&self, id: &str) -> usize {
         self.cases.iter().position(|case| case.id == id).unwrap()
+    }
+}
+
+/// The listener that a case is for.
+fn address(server: &Server, proxied: SocketAddr, case: &Case) -> SocketAddr {
+    match case.needs.as_deref() {
+        Some("proxy-protocol") => proxied,
+        _ => server.address(),
     }
 }
 
