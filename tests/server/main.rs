@@ -15,6 +15,7 @@ mod lifecycle;
 mod listeners;
 mod logs;
 mod process;
+mod proxies;
 mod reload;
 mod robustness;
 mod signals;

@@ -209,6 +209,87 @@ fn a_wrong_variable_and_a_wrong_option_are_named() {
 }
 
 #[test]
+fn whom_to_trust_is_not_guessed() {
+    for (arguments, message) in [
+        (
+            "--forwarded-allow-ips=localhost",
+            "--forwarded-allow-ips: expected an IP address, a network such as 10.0.0.0/8, or *, \
+             found \"localhost\"",
+        ),
+        (
+            "--forwarded-allow-ips=10.0.0.0/8,,::1",
+            "--forwarded-allow-ips: expected an IP address, a network such as 10.0.0.0/8, or *, \
+             found \"\"",
+        ),
+        (
+            "--proxy-allow-from=10.0.0.1/8",
+            "--proxy-allow-from: \"10.0.0.1/8\" has bits behind its prefix; did you mean \
+             \"10.0.0.0/8\"?",
+        ),
+        (
+            "--forwarded-fields=x-forwarded-for,forwarded",
+            "--forwarded-fields: forwarded together with x-forwarded-*: they could say two \
+             things; name the family that the proxies write",
+        ),
+        (
+            "--forwarded-fields=x-forwarded-fro",
+            "--forwarded-fields: unknown forwarding field \"x-forwarded-fro\"; did you mean \
+             \"x-forwarded-for\"?",
+        ),
+        (
+            "--forwarded-hops=0",
+            "--forwarded-hops: expected a whole number from 1 to 32, found \"0\"",
+        ),
+        (
+            "--secure-scheme-headers=https",
+            "--secure-scheme-headers: expected a text such as \"NAME=VALUE\", a list of them, or \
+             a table, found \"https\"",
+        ),
+        (
+            "--secure-scheme-headers=X A=on",
+            "--secure-scheme-headers: \"X A\" is no name of a field",
+        ),
+        (
+            "--secure-scheme-headers=X-A=",
+            "--secure-scheme-headers: X-A: \"\" is no value of a field",
+        ),
+        (
+            "--forwarder-headers=A B",
+            "--forwarder-headers: \"A B\" is no name of a field",
+        ),
+        (
+            "--header-map=dorp",
+            "--header-map: expected one of drop, refuse, dangerous, found \"dorp\"; did you \
+             mean \"drop\"?",
+        ),
+        (
+            "--proxy-protocol=v3",
+            "--proxy-protocol: expected one of off, v1, v2, auto, found \"v3\"; did you mean \
+             \"v1\"?",
+        ),
+    ] {
+        assert_eq!(wrong("", &[], &[arguments]), [message]);
+    }
+}
+
+/// What nobody asked for is no way around what the proxies are said to write.
+#[test]
+fn the_usual_scheme_fields_count_only_with_the_usual_forwarding_fields() {
+    let schemes = |arguments: &[&str]| fine("", &[], arguments).conf.trust.schemes.len();
+    assert_eq!(schemes(&[]), 3);
+    assert_eq!(schemes(&["--forwarded-fields=x-forwarded-for"]), 0);
+    assert_eq!(schemes(&["--forwarded-fields=forwarded"]), 0);
+    let asked = [
+        "--forwarded-fields=forwarded",
+        "--secure-scheme-headers=X-A=on",
+    ];
+    assert_eq!(schemes(&asked), 1);
+    let config = fine("", &[], &["--forwarded-fields=forwarded"]);
+    let again = fine(&config.print(), &[], &[]);
+    assert_eq!(again.conf.trust, config.conf.trust);
+}
+
+#[test]
 fn settings_that_contradict_one_another_are_errors() {
     let errors = wrong(
         "limit-request-head = 1000\nlimit-request-field-size = 1000",
