@@ -125,6 +125,7 @@ pub fn head(input: &[u8], limits: &Limits) -> Verdict<Facts> {
     let within = |length: usize, limit: usize| limit == 0 || length <= limit;
     if end - skip > limits.head
         || !within(request_line.len(), limits.request_line)
+        || request_line.len() > 65_534
         || field_lines.len() > most
         || field_lines
             .iter()

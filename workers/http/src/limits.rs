@@ -10,7 +10,7 @@
 /// limits are ours, and `0` there means zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Length of the request line without its CRLF. Beyond it: 414. Default 4094.
+    /// Length of the request line without its CRLF, 65 534 at most. Beyond it: 414. Default 4094.
     pub request_line: usize,
     /// Number of field lines of a head, and of a trailer section. Beyond it: 431. Default 100.
     pub fields: usize,
@@ -49,6 +49,9 @@ impl Default for Limits {
 /// Gunicorn's `MAX_HEADERS`, and the capacity of an `http::HeaderMap`.
 const MOST_FIELDS: usize = 32_768;
 
+/// An `http::Uri` holds no more, and every target that is accepted has one.
+const LONGEST_REQUEST_LINE: usize = 65_534;
+
 impl Limits {
     /// The limit of field lines that holds: `0` and anything above 32 768 mean 32 768.
     pub(crate) fn most_fields(&self) -> usize {
@@ -70,10 +73,10 @@ impl Limits {
 
     /// The limit of the request line that holds.
     pub(crate) fn longest_request_line(&self) -> usize {
-        if self.request_line == 0 {
-            self.longest_head()
-        } else {
-            self.request_line.min(self.longest_head())
+        let most = LONGEST_REQUEST_LINE.min(self.longest_head());
+        match self.request_line {
+            0 => most,
+            some => some.min(most),
         }
     }
 

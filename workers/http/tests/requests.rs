@@ -582,6 +582,15 @@ fn limits_to_the_byte() {
         .err(),
         Some(414)
     );
+    for request_line in [0, 1 << 20] {
+        let limits = Limits {
+            request_line,
+            head: 1 << 20,
+            ..Limits::default()
+        };
+        assert!(read_with(&line(65_534), &limits).is_ok());
+        assert_eq!(read_with(&line(65_535), &limits).err(), Some(414));
+    }
 
     let field = |len: usize| {
         format!(
