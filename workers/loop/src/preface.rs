@@ -28,11 +28,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                     self.refuse(active, StatusCode::TOO_MANY_REQUESTS);
                     return Served::Flush;
                 }
-                active.phase = if self.input.is_empty() {
-                    Phase::Fresh
-                } else {
-                    Phase::Head
-                };
+                active.phase = Phase::Head;
                 self.parse(active)
             }
             Err(reject) => {
