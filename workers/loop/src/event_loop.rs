@@ -78,6 +78,8 @@ pub struct Loop<P: Protocol, E> {
     #[expect(clippy::vec_box, reason = "the boxes are what is used again")]
     pub(crate) spare_requests: Vec<Box<Request>>,
     pub(crate) spare_works: Vec<Box<Work<P>>>,
+    /// The longest sleep.
+    longest: Duration,
     /// The number of requests after which to retire, and whether the master was told to replace us.
     max_requests: u64,
     pub(crate) retiring: bool,
@@ -155,6 +157,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             output: Output::default(),
             spare_requests: Vec::new(),
             spare_works: Vec::new(),
+            longest: HEARTBEAT.min(deadlines.heartbeat / 3),
             max_requests,
             retiring: false,
             served_since_idle: false,
@@ -236,13 +239,12 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         let own = self.drain.as_ref().map(|drain| drain.due(self.clock.now()));
         let due = [self.timers.next_due(), self.acceptor.retry_due(), own];
-        let longest = HEARTBEAT.min(self.conf.deadlines.heartbeat / 3);
         match due.into_iter().flatten().min() {
-            None => longest,
-            // Rounded up, as epoll_wait(2) has milliseconds only.
+            None => self.longest,
+            // mio rounds up, as epoll_wait(2) has milliseconds only.
             Some(due) => {
-                let left = due.saturating_sub(self.clock.now()).div_ceil(1000);
-                Duration::from_millis(left).min(longest)
+                let left = due.saturating_sub(self.clock.now());
+                Duration::from_micros(left).min(self.longest)
             }
         }
     }

@@ -72,15 +72,19 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         self.lend(active);
         let begun = self.executor.begin(&mut active.request);
+        if !has_body && matches!(begun, Ok(None)) {
+            // All of the request is here: the handler goes on at once.
+            active.work.cell = Some(cell);
+            let result = self.executor.handle(&mut active.request);
+            self.reclaim(active);
+            self.end_without_body(active);
+            return self.answer(active, result);
+        }
         self.reclaim(active);
         let failure = match begun {
             Ok(None) => {
-                if has_body {
-                    // Until its body is here, no handler is busy with it.
-                    self.context.page.cancel(cell);
-                } else {
-                    active.work.cell = Some(cell);
-                }
+                // Until its body is here, no handler is busy with it.
+                self.context.page.cancel(cell);
                 return None;
             }
             Ok(Some(response)) => {
@@ -142,10 +146,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             facts.keep_alive &= response.body().needs_thread();
         }
         if !has_body {
-            // The message ends with its head; a stream takes a protocol along that knows it.
-            let (head, limits) = (active.request.head_mut(), &self.conf.limits);
-            let ended = active.work.protocol.next(&[], limits, head);
-            debug_assert_eq!(ended, Ok(Event::End { consumed: 0 }));
+            self.end_without_body(active);
         }
         if self.respond(active, response, !has_body) {
             return Some(Served::Streamed);
@@ -159,37 +160,48 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         None
     }
 
-    /// The request is complete: the handler answers.
+    /// A message without a body ends with its head; a stream takes a protocol along that knows it.
+    fn end_without_body(&self, active: &mut Active<P>) {
+        let (head, limits) = (active.request.head_mut(), &self.conf.limits);
+        let ended = active.work.protocol.next(&[], limits, head);
+        debug_assert_eq!(ended, Ok(Event::End { consumed: 0 }));
+    }
+
+    /// The body of the request is complete: the handler answers.
     pub(crate) fn on_end(&mut self, active: &mut Active<P>) -> Option<Served> {
         let request = &mut active.request;
-        if request.head().body() != BodyLength::None {
-            let trailers = active.work.protocol.trailers();
-            if let Err(error) = request.body_mut().complete(trailers) {
-                self.fail(active, &Failure::Error(error.into()));
-                return None;
-            }
+        let trailers = active.work.protocol.trailers();
+        if let Err(error) = request.body_mut().complete(trailers) {
+            return self.answer(active, Err(Failure::Error(error.into())));
         }
-        if active.work.cell.is_none() {
-            let (head, client) = (request.head(), request.client());
-            let now = self.clock.now();
-            active.work.cell = Some(
-                self.context
-                    .page
-                    .begin(head.method_and_target(), client, now),
-            );
-        }
+        let (head, client) = (request.head(), request.client());
+        let (line, now) = (head.method_and_target(), self.clock.now());
+        active.work.cell = Some(self.context.page.begin(line, client, now));
         self.lend(active);
         let result = self.executor.handle(&mut active.request);
         self.reclaim(active);
-        match result {
-            Ok(response) => self
-                .respond(active, response, true)
-                .then_some(Served::Streamed),
+        self.answer(active, result)
+    }
+
+    /// The handler has answered a request that is complete, or failed.
+    fn answer(
+        &mut self,
+        active: &mut Active<P>,
+        result: Result<Response, Failure>,
+    ) -> Option<Served> {
+        active.phase = Phase::Idle;
+        let streamed = match result {
+            Ok(response) => self.respond(active, response, true),
             Err(failure) => {
                 self.fail(active, &failure);
-                None
+                false
             }
+        };
+        if streamed {
+            return Some(Served::Streamed);
         }
+        active.phase = self.between();
+        None
     }
 
     /// A handler failed before its response was sent: 500 for the client, the detail for the log.

@@ -199,14 +199,11 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 }
                 Ok(Event::End { consumed }) => {
                     self.input.consume(consumed);
-                    let answered = active.phase == Phase::Answered;
-                    active.phase = Phase::Idle;
-                    if !answered {
-                        if let Some(served) = self.on_end(active) {
-                            return served;
-                        }
+                    if active.phase == Phase::Answered {
+                        active.phase = self.between();
+                    } else if let Some(served) = self.on_end(active) {
+                        return served;
                     }
-                    active.phase = self.between();
                 }
                 Err(reject) => {
                     self.reject(active, reject);
