@@ -126,6 +126,35 @@ fn a_head_is_refilled_without_a_trace() {
     assert!(!head.initials().meets(Initials::of("upgrade")));
 }
 
+/// For the access log. Nothing else of the head is to be believed, and nothing of the one before.
+#[test]
+fn a_refused_head_leaves_its_request_line() {
+    let limits = Limits::default();
+    for (text, line) in [
+        (
+            "GET /x HTTP/1.1\r\nHost: h\r\nA: b\r\nHost: h\r\n",
+            "GET /x HTTP/1.1",
+        ),
+        ("GET /x HTTP/1.0\r\nExpect: y\r\nA : b", "GET /x HTTP/1.0"),
+        ("GET /x HTTP/1.1\r\nA: b\r\n\r\n", "GET /x HTTP/1.1"),
+        ("GET /% HTTP/1.1\r\n", ""),
+        ("GET / HTTP/3.0\r\n", ""),
+        ("GET /\n", ""),
+    ] {
+        for step in [1, 7, text.len()] {
+            let mut head = Head::build("PUT", "/before", [("A", "b")]).expect("valid");
+            let mut reader = Reader::new();
+            let ends = (step..text.len()).step_by(step).chain([text.len()]);
+            let refused = ends
+                .map(|end| reader.next(&text.as_bytes()[..end], &limits, &mut head))
+                .any(|event| event.is_err());
+            assert!(refused, "{text:?}");
+            assert_eq!(head.request_line(), line, "{text:?} by {step}");
+            assert_eq!((head.fields().len(), head.body()), (0, BodyLength::None));
+        }
+    }
+}
+
 #[test]
 fn methods_are_tokens_as_they_come() {
     for method in [
