@@ -41,6 +41,23 @@ def cases():
             yield raw.encode("latin-1")
 
 
+def boundaries():
+    """Parts exactly as long as small limits permit, and one byte longer: see src/control.rs."""
+    for tune in range(0, 60, 7):
+        control = bytes([2, tune, 255, 255, 255, 255])
+        for more in (0, 1):
+            rest = b" HTTP/1.1\r\nHost:h\r\n\r\n"
+            yield "head", control + b"GET /" + b"a" * (tune % 23 + more) + rest
+            field = b"Host:".ljust(7 + tune % 29 + more, b"h")
+            yield "head", control + b"GET / HTTP/1.1\r\n" + field + b"\r\n\r\n"
+            trailer = b"A:".ljust(max(tune % 31 - 2, 2) + more, b"b")
+            yield "chunked", control + b"0\r\n" + trailer + b"\r\n\r\n"
+            extension = b";a".ljust(max(tune % 7, 2) + more, b"b")
+            yield "chunked", control + b"0" + extension + b"\r\n\r\n"
+    for target in (b"HTTP://H", b"hTTp://h:80?q", b"HTTPS://h/"):
+        yield "head", DEFAULT + b"GET " + target + b" HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
 def write(directory, data):
     directory.mkdir(parents=True, exist_ok=True)
     (directory / hashlib.sha1(data).hexdigest()).write_bytes(data)
@@ -56,6 +73,8 @@ def main():
         if b"chunked" in head:
             write(root / "chunked", UNLIMITED + rest)
             write(root / "chunked", SMALL + rest)
+    for target, data in boundaries():
+        write(root / target, data)
     # Request kind, status, length, three fields, three pieces of body, an end with a trailer.
     fields = bytes([3, 12, 1]) + b"v" + bytes([0, 1]) + b"5" + bytes([2, 5]) + b"close"
     body = bytes([4]) + b"ab" + bytes([7]) + b"cde" + bytes([240, 1, 13, 1]) + b"t"
