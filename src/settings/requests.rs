@@ -82,7 +82,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         doc: "How many connections one address may have open; 0: no limit.\n\n\
               Beyond it a new connection is answered 429 and closed. It holds for all workers \
               together. The address of an IPv6 client is its /64; peers of unix sockets have none \
-              and no limit. Workers that retire do not count. A worker remembers 2048 addresses; \
+              and no limit, nor have the proxies of forwarded-allow-ips. Behind a PROXY header it is \
+              the address that this names. Workers that retire do not count. A worker remembers 2048 addresses; \
               beyond them it forgets those with the fewest connections.",
         ..HERE
     },

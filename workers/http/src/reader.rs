@@ -238,6 +238,16 @@ impl Reader {
         Event::End { consumed }
     }
 
+    /// Waits for no more of a head: leaves its request line in `head`, if that one has come, and no
+    /// fields.
+    pub fn give_up(&mut self, head: &mut Head) {
+        head.clear();
+        if let State::Head(partial) = &mut self.state {
+            std::mem::swap(head, &mut partial.head);
+            head.forget_fields();
+        }
+    }
+
     /// Whether the connection is between messages and nothing of another head has come: `input` is
     /// what was not consumed yet. A dropped empty line counts as nothing.
     pub fn is_idle(&self, input: &[u8]) -> bool {

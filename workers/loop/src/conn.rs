@@ -10,6 +10,7 @@ use ferricorn_base::conf::LocalAddr;
 use ferricorn_base::transport::Transport;
 use ferricorn_base::{Link, Peer, Request};
 use ferricorn_http::{Facts, ProxyVersions};
+use http::HeaderMap;
 
 use crate::buffer::Buffer;
 use crate::output::Output;
@@ -106,10 +107,22 @@ pub(crate) struct Work<P> {
     pub(crate) pace: Pace,
     /// The client waits for `100 Continue`, or did until its body came all the same.
     pub(crate) wants_go_on: bool,
+    /// What the access log is to say of the request when its large body is out.
+    pub(crate) unlogged: Option<Box<Unlogged>>,
     /// The cell on the scoreboard of the request under way.
     pub(crate) cell: Option<Cell>,
     /// When its head was complete, in µs of CLOCK_MONOTONIC.
     pub(crate) began_us: u64,
+}
+
+/// What is known of an answer before all of it is sent.
+#[derive(Debug)]
+pub(crate) struct Unlogged {
+    pub(crate) status: u16,
+    /// Its fields, if they are logged.
+    pub(crate) fields: Option<HeaderMap>,
+    /// Bytes of content that were promised.
+    pub(crate) promised: u64,
 }
 
 impl<P: Protocol> Work<P> {
@@ -128,6 +141,7 @@ impl<P: Protocol> Work<P> {
         self.window = 0;
         self.body_read = 0;
         self.wants_go_on = false;
+        self.unlogged = None;
         self.cell = None;
         self.began_us = 0;
     }

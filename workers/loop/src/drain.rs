@@ -5,7 +5,7 @@ use std::time::Duration;
 use ferricorn_base::Exit;
 use ferricorn_base::board::State;
 
-use crate::conn::Phase;
+use crate::conn::{Active, Phase};
 use crate::event_loop::Loop;
 use crate::executor::Executor;
 use crate::protocol::Protocol;
@@ -107,20 +107,34 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 request.peer
             );
         }
-        for (_, conn) in &self.conns {
-            let Some(work) = &conn.work else { continue };
-            if let Some(request) = &work.request {
-                let head = request.head();
-                let (method, target) = (head.method(), head.target());
-                let client = request.client();
-                log::warn!("cut {method} {target} of {client} after graceful-timeout ({grace} s)");
-            } else if !work.output.is_empty() {
-                log::warn!(
-                    "cut a response to {} after graceful-timeout ({grace} s)",
-                    conn.peer
-                );
+        let keys: Vec<usize> = self.conns.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            if let Some(active) = self.take(key) {
+                self.cut(active);
             }
         }
         Some(Exit::Done)
+    }
+
+    /// Ends a connection in the middle of what it does, and tells of it.
+    fn cut(&mut self, mut active: Active<P>) {
+        let grace = self.conf.deadlines.graceful.as_secs_f32();
+        let request = &active.request;
+        let (head, client) = (request.head(), request.client());
+        let (method, target) = (head.method(), head.target());
+        if active.phase == Phase::Body {
+            log::warn!("cut {method} {target} of {client} after graceful-timeout ({grace} s)");
+            // It has no status: nothing was answered.
+            self.log_access(&active.request, 0, None, 0, active.work.began_us);
+        } else if active.work.unlogged.is_some() {
+            log::warn!("cut {method} {target} of {client} after graceful-timeout ({grace} s)");
+        } else if let (false, Some(conn)) = (self.output.is_empty(), self.conns.get(active.key)) {
+            let peer = &conn.peer;
+            log::warn!("cut a response to {peer} after graceful-timeout ({grace} s)");
+        }
+        if let (false, Some(wire)) = (self.output.is_empty(), &mut active.wire) {
+            wire.abort();
+        }
+        self.bury(active);
     }
 }

@@ -71,6 +71,22 @@ impl Output {
         rest
     }
 
+    /// Whether a large body waits.
+    #[inline]
+    pub(crate) fn is_large(&self) -> bool {
+        self.large.is_some()
+    }
+
+    /// Bytes of the large body that were not written.
+    pub(crate) fn left(&self) -> u64 {
+        match &self.large {
+            None => 0,
+            Some(Large::Static(body)) => body.len() as u64,
+            Some(Large::Bytes(body)) => body.len() as u64,
+            Some(Large::File { left, .. }) => *left,
+        }
+    }
+
     /// Forgets everything, after a failure.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();

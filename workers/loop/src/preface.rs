@@ -24,6 +24,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             Ok(Preface::NeedMore) => Served::More,
             Ok(Preface::Complete { len, header }) => {
                 self.input.consume(len);
+                active.request.head_mut().clear();
                 if self.announce(active.key, header) && !self.admit(active.key) {
                     self.refuse(active, StatusCode::TOO_MANY_REQUESTS);
                     return Served::Flush;
@@ -32,6 +33,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 self.parse(active)
             }
             Err(reject) => {
+                active.request.head_mut().clear();
                 self.reject(active, reject);
                 Served::Flush
             }

@@ -22,6 +22,9 @@ pub trait Protocol: Debug + Default + Send + 'static {
     /// Why the message is refused.
     fn next(&mut self, input: &[u8], limits: &Limits, head: &mut Head) -> Result<Event, Reject>;
 
+    /// Waits for no more of a head; leaves what is sure of it in `head`.
+    fn give_up(&mut self, head: &mut Head);
+
     /// Whether it is between messages, with nothing of the next in `input`.
     fn is_idle(&self, input: &[u8]) -> bool;
 
@@ -111,6 +114,10 @@ impl Protocol for Http1 {
     #[inline]
     fn next(&mut self, input: &[u8], limits: &Limits, head: &mut Head) -> Result<Event, Reject> {
         self.0.next(input, limits, head)
+    }
+
+    fn give_up(&mut self, head: &mut Head) {
+        self.0.give_up(head);
     }
 
     #[inline]

@@ -2,7 +2,7 @@
 //!
 //! The counts are on the scoreboard, in `ferricorn_base::board::Peers`, for all workers together. Where
 //! no limit is set there is no table, and all this costs one look at that. Peers of unix sockets
-//! have no address, and so no limit.
+//! have no address, and so no limit; a trusted proxy has as many connections as its clients need.
 
 use std::net::IpAddr;
 
@@ -24,7 +24,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let (Some(peers), Some(conn)) = (&mut self.peers, self.conns.get_mut(key)) else {
             return true;
         };
-        let Some(address) = conn.peer.ip() else {
+        let trusted = self.conf.trust.proxies.trusts(&conn.peer);
+        let Some(address) = conn.peer.ip().filter(|_| !trusted) else {
             return true;
         };
         let (limits, now) = (self.conf.peer_limits, self.clock.now());
@@ -52,6 +53,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     /// Answers a connection that was not admitted, before it says anything, and closes it.
     pub(crate) fn turn_away(&mut self, key: usize) {
         if let Some(mut active) = self.take(key) {
+            active.request.head_mut().clear();
             self.refuse(&mut active, StatusCode::TOO_MANY_REQUESTS);
             let next = self.advance(&mut active, false);
             self.settle(active, next);

@@ -1,6 +1,6 @@
 //! From a complete request to its response: the handler runs, and what it gives is encoded.
 
-use ferricorn_base::access::Record;
+use ferricorn_base::access::{AccessLog, Record};
 use ferricorn_base::board::Counter;
 use ferricorn_base::body::Kind;
 use ferricorn_base::lifeline::Retirement;
@@ -9,7 +9,7 @@ use ferricorn_http::{BodyLength, EncodeError, Event, Length, Reject};
 use http::response::Parts;
 use http::{HeaderMap, StatusCode, header};
 
-use crate::conn::{Active, After, Phase};
+use crate::conn::{Active, After, Phase, Unlogged};
 use crate::event_loop::Loop;
 use crate::executor::{Executor, Failure, guard};
 use crate::output::{INLINE, Large, Output};
@@ -385,8 +385,30 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         if let Some(cell) = work.cell.take() {
             self.context.page.end(cell, status, now);
         }
-        if self.context.access.is_some() {
-            self.log_access(&active.request, status, fields, sent, began);
+        if self.context.access.is_none() {
+            return;
+        }
+        if !self.output.is_large() {
+            return self.log_access(&active.request, status, fields, sent, began);
+        }
+        active.work.unlogged = Some(Box::new(Unlogged {
+            status,
+            fields: fields.filter(|_| self.logs_fields()).cloned(),
+            promised: sent,
+        }));
+    }
+
+    fn logs_fields(&self) -> bool {
+        let log = self.context.access.as_ref();
+        log.is_some_and(AccessLog::wants_response_fields)
+    }
+
+    /// Logs an answer with a large body, when that is out or will not be.
+    pub(crate) fn log_large(&mut self, active: &mut Active<P>) {
+        if let Some(answer) = active.work.unlogged.take() {
+            let sent = answer.promised - self.output.left();
+            let (fields, began) = (answer.fields.as_ref(), active.work.began_us);
+            self.log_access(&active.request, answer.status, fields, sent, began);
         }
     }
 

@@ -236,13 +236,12 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
     }
 
-    /// Answers without a handler, and closes.
+    /// Answers without a handler, and closes. The request has what is known of its head: that goes
+    /// to the access log.
     pub(crate) fn refuse(&mut self, active: &mut Active<P>, status: StatusCode) {
         let head_request = if matches!(active.phase, Phase::Body | Phase::Answered) {
             active.work.facts.is_some_and(|facts| facts.head_request)
         } else {
-            // What there is of a head is not to be believed.
-            active.request.head_mut().clear();
             if let Some(conn) = self.conns.get(active.key) {
                 active.request.renew(&conn.peer, &conn.local, conn.link);
             }
@@ -278,6 +277,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         self.context.page.add(Counter::BytesOut, written);
         if written > 0 && self.timers.wait(active.key) == Some(Wait::Write) {
             active.work.pace.wrote(written);
+        }
+        if active.work.unlogged.is_some() && self.output.is_empty() {
+            self.log_large(active);
         }
         result.map_err(|error| {
             use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut};

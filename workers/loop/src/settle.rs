@@ -71,7 +71,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             return self.room();
         }
         self.give_back(&mut active);
-        if matches!(active.phase, Phase::Body | Phase::Answered) {
+        let needed = active.work.unlogged.is_some();
+        if needed || matches!(active.phase, Phase::Body | Phase::Answered) {
             active.work.request = Some(active.request);
         } else {
             self.return_request(active.request);
@@ -176,8 +177,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     }
 
     /// Ends a connection.
-    fn bury(&mut self, mut active: Active<P>) {
+    pub(crate) fn bury(&mut self, mut active: Active<P>) {
         let key = active.key;
+        self.log_large(&mut active);
         // Closing takes the descriptor out of the epoll set.
         active.wire = None;
         self.recycle(active);
@@ -252,6 +254,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 }
             }
             _ => {
+                let head = active.request.head_mut();
+                active.work.protocol.give_up(head);
                 self.refuse(&mut active, StatusCode::REQUEST_TIMEOUT);
                 self.advance(&mut active, false)
             }

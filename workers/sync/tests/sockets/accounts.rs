@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ferricorn_base::board::{Counter, State};
 use ferricorn_base::lifeline::{Retirement, Up};
-use ferricorn_base::{App, Body, Error, Handler, Peer, Request, Response, Seat};
+use ferricorn_base::{App, Body, Error, Exit, Handler, Peer, Request, Response, Seat};
 use http::StatusCode;
 
 use crate::server::{Gate, Server, Setup, eventually};
@@ -177,7 +177,8 @@ fn the_access_log_has_a_line_for_each_answer() {
     late.send("GET /late HTTP/1.1\r\n");
     assert_eq!(late.reply().status, 408);
     let lines = server.access_lines(8);
-    // Only fields that the handler set are response fields; refused heads are not believed.
+    // Only fields that the handler set are response fields. Of a refused head the request line is
+    // believed, if it came and was in order.
     let expected = [
         "GET /page 200 5 - 127.0.0.1".to_owned(),
         "GET /stream 200 11 - 127.0.0.1".into(),
@@ -185,9 +186,108 @@ fn the_access_log_has_a_line_for_each_answer() {
         "GET /204 204 0 - 127.0.0.1".into(),
         "HEAD /page 200 0 - 127.0.0.1".into(),
         "POST /big 413 22 - 127.0.0.1".into(),
-        "- - 400 16 - 127.0.0.1".into(),
-        "- - 408 20 - 127.0.0.1".into(),
+        "GET /bad 400 16 - 127.0.0.1".into(),
+        "GET /late 408 20 - 127.0.0.1".into(),
     ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn a_refusal_has_its_request_line_in_the_access_log_if_that_was_in_order() {
+    let gate = Gate::new();
+    let mut server = Setup::new()
+        .access("%(r)s|%(s)s|%({user-agent}i)s")
+        .conf(|conf| {
+            conf.limits.body = 10;
+            conf.limits.request_line = 100;
+            conf.limits.fields = 2;
+            conf.deadlines.head = Duration::from_millis(500);
+        })
+        .serve(gated(&gate));
+    let long = "x".repeat(200);
+    let fields = "Host: a\r\nUser-Agent: me\r\n";
+    for (request, line) in [
+        (
+            format!("PUT /413 HTTP/1.1\r\n{fields}Content-Length: 11\r\n\r\n"),
+            "PUT /413 HTTP/1.1|431",
+        ),
+        (
+            "PUT /413 HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n".into(),
+            "PUT /413 HTTP/1.1|413",
+        ),
+        (
+            format!("GET /417 HTTP/1.1\r\nHost: a\r\nExpect: {long}\r\n\r\n"),
+            "GET /417 HTTP/1.1|417",
+        ),
+        (
+            "PUT /501 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n".into(),
+            "PUT /501 HTTP/1.1|501",
+        ),
+        ("GET /400 HTTP/1.1\r\n\r\n".into(), "GET /400 HTTP/1.1|400"),
+        ("GET /\"\\ HTTP/1.1\r\n\r\n".into(), "-|400"),
+        (format!("GET /414{long} HTTP/1.1\r\n"), "-|414"),
+        ("GET /505 HTTP/2.0\r\n".into(), "-|505"),
+        ("GET /late HTTP/1.1\r\nHo".into(), "GET /late HTTP/1.1|408"),
+        ("GET /late".into(), "-|408"),
+        (
+            "PUT /body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx".into(),
+            "PUT /body HTTP/1.1|400",
+        ),
+    ] {
+        // Nothing is left of what the worker served before.
+        server.get("/before").reply();
+        let mut client = server.connect();
+        client.send(&request);
+        let reply = client.reply();
+        let lines = server.access_lines(2);
+        let expected = ["GET /before HTTP/1.1|200|-".to_owned(), format!("{line}|-")];
+        assert_eq!(lines, expected, "{request:?} {}", reply.status);
+    }
+}
+
+#[test]
+fn a_large_body_that_is_cut_is_logged_with_what_was_sent_of_it() {
+    const LARGE: u64 = 64 << 20;
+    let mut server = Setup::new()
+        .access("%(r)s|%(s)s|%(B)s|%({x}o)s")
+        .conf(|conf| conf.deadlines.write = Duration::from_millis(300))
+        .serve(|_: &mut Request| {
+            (
+                [(http::HeaderName::from_static("x"), "y")],
+                vec![b'x'; LARGE as usize],
+            )
+        });
+    let size = |line: &str| line.split('|').nth(2).unwrap().parse::<u64>().unwrap();
+    // One that takes all of it, one that stops.
+    let mut client = server.get("/whole");
+    assert_eq!(client.reply().body.len() as u64, LARGE);
+    assert_eq!(
+        server.access_lines(1),
+        [format!("GET /whole HTTP/1.1|200|{LARGE}|y")]
+    );
+    let _client = server.get("/part");
+    let lines = server.access_lines(1);
+    assert!(lines[0].starts_with("GET /part HTTP/1.1|200|"), "{lines:?}");
+    assert!(size(&lines[0]) < LARGE / 2, "{lines:?}");
+}
+
+#[test]
+fn what_a_drain_cuts_is_in_the_access_log() {
+    let mut server = Setup::new()
+        .access("%(r)s|%(s)s")
+        .conf(|conf| conf.deadlines.graceful = Duration::from_millis(300))
+        .serve(|_: &mut Request| vec![b'x'; 64 << 20]);
+    let mut upload = server.connect();
+    upload.send("PUT /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc");
+    let _download = server.get("/download");
+    eventually("both are under way", || {
+        server.counter(0, Counter::Requests) == 1 && server.counter(0, Counter::BytesIn) > 80
+    });
+    server.drain(false);
+    assert!(matches!(server.exit(0), Exit::Done));
+    let mut lines = server.access_lines(2);
+    lines.sort();
+    let expected = ["GET /download HTTP/1.1|200", "PUT /upload HTTP/1.1|0"];
     assert_eq!(lines, expected);
 }
 

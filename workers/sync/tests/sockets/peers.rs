@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ferricorn_base::board::Counter;
 use ferricorn_base::conf::PeerLimits;
-use ferricorn_base::{Body, Request};
+use ferricorn_base::{Body, Networks, Request};
 
 use crate::client::{Client, Reply};
 use crate::server::{Server, Setup, eventually};
@@ -15,9 +15,11 @@ const WORKERS: usize = 2;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn limited(limits: PeerLimits) -> Setup {
-    Setup::new()
-        .workers(WORKERS)
-        .conf(|conf| conf.peer_limits = limits)
+    Setup::new().workers(WORKERS).conf(|conf| {
+        conf.peer_limits = limits;
+        // Loopback is trusted by default, and has no limit then.
+        conf.trust.proxies = Networks::default();
+    })
 }
 
 fn serve(setup: Setup) -> Server {
@@ -214,4 +216,35 @@ fn peers_without_an_address_have_no_limit() {
         assert_eq!(ask(client).status, 200);
         assert_eq!(ask(client).status, 200);
     }
+}
+
+/// Else nothing could stand in front; its clients are limited by their own addresses.
+#[test]
+fn a_trusted_proxy_has_as_many_connections_as_it_needs() {
+    let limits = PeerLimits {
+        connections: 1,
+        connection_rate: 1,
+        request_rate: 2,
+    };
+    let server = serve(limited(limits).conf(|conf| conf.trust.proxies = Networks::loopback()));
+    let mut proxy: Vec<_> = (0..10).map(|_| server.connect()).collect();
+    let mut statuses = vec![];
+    for (n, client) in proxy.iter_mut().enumerate() {
+        client.send(format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.{}\r\n\r\n",
+            n % 2
+        ));
+        statuses.push(client.reply().status);
+    }
+    assert!(statuses[..4].iter().all(|status| *status == 200));
+    assert!(statuses.contains(&429), "{statuses:?}");
+    let mut other = server.connect_from(Ipv4Addr::new(127, 0, 0, 2));
+    assert_eq!(ask(&mut other).status, 200);
+    assert_eq!(
+        server
+            .connect_from(Ipv4Addr::new(127, 0, 0, 2))
+            .reply()
+            .status,
+        429
+    );
 }
