@@ -33,6 +33,8 @@ mod request_line;
 mod syntax;
 mod target;
 mod trailers;
+#[cfg(test)]
+mod work;
 
 pub use authority::split_authority;
 pub use body_encoder::BodyEncoder;

@@ -82,6 +82,8 @@ pub(crate) fn run(bytes: &[u8], mut at: usize, class: u8) -> usize {
 
 #[inline(always)]
 fn eight(bytes: &[u8], at: usize) -> Option<&[u8; 8]> {
+    #[cfg(test)]
+    crate::work::looked(8);
     bytes.get(at..)?.first_chunk()
 }
 

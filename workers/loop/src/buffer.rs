@@ -75,7 +75,7 @@ impl Buffer {
         self.end = 0;
     }
 
-    /// Reads once. The buffer grows when it is full of unparsed bytes; the parser's limits bound it.
+    /// Reads once. The buffer doubles when it is full of unparsed bytes; the parser's limits bound it.
     pub(crate) fn fill(&mut self, wire: &mut dyn Transport) -> io::Result<Filled> {
         if self.end == self.data.len() {
             if self.start > 0 {
@@ -102,6 +102,48 @@ impl Buffer {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use ferricorn_base::transport::Socket;
+
+    use super::*;
+
+    /// Bytes that were moved in memory while so many came one at a time, of which `consume` took some.
+    fn moved(bytes: usize, consume: impl Fn(usize) -> usize) -> usize {
+        let (mut sender, receiver) = UnixStream::pair().unwrap();
+        let mut wire = Socket::unix(receiver.into());
+        let (mut buffer, mut moved) = (Buffer::default(), 0);
+        for n in 0..bytes {
+            sender.write_all(&[b'x']).unwrap();
+            let (start, size, held) = (buffer.start, buffer.data.len(), buffer.bytes().len());
+            let filled = buffer.fill(&mut wire).unwrap();
+            assert!(matches!(filled, Filled::Bytes(1, _)));
+            if buffer.data.len() != size || buffer.start != start {
+                moved += held;
+            }
+            buffer.consume(consume(n));
+        }
+        moved
+    }
+
+    #[test]
+    fn bytes_that_come_one_at_a_time_are_moved_a_constant_number_of_times() {
+        const BYTES: usize = 64 * 1024;
+        // A head, of which nothing is consumed before its end; lines; content.
+        for (name, consume) in [
+            ("a head", (|_| 0) as fn(usize) -> usize),
+            ("lines", |n| if n % 100 == 99 { 100 } else { 0 }),
+            ("content", |_| 1),
+        ] {
+            let moved = moved(BYTES, consume);
+            assert!(moved <= 2 * BYTES, "{name}: {moved}");
         }
     }
 }
