@@ -121,7 +121,7 @@ mod tests {
         let mut wire = Socket::unix(receiver.into());
         let (mut buffer, mut moved) = (Buffer::default(), 0);
         for n in 0..bytes {
-            sender.write_all(&[b'x']).unwrap();
+            sender.write_all(b"x").unwrap();
             let (start, size, held) = (buffer.start, buffer.data.len(), buffer.bytes().len());
             let filled = buffer.fill(&mut wire).unwrap();
             assert!(matches!(filled, Filled::Bytes(1, _)));
