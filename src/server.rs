@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ferricorn_base::{App, Worker, logs};
+use ferricorn_base::{App, Worker, board, logs};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
@@ -221,7 +221,8 @@ fn start(call: Call, registry: Registry, inherited: Inherited, config: Config) -
             match Master::new(parts) {
                 Ok(master) => master.run(),
                 Err(error) => {
-                    log::error!("cannot make the scoreboard (16 MiB): {error}");
+                    let size = board::BYTES >> 20;
+                    log::error!("cannot make the scoreboard ({size} MiB): {error}");
                     exit::ERROR
                 }
             }

@@ -102,7 +102,8 @@ fn a_full_disk_under_the_logs_stalls_nobody() {
 /// The system sends a signal then that would end the process.
 #[test]
 fn a_log_at_the_limit_of_a_files_size_ends_nobody() {
-    const LIMIT: u64 = 20_000_000;
+    // Above the size of the scoreboard.
+    const LIMIT: u64 = 64 << 20;
     let start = testapp()
         .wrapped(&["prlimit", &format!("--fsize={LIMIT}"), "--"])
         .args("--workers 1 --access-logfile a.log");

@@ -146,7 +146,7 @@ fn a_worker_has_exactly_the_descriptors_it_should() {
             // A door that was just made is on its way.
             let kinds = server.until("all doors", || {
                 let kinds = proc::kinds(pid);
-                (of(&kinds, "anon_inode:[eventfd]") == doors + 2).then_some(kinds)
+                (of(&kinds, "anon_inode:[eventfd]") == doors + 3).then_some(kinds)
             });
             // The life-line; the listener, and its second descriptor to accept from.
             assert_eq!(of(&kinds, "socket"), 3, "{kinds:?}");
@@ -154,8 +154,9 @@ fn a_worker_has_exactly_the_descriptors_it_should() {
             // The error log.
             assert_eq!(of(&kinds, "pipe"), 1, "{kinds:?}");
             assert_eq!(of(&kinds, "anon_inode:[eventpoll]"), 1, "{kinds:?}");
-            // All doors, and what wakes the loop: signals and streams. And that is all.
-            assert_eq!(kinds.len(), doors + 2 + 6, "{kinds:?}");
+            // All doors, what wakes the loop (signals and streams), what wakes upgraded connections when
+            // the worker retires. And that is all.
+            assert_eq!(kinds.len(), doors + 3 + 6, "{kinds:?}");
         }
         doors
     };

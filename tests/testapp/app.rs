@@ -10,7 +10,6 @@
 
 mod hdr;
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -83,8 +82,6 @@ struct TestApp;
 
 struct TestHandler {
     seat: Seat,
-    /// 1 GiB of nothing.
-    sparse: File,
 }
 
 impl App for TestApp {
@@ -122,12 +119,7 @@ impl App for TestApp {
         if concerned("boot-hang") {
             hang();
         }
-        let sparse = tempfile::tempfile()?;
-        sparse.set_len(1 << 30)?;
-        Ok(TestHandler {
-            seat: seat.clone(),
-            sparse,
-        })
+        Ok(TestHandler { seat: seat.clone() })
     }
 }
 
@@ -207,8 +199,9 @@ impl Handler for TestHandler {
             }
             // As much, without taking memory: sent by the loop, and by a stream thread.
             "file" => {
-                let file = self.sparse.try_clone()?;
-                Body::file(file, 0, rest.parse()?).into_response()
+                let (file, length) = (tempfile::tempfile()?, rest.parse()?);
+                file.set_len(length)?;
+                Body::file(file, 0, length).into_response()
             }
             "reader" => {
                 let length = rest.parse()?;

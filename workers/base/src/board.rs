@@ -30,7 +30,7 @@ use crate::sys::{Map, random};
 
 pub use cell::RequestView;
 pub use counters::{BUCKETS, COUNTERS, Counter, State};
-pub use layout::{LINE_MAX, PEERS, RECENT, SEATS, STREAMS};
+pub use layout::{BYTES, LINE_MAX, PEERS, RECENT, SEATS, STREAMS};
 pub use page::{Cell, Page};
 pub use peers::{Peers, Rate};
 
@@ -80,10 +80,10 @@ impl Board {
     pub fn create() -> io::Result<Board> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let fd = memfd_create(c"ferricorn-board", flags)?;
-        nix::unistd::ftruncate(&fd, BOARD_BYTES as i64)?;
+        nix::unistd::ftruncate(&fd, BYTES as i64)?;
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
-        let whole = Map::new(fd.as_fd(), 0, BOARD_BYTES, false)?;
+        let whole = Map::new(fd.as_fd(), 0, BYTES, false)?;
         let header = Map::new(fd.as_fd(), 0, AREA_BYTES, true)?;
         let words = header.words();
         let key = u128::from_ne_bytes(random());
@@ -112,10 +112,10 @@ impl Board {
             )
         };
         let len = nix::sys::stat::fstat(&fd)?.st_size;
-        if len != BOARD_BYTES as i64 {
+        if len != BYTES as i64 {
             return Err(foreign());
         }
-        let whole = Map::new(fd.as_fd(), 0, BOARD_BYTES, false)?;
+        let whole = Map::new(fd.as_fd(), 0, BYTES, false)?;
         let word = |at: usize| whole.words()[at].load(Ordering::Acquire);
         if (word(MAGIC_AT), word(VERSION_AT), word(SEATS_AT)) != (MAGIC, VERSION, SEATS as u64) {
             return Err(foreign());

@@ -23,7 +23,8 @@ pub(super) const ENTRY_WORDS: usize = 4;
 pub(super) const TABLE_WORDS: usize = PEERS * ENTRY_WORDS;
 /// The tables of peers, by seat, behind the areas.
 pub(super) const TABLES_AT: usize = AREA_WORDS * (1 + SEATS);
-pub(super) const BOARD_BYTES: usize = (TABLES_AT + SEATS * TABLE_WORDS) * 8;
+/// Bytes of a board; what is not used takes no memory.
+pub const BYTES: usize = (TABLES_AT + SEATS * TABLE_WORDS) * 8;
 
 // Header area.
 pub(super) const MAGIC_AT: usize = 0;
