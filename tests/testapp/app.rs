@@ -10,6 +10,7 @@
 
 mod hdr;
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -82,6 +83,8 @@ struct TestApp;
 
 struct TestHandler {
     seat: Seat,
+    /// 1 GiB of nothing, once somebody wants some of it.
+    sparse: Option<File>,
 }
 
 impl App for TestApp {
@@ -119,7 +122,24 @@ impl App for TestApp {
         if concerned("boot-hang") {
             hang();
         }
-        Ok(TestHandler { seat: seat.clone() })
+        Ok(TestHandler {
+            seat: seat.clone(),
+            sparse: None,
+        })
+    }
+}
+
+impl TestHandler {
+    fn sparse(&mut self) -> Result<&File, Error> {
+        let file = match self.sparse.take() {
+            Some(file) => file,
+            None => {
+                let file = tempfile::tempfile()?;
+                file.set_len(1 << 30)?;
+                file
+            }
+        };
+        Ok(self.sparse.insert(file))
     }
 }
 
@@ -199,9 +219,8 @@ impl Handler for TestHandler {
             }
             // As much, without taking memory: sent by the loop, and by a stream thread.
             "file" => {
-                let (file, length) = (tempfile::tempfile()?, rest.parse()?);
-                file.set_len(length)?;
-                Body::file(file, 0, length).into_response()
+                let file = self.sparse()?.try_clone()?;
+                Body::file(file, 0, rest.parse()?).into_response()
             }
             "reader" => {
                 let length = rest.parse()?;
