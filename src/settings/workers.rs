@@ -39,8 +39,9 @@ pub(super) const SETTINGS: &[Setting] = &[
         default: "1000",
         doc: "How many connections a worker may hold.\n\n\
               A hard bound. At it a new connection takes the place of one that has said nothing for \
-              a second or only has yet to close, else of the one that is idle longest; when there is \
-              none, the worker stops accepting.",
+              a second or only has yet to close, else of the one that is idle longest, else of one \
+              that has not brought a whole head for a second; when there is none, the worker stops \
+              accepting.",
         ..HERE
     },
     Setting {

@@ -211,7 +211,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             let Some(key) = self.dispensable() else {
                 return false;
             };
-            self.close_idle(key);
+            self.close_for_another(key);
             if !self.is_full() {
                 return true;
             }
@@ -219,14 +219,28 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         false
     }
 
+    /// Closes this connection, unless a request came at the last moment; that begins another wait. Who
+    /// has begun a head is told that its time is over.
+    fn close_for_another(&mut self, key: usize) {
+        self.close_idle(key);
+        if self.waiting(Wait::Head) == Some(key) {
+            self.expired(key, Wait::Head);
+        }
+    }
+
     /// The connection to close for another: one that had a moment to read its last answer, else one
     /// that had a moment and said nothing, else the one idle longest, else one that has its last
-    /// answer only now. Who never asked for anything is not to drive out who did.
+    /// answer only now, else one that had a moment and has not brought a whole head. Who never
+    /// asked for anything is not to drive out who did.
+    ///
+    /// Without the last one, a byte on each connection would keep everybody else waiting for as long as
+    /// a head may take.
     fn dispensable(&self) -> Option<usize> {
         self.waiting(Wait::Linger)
             .or_else(|| self.waiting(Wait::Head).filter(|key| self.is_silent(*key)))
             .or_else(|| self.timers.oldest(Wait::KeepAlive))
             .or_else(|| self.timers.oldest(Wait::Linger))
+            .or_else(|| self.waiting(Wait::Head))
     }
 
     /// The connection that has waited longest of this kind, if for longer than a moment.

@@ -224,7 +224,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
     }
 
-    fn expired(&mut self, key: usize, wait: Wait) {
+    /// This wait of a connection is over.
+    pub(crate) fn expired(&mut self, key: usize, wait: Wait) {
         let Some(mut active) = self.take(key) else {
             return;
         };

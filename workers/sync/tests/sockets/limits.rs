@@ -417,6 +417,30 @@ fn a_connection_that_never_says_anything_makes_room_too() {
     assert_eq!(server.get("/").reply().status, 200);
 }
 
+/// Nor does one that begins a head and stops, at once or behind a request; it is told so.
+#[test]
+fn a_connection_that_never_ends_its_head_makes_room_too() {
+    let server = quick(|conf| {
+        conf.worker_connections = 2;
+        conf.deadlines.head = Duration::from_secs(3600);
+    });
+    let mut first = server.connect();
+    first.send("G");
+    let mut second = server.get("/");
+    second.send("GET / HTTP/1.1\r\nHo");
+    second.reply();
+    let mut busy = server.get("/");
+    assert_eq!(busy.reply().status, 200);
+    busy.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n");
+    assert_eq!(server.get("/").reply().status, 200);
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.reply().status, 408);
+        client.assert_closed();
+    }
+    busy.send("x");
+    assert_eq!(busy.reply().status, 200);
+}
+
 /// Nor does one that was refused and could still read why.
 #[test]
 fn a_connection_that_lingers_makes_room_too() {
