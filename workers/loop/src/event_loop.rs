@@ -38,6 +38,9 @@ const READ: usize = 64 * 1024;
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How often lost lines of the access log are told of at most, in µs.
 const LOSS_US: u64 = 60_000_000;
+/// How often requests that found no stream thread are told of at most, in µs: clients choose how many
+/// there are.
+const BUSY_US: u64 = 1_000_000;
 /// Boxes kept for use again.
 const SPARE: usize = 64;
 
@@ -90,6 +93,10 @@ pub struct Loop<P: Protocol, E> {
     next_loss_us: u64,
     /// How many were told of.
     told_lost: u64,
+    /// When requests that found no stream thread may be told of again.
+    next_busy_us: u64,
+    /// How many were not told of.
+    untold_busy: u64,
 }
 
 /// Streams that ended, and what tells the loop.
@@ -164,6 +171,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             asked: false,
             next_loss_us: 0,
             told_lost: 0,
+            next_busy_us: 0,
+            untold_busy: 0,
         })
     }
 
@@ -312,6 +321,18 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             log::warn!(
                 "{more} lines of the access log were lost: its reader is slow, or its disk full"
             );
+        }
+    }
+
+    /// A request found no stream thread.
+    pub(crate) fn log_busy(&mut self) {
+        self.untold_busy += 1;
+        let now = self.clock.now();
+        if now >= self.next_busy_us {
+            self.next_busy_us = now + BUSY_US;
+            let (threads, refused) = (self.conf.stream_threads, self.untold_busy);
+            self.untold_busy = 0;
+            log::warn!("all {threads} stream threads are busy: 503 for {refused} requests");
         }
     }
 

@@ -297,10 +297,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 if self.pool.has_room() {
                     return self.stream(active, parts, content_type, kind, body_done);
                 }
-                log::warn!(
-                    "all {} stream threads are busy: 503",
-                    self.conf.stream_threads
-                );
+                self.log_busy();
                 if let (false, Some(facts)) = (body_done, &mut active.work.facts) {
                     facts.keep_alive = false;
                 }

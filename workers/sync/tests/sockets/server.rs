@@ -411,6 +411,13 @@ pub fn is_logged(words: &[&str]) -> bool {
     find(words).is_some()
 }
 
+/// How many lines of the error log have all of these words now.
+pub fn count_logged(words: &[&str]) -> usize {
+    let lines = logs().0.lock().unwrap();
+    let has_all = |line: &&String| words.iter().all(|word| line.contains(word));
+    lines.iter().filter(has_all).count()
+}
+
 fn find(words: &[&str]) -> Option<String> {
     let lines = logs().0.lock().unwrap();
     let mut lines = lines.iter();

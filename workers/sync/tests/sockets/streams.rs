@@ -10,7 +10,7 @@ use ferricorn_base::{App, Begin, Body, Error, Handler, Request, Response, Seat};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::client::End;
-use crate::server::{Gate, LIMIT, Setup, eventually, logged};
+use crate::server::{Gate, LIMIT, Setup, count_logged, eventually, logged};
 
 #[test]
 fn beyond_the_stream_threads_there_is_503_and_recovery_after() {
@@ -45,6 +45,35 @@ fn beyond_the_stream_threads_there_is_503_and_recovery_after() {
         third.get("/stream");
         third.reply().status == 200
     });
+}
+
+/// Who asks for streams in vain does not choose how many lines the log gets.
+#[test]
+fn a_crowd_that_finds_no_stream_thread_does_not_fill_the_log() {
+    let gate = Gate::new();
+    let inner = gate.clone();
+    // No other test has as many, so that the lines are this one's.
+    let server = Setup::new()
+        .conf(|conf| conf.stream_threads = 7)
+        .serve(move |_: &mut Request| {
+            let gate = inner.clone();
+            Body::stream(move |_| {
+                gate.pass();
+                Ok(())
+            })
+        });
+    let _streams: Vec<_> = (0..7).map(|_| server.get("/")).collect();
+    gate.reached(7);
+    let start = Instant::now();
+    let mut client = server.connect();
+    for _ in 0..500 {
+        client.get("/");
+        assert_eq!(client.reply().status, 503);
+    }
+    gate.open();
+    let lines = count_logged(&["all 7 stream threads are busy"]);
+    let most = 1 + usize::try_from(start.elapsed().as_secs()).unwrap();
+    assert!((1..=most).contains(&lines), "{lines} lines, {most} at most");
 }
 
 /// The thread that has just answered is as good as free.
