@@ -36,16 +36,15 @@ pub struct Child {
 }
 
 impl Child {
-    /// A worker that was just made.
+    /// A worker that was just made, or that another image has made.
     pub fn new(
         pid: i32,
         slot: usize,
         seat: usize,
         generation: Generation,
         started: Moment,
-        lifeline: MasterEnd,
+        lifeline: Option<MasterEnd>,
     ) -> Child {
-        let lifeline = Some(lifeline);
         Child {
             pid,
             slot,
@@ -141,6 +140,11 @@ impl Doors {
         }
         self.0[seat] = Some(door);
         Ok(())
+    }
+
+    /// Those that another image has made.
+    pub fn adopt(doors: Vec<Option<OwnedFd>>) -> Doors {
+        Doors(doors)
     }
 
     /// The doors by seat.

@@ -30,12 +30,13 @@ use log::LevelFilter;
 
 use crate::settings::Setting;
 
+pub(crate) use self::file::read;
 pub use self::names::Names;
 pub use self::print::Change;
 use self::print::Shown;
 pub(crate) use self::tables::listen_keys;
 
-/// How the program was called: captured first thing in `main`, used again at every reload.
+/// How the program was called; every reload has the same.
 #[derive(Clone, Debug, Default)]
 pub struct Call {
     /// The arguments with the program's name first.
@@ -315,7 +316,27 @@ impl Config {
     /// # Errors
     /// A command line that cannot be read, or everything that is wrong with the values.
     pub fn load(call: &Call, known: &Known<'_>) -> Result<Loaded, Refusal> {
-        load::load(call, known, &file::read)
+        load::load(call, known, &read)
+    }
+
+    /// Reads the configuration of `call` to serve with, its file by `reader`: what a reload does.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in one line.
+    pub(crate) fn load_with(
+        call: &Call,
+        known: &Known<'_>,
+        reader: load::Reader<'_>,
+    ) -> Result<Config, String> {
+        match load::load(call, known, reader) {
+            Ok(Loaded::Config(config)) => Ok(*config),
+            Ok(Loaded::Generated(_)) => Err("it asks for a text".to_owned()),
+            Err(Refusal::Usage(error)) => Err(error.to_string()),
+            Err(Refusal::Errors(errors)) => {
+                let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                Err(errors.join("; "))
+            }
+        }
     }
 }
 

@@ -55,9 +55,19 @@ impl Waiting {
 /// # Errors
 /// What open(2) or dup2(2) answer.
 pub fn silence_output() -> io::Result<()> {
+    silence_stdout()?;
+    let null = OpenOptions::new().write(true).open("/dev/null")?;
+    nix::unistd::dup2_stderr(null.as_fd())?;
+    Ok(())
+}
+
+/// Sends standard output to /dev/null.
+///
+/// # Errors
+/// As [`silence_output`].
+pub fn silence_stdout() -> io::Result<()> {
     let null = OpenOptions::new().write(true).open("/dev/null")?;
     nix::unistd::dup2_stdout(null.as_fd())?;
-    nix::unistd::dup2_stderr(null.as_fd())?;
     Ok(())
 }
 

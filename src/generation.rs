@@ -1,13 +1,17 @@
-//! A generation: one configuration and what it opened, owned together and never changed.
+//! A generation: the workers of one configuration, and what it opened, owned together.
 //!
-//! It is made before anything of the old one is touched, and a failure leaves nothing behind.
-//! Dropping it closes what no other generation has. In the master only.
+//! Each is made before anything of the one before is touched, and a failure leaves nothing behind.
+//! Dropping it closes what no other generation has. What a generation is supervised by goes along
+//! when the program is executed anew; what its workers are made from, its [`Recipe`], does not: an
+//! image makes workers of one generation only. In the master, and in a program on trial.
 
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ferricorn_base::conf::Conf;
+use log::LevelFilter;
 
 use crate::config::Config;
 use crate::logging::LogFiles;
@@ -17,23 +21,49 @@ use crate::registry::Registry;
 use crate::sockets::{self, Inherited, Listener};
 use crate::state::{self, Policy};
 
-/// One configuration and what it opened.
+/// What it takes to supervise the workers of one configuration.
 #[derive(Debug)]
 pub struct Generation {
     /// Its number, from 1.
     pub number: state::Generation,
-    /// The configuration.
-    pub config: Config,
-    /// What its workers are told.
-    pub conf: Arc<Conf>,
+    /// The numbers that the state decides by.
+    pub policy: Policy,
+    /// How long a handler may take for one request; zero means no limit.
+    pub timeout: Duration,
+    /// How long a worker's loop may be silent outside a handler.
+    pub heartbeat_timeout: Duration,
+    /// What the master logs while this generation serves.
+    pub log_level: LevelFilter,
+    /// The process title; `None`: the program's name.
+    pub name: Option<String>,
     /// Its listeners, shared with other generations that have them too.
     pub listeners: Vec<Rc<Listener>>,
     /// Its log files.
     pub logs: LogFiles,
-    /// Whom its workers become.
-    pub account: Account,
     /// The pid file, shared like the listeners.
     pub pidfile: Option<Rc<PidFile>>,
+    /// What its workers are made from; none when another image made them.
+    pub recipe: Option<Recipe>,
+}
+
+/// What workers are made from.
+#[derive(Debug)]
+pub struct Recipe {
+    /// The configuration.
+    pub config: Config,
+    /// What they are told.
+    pub conf: Arc<Conf>,
+    /// Whom they become.
+    pub account: Account,
+}
+
+/// What is open already and may be taken over by a new generation.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    /// Listeners, each once.
+    pub listeners: Vec<Rc<Listener>>,
+    /// Pid files, each once.
+    pub pidfiles: Vec<Rc<PidFile>>,
 }
 
 /// Why there is no new generation.
@@ -46,58 +76,56 @@ pub struct Failure {
 }
 
 impl Generation {
-    /// Opens what `config` asks for, taking over what `old` has.
+    /// Opens what `config` asks for, taking over what is `held`. `master` is the pid for a pid file.
     ///
     /// # Errors
     /// The first thing that cannot be done; nothing has changed then.
     pub fn make(
         number: state::Generation,
         config: Config,
-        old: Option<&Generation>,
+        held: &Held,
         inherited: &Inherited,
         registry: &Registry,
+        master: u32,
     ) -> Result<Generation, Failure> {
         registry.check(&config.conf).map_err(Failure::plain)?;
         let account = Account::of(&config);
         account.check()?;
         let logs = LogFiles::open(&config)?;
         let binds = inherited.binds(&config.binds);
-        let known = old.map_or(&[][..], |old| &old.listeners);
-        let listeners = sockets::listeners(&binds, known, inherited).map_err(|error| Failure {
-            text: error.to_string(),
-            in_use: error.in_use,
-        })?;
-        let pidfile = match (&config.pidfile, old.and_then(|old| old.pidfile.as_ref())) {
-            (None, _) => None,
-            (Some(path), Some(held)) if held.path() == path => Some(Rc::clone(held)),
-            (Some(path), _) => Some(Rc::new(PidFile::create(path)?)),
+        let listeners =
+            sockets::listeners(&binds, &held.listeners, inherited).map_err(|error| Failure {
+                text: error.to_string(),
+                in_use: error.in_use,
+            })?;
+        let pidfile = match &config.pidfile {
+            None => None,
+            Some(path) => match held.pidfiles.iter().find(|file| file.path() == path) {
+                Some(file) => Some(Rc::clone(file)),
+                None => Some(Rc::new(PidFile::create(path, master)?)),
+            },
         };
         let mut conf = config.conf.clone();
         let listening = listeners.iter().zip(&binds);
         conf.listeners = listening
             .map(|(listener, bind)| listener.conf(bind))
             .collect();
-        let conf = Arc::new(conf);
         Ok(Generation {
             number,
-            config,
-            conf,
+            policy: policy(&config),
+            timeout: config.timeout(),
+            heartbeat_timeout: config.heartbeat_timeout,
+            log_level: config.log_level,
+            name: config.proc_name.clone(),
             listeners,
             logs,
-            account,
             pidfile,
+            recipe: Some(Recipe {
+                config,
+                conf: Arc::new(conf),
+                account,
+            }),
         })
-    }
-
-    /// The numbers that the state decides by.
-    pub fn policy(&self) -> Policy {
-        Policy {
-            workers: self.config.workers,
-            boot_timeout: self.config.boot_timeout,
-            graceful_timeout: self.config.graceful_timeout,
-            max_surge: self.config.surge(),
-            max_unavailable: self.config.unavailable(),
-        }
     }
 
     /// "http://127.0.0.1:8000, unix:/run/app.sock".
@@ -109,9 +137,11 @@ impl Generation {
             .collect();
         urls.join(", ")
     }
+}
 
-    /// What the operator should know of it but what stops nothing.
-    pub fn warnings(&self) -> Vec<String> {
+impl Recipe {
+    /// What the operator should know of a generation but what stops nothing.
+    pub fn warnings(&self, listeners: &[Rc<Listener>]) -> Vec<String> {
         let mut warnings: Vec<String> = self
             .config
             .warnings
@@ -119,8 +149,7 @@ impl Generation {
             .map(ToString::to_string)
             .collect();
         let bound = sockets::somaxconn().unwrap_or(u32::MAX);
-        for listener in self
-            .listeners
+        for listener in listeners
             .iter()
             .filter(|listener| listener.backlog() > bound)
         {
@@ -134,15 +163,45 @@ impl Generation {
     }
 
     /// Takes over for listeners that were there before what may change without a new socket.
-    pub fn adjust_listeners(&self) {
+    pub fn adjust(&self, listeners: &[Rc<Listener>]) {
         for bind in &self.config.binds {
-            let Some(listener) = self.listeners.iter().find(|l| l.is(bind)) else {
+            let Some(listener) = listeners.iter().find(|l| l.is(bind)) else {
                 continue;
             };
             if let Err(error) = listener.adjust(bind) {
                 log::warn!("cannot change {}: {error}", listener.url());
             }
         }
+    }
+}
+
+impl Held {
+    /// Adds a listener unless it is there; returns its place.
+    pub fn add_listener(&mut self, listener: Rc<Listener>) -> usize {
+        add(&mut self.listeners, listener)
+    }
+
+    /// Adds a pid file unless it is there; returns its place.
+    pub fn add_pidfile(&mut self, pidfile: Rc<PidFile>) -> usize {
+        add(&mut self.pidfiles, pidfile)
+    }
+}
+
+fn add<T>(all: &mut Vec<Rc<T>>, one: Rc<T>) -> usize {
+    let there = all.iter().position(|other| Rc::ptr_eq(other, &one));
+    there.unwrap_or_else(|| {
+        all.push(one);
+        all.len() - 1
+    })
+}
+
+fn policy(config: &Config) -> Policy {
+    Policy {
+        workers: config.workers,
+        boot_timeout: config.boot_timeout,
+        graceful_timeout: config.graceful_timeout,
+        max_surge: config.surge(),
+        max_unavailable: config.unavailable(),
     }
 }
 

@@ -44,10 +44,12 @@ mod diagnose;
 mod exit;
 mod generate;
 mod generation;
+mod handover;
 mod logging;
 mod master;
 mod pidfile;
 mod privileges;
+mod program;
 mod registry;
 mod report;
 mod server;
@@ -59,6 +61,7 @@ mod state;
 #[allow(unsafe_code)]
 mod sys;
 mod title;
+mod trial;
 
 pub use ferricorn_base::{
     App, Begin, Body, BoxApp, Client, Command, Conf, Context, Error, Exchange, Exit, Forwarded,

@@ -3,6 +3,7 @@
 //! A file is opened to append and given to the workers' account, descriptors go to the workers by
 //! fork or over the life-line. What is written into them is `ferricorn_base::logs`'s.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,6 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use ferricorn_base::logs;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Destination};
 
@@ -22,7 +24,42 @@ pub struct LogFiles {
     access: Option<OwnedFd>,
 }
 
+/// What another image must be told of log files beside their descriptors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The path of the error log; none for standard error.
+    error_to: Option<OsString>,
+    /// As above, if there is an access log at all.
+    access_to: Option<Option<OsString>>,
+}
+
 impl LogFiles {
+    /// What another image must be told of them.
+    pub fn record(&self) -> Record {
+        let path = |destination: &Destination| match destination {
+            Destination::Standard => None,
+            Destination::File(path) => Some(path.into()),
+        };
+        Record {
+            error_to: path(&self.error_to),
+            access_to: self.access_to.as_ref().map(path),
+        }
+    }
+
+    /// Log files that another image had open.
+    pub fn handed_over(error: OwnedFd, access: Option<OwnedFd>, record: Record) -> LogFiles {
+        let destination = |path: Option<OsString>| match path {
+            None => Destination::Standard,
+            Some(path) => Destination::File(path.into()),
+        };
+        LogFiles {
+            error_to: destination(record.error_to),
+            access_to: record.access_to.map(destination),
+            error,
+            access,
+        }
+    }
+
     /// Opens what the configuration names.
     ///
     /// # Errors

@@ -4,7 +4,9 @@
 //! waits anywhere else, never reads a byte from a client and never loads an application. What to
 //! do is the state's to decide.
 
+mod exec;
 mod perform;
+mod probe;
 mod reload;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,15 +20,18 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::children::{Child, Children, Doors};
-use crate::config::Call;
+use crate::config::Names;
 use crate::daemon::Waiting;
 use crate::diagnose::{self, Oom};
 use crate::generation::Generation;
+use crate::program::Program;
 use crate::registry::Registry;
 use crate::signals::{self, Signals};
 use crate::sockets::Inherited;
 use crate::state::{self, Ending, Event, Moment, State, WorkerId};
 use crate::sys;
+
+use self::probe::{Proof, Trial};
 
 /// How often the scoreboard is looked at while a worker serves.
 const LOOK: Duration = Duration::from_millis(500);
@@ -38,8 +43,10 @@ const OVERSLEPT: Duration = Duration::from_secs(3);
 /// What the master is made of.
 #[derive(Debug)]
 pub struct Parts {
-    /// How the program was called.
-    pub call: Call,
+    /// The program and how it was started.
+    pub program: Program,
+    /// Host names that were looked up.
+    pub names: Names,
     /// What it offers.
     pub registry: Registry,
     /// Sockets that were open at the start.
@@ -55,7 +62,8 @@ pub struct Parts {
 /// The master.
 #[derive(Debug)]
 pub struct Master {
-    call: Call,
+    program: Program,
+    names: Names,
     registry: Registry,
     inherited: Inherited,
     signals: Signals,
@@ -64,7 +72,13 @@ pub struct Master {
     events: VecDeque<Event>,
     generations: BTreeMap<state::Generation, Generation>,
     serving: state::Generation,
-    newest: state::Generation,
+    // The number of the generation after the newest.
+    next: state::Generation,
+    // Why there is nothing to spawn from, where there is nothing.
+    broken: String,
+    trial: Option<Trial>,
+    proof: Option<Proof>,
+    executes: bool,
     children: Children,
     doors: Doors,
     // Always there, but in a worker, which takes it.
@@ -82,11 +96,11 @@ impl Master {
     pub fn new(parts: Parts) -> std::io::Result<Master> {
         let seed = u64::from(std::process::id()) << 32 | u64::from(now().subsec_nanos());
         let generation = parts.generation;
-        parts.call.names.seal();
         let number = generation.number;
         Ok(Master {
-            state: State::new(generation.policy(), SEATS, seed),
-            call: parts.call,
+            state: State::new(generation.policy, SEATS, seed),
+            program: parts.program,
+            names: parts.names,
             registry: parts.registry,
             inherited: parts.inherited,
             signals: parts.signals,
@@ -94,7 +108,11 @@ impl Master {
             events: VecDeque::new(),
             generations: BTreeMap::from([(number, generation)]),
             serving: number,
-            newest: number,
+            next: number + 1,
+            broken: String::new(),
+            trial: None,
+            proof: None,
+            executes: false,
             children: Children::new(),
             doors: Doors::default(),
             board: Some(Board::create()?),
@@ -112,14 +130,18 @@ impl Master {
                 generation.urls(),
                 std::process::id()
             );
-            log::info!("Using worker: {}", generation.conf.worker_class);
-            generation
-                .warnings()
-                .iter()
-                .for_each(|warning| log::warn!("{warning}"));
+            if let Some(recipe) = &generation.recipe {
+                log::info!("Using worker: {}", recipe.conf.worker_class);
+                let warnings = recipe.warnings(&generation.listeners);
+                warnings.iter().for_each(|text| log::warn!("{text}"));
+            }
         }
         self.name();
         self.happened(Event::Tick);
+        self.supervise()
+    }
+
+    fn supervise(mut self) -> u8 {
         loop {
             if let Some(code) = self.exit {
                 if code != 0 {
@@ -127,12 +149,17 @@ impl Master {
                 }
                 return code;
             }
+            if std::mem::take(&mut self.executes) {
+                let error = self.execute();
+                self.happened(Event::LoadFailed(error.to_string()));
+            }
             self.wait();
             for (signal, count) in self.signals.take() {
                 for _ in 0..count {
                     self.signalled(signal);
                 }
             }
+            self.reap_trial();
             self.hear_all();
             self.look();
             self.happened(Event::Tick);
@@ -155,8 +182,10 @@ impl Master {
         });
         let signals = std::os::fd::AsFd::as_fd(&self.signals);
         let lifelines = self.children.values().filter_map(Child::lifeline);
+        let trial = self.trial.as_ref().and_then(Trial::answer);
         let mut fds: Vec<PollFd<'_>> = std::iter::once(signals)
             .chain(lifelines)
+            .chain(trial)
             .map(|fd: BorrowedFd<'_>| PollFd::new(fd, PollFlags::POLLIN))
             .collect();
         match poll(&mut fds, timeout) {
@@ -200,12 +229,14 @@ impl Master {
                 }
             }
         }
+        self.reap_trial();
         // Process 1 inherits every orphan of its namespace.
         if std::process::id() == 1 {
             while let Ok(Some((pid, ending))) = sys::reap_any() {
                 let known = self.children.iter().find(|(_, child)| child.pid == pid);
                 match known.map(|(id, _)| *id) {
                     Some(id) => self.exited(id, ending),
+                    None if self.is_trial(pid) => self.trial_ended(ending),
                     None => log::info!("an orphan (pid {pid}) {ending}"),
                 }
             }
@@ -278,9 +309,9 @@ impl Master {
             let Some(generation) = self.generations.get(&child.generation) else {
                 continue;
             };
-            let config = &generation.config;
             let view = self.view(child);
-            let found = diagnose::overdue(&view, config.timeout(), config.heartbeat_timeout, now);
+            let (timeout, heartbeat) = (generation.timeout, generation.heartbeat_timeout);
+            let found = diagnose::overdue(&view, timeout, heartbeat, now);
             late.extend(found.map(|which| (*id, which)));
         }
         for (id, which) in late {

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -15,16 +16,34 @@ use nix::fcntl::{Flock, FlockArg};
 pub struct PidFile {
     path: PathBuf,
     owner: u32,
-    lock: Flock<File>,
+    lock: Lock,
+}
+
+/// The lock belongs to the open file, which an image hands to the next and a trial to its master.
+#[derive(Debug)]
+enum Lock {
+    /// Unlocked when it is dropped.
+    Made(Flock<File>),
+    /// Unlocked when nobody has the file open any more: it may be somebody else's, too.
+    HandedOver(File),
+}
+
+impl Lock {
+    fn file(&self) -> &File {
+        match self {
+            Lock::Made(lock) => lock,
+            Lock::HandedOver(file) => file,
+        }
+    }
 }
 
 impl PidFile {
-    /// Writes this process's pid to `path`.
+    /// Writes `pid` to `path`: this process's, or that of the master for which it is tried.
     ///
     /// # Errors
     /// `AddrInUse` when another process that lives has it; else what the file system answers. The
     /// text names the path.
-    pub fn create(path: &Path) -> io::Result<PidFile> {
+    pub fn create(path: &Path, pid: u32) -> io::Result<PidFile> {
         let named = |error: io::Error| {
             let text = format!("cannot write the pid file {}: {error}", path.display());
             io::Error::new(error.kind(), text)
@@ -59,8 +78,7 @@ impl PidFile {
             .map_err(named)?;
         let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
             .map_err(|(_, errno)| named(errno.into()))?;
-        let written =
-            writeln!(lock, "{}", std::process::id()).and_then(|()| fs::rename(&new, path));
+        let written = writeln!(lock, "{pid}").and_then(|()| fs::rename(&new, path));
         if let Err(error) = written {
             let _ = fs::remove_file(&new);
             return Err(named(error));
@@ -69,8 +87,18 @@ impl PidFile {
         Ok(PidFile {
             path: path.to_owned(),
             owner: std::process::id(),
-            lock,
+            lock: Lock::Made(lock),
         })
+    }
+
+    /// One that was created by another image or on trial. `ours` says whether it is to be removed
+    /// with its owner.
+    pub fn adopt(path: &Path, file: OwnedFd, ours: bool) -> PidFile {
+        PidFile {
+            path: path.to_owned(),
+            owner: if ours { std::process::id() } else { 0 },
+            lock: Lock::HandedOver(file.into()),
+        }
     }
 
     /// Where it is.
@@ -79,9 +107,15 @@ impl PidFile {
     }
 }
 
+impl AsFd for PidFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.lock.file().as_fd()
+    }
+}
+
 impl Drop for PidFile {
     fn drop(&mut self) {
-        if std::process::id() == self.owner && is_at(&self.lock, &self.path) {
+        if std::process::id() == self.owner && is_at(self.lock.file(), &self.path) {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -121,7 +155,7 @@ mod tests {
     #[test]
     fn it_holds_the_pid_and_goes_with_its_owner() {
         let path = place("simple");
-        let file = PidFile::create(&path).unwrap();
+        let file = PidFile::create(&path, std::process::id()).unwrap();
         assert_eq!(
             fs::read_to_string(&path).unwrap(),
             format!("{}\n", std::process::id())
@@ -134,8 +168,8 @@ mod tests {
     fn a_stale_file_is_replaced_and_a_live_one_is_not() {
         let path = place("stale");
         fs::write(&path, "1\n").unwrap();
-        let file = PidFile::create(&path).unwrap();
-        let error = PidFile::create(&path).unwrap_err();
+        let file = PidFile::create(&path, std::process::id()).unwrap();
+        let error = PidFile::create(&path, std::process::id()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert!(
             error.to_string().contains(&std::process::id().to_string()),
@@ -147,7 +181,7 @@ mod tests {
     #[test]
     fn a_file_that_is_no_longer_ours_stays() {
         let path = place("foreign");
-        let file = PidFile::create(&path).unwrap();
+        let file = PidFile::create(&path, std::process::id()).unwrap();
         fs::remove_file(&path).unwrap();
         fs::write(&path, "4711\n").unwrap();
         drop(file);
@@ -157,7 +191,7 @@ mod tests {
     #[test]
     fn a_copy_in_another_process_removes_nothing() {
         let path = place("forked");
-        let mut file = PidFile::create(&path).unwrap();
+        let mut file = PidFile::create(&path, std::process::id()).unwrap();
         file.owner = 1;
         drop(file);
         assert!(path.exists());
@@ -166,7 +200,7 @@ mod tests {
 
     #[test]
     fn an_error_names_the_file() {
-        let error = PidFile::create(Path::new("/nonexistent/app.pid")).unwrap_err();
+        let error = PidFile::create(Path::new("/nonexistent/app.pid"), 1).unwrap_err();
         assert!(
             error.to_string().contains("/nonexistent/app.pid"),
             "{error}"

@@ -26,7 +26,7 @@ pub fn note(note: &Note) {
             log::info!("generation {generation}: replacing the workers");
         }
         Note::ReloadFailed(reason) => {
-            log::error!("reload failed: {reason}; the old configuration goes on");
+            log::error!("reload failed: {reason}; the old workers serve on");
         }
         Note::ReloadWaits => log::info!("a reload follows when this one is over"),
         Note::Wanted(1) => log::info!("1 worker wanted"),

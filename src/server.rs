@@ -9,16 +9,19 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 
-use crate::config::{Action, Call, Config, Known, Loaded, Names, Refusal};
+use crate::config::{Action, Config, Known, Loaded, Names, Refusal};
 use crate::daemon::{self, Waiting};
 use crate::exit;
-use crate::generation::{Failure, Generation};
+use crate::generation::{Failure, Generation, Held};
+use crate::handover::{self, Handover, Role};
 use crate::logging::LogFiles;
 use crate::master::{Master, Parts};
+use crate::program::Program;
 use crate::registry::Registry;
 use crate::signals::{self, Signals};
 use crate::sockets::Inherited;
 use crate::state::Event;
+use crate::trial;
 
 /// How often an address that is in use is tried at the start, a second apart.
 const TRIES: u32 = 5;
@@ -65,26 +68,27 @@ impl Server {
     /// serves until told to stop. In the master; the workers never come back from here.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let directory = match std::env::current_dir() {
-            Ok(directory) => directory,
+        let name = self.name.as_deref();
+        let program = match handover::role() {
+            Ok(Role::First) => Program::capture(),
+            Ok(Role::Trial { handover, answer }) => {
+                trial::stand(handover, answer, self.registry, name)
+            }
+            Ok(Role::Next { handover }) => {
+                return ExitCode::from(go_on(handover, self.registry, name));
+            }
+            Err(error) => Err(error),
+        };
+        let program = match program {
+            Ok(program) => program,
             Err(error) => {
                 // Relative paths would mean something else.
-                eprintln!("cannot start: cannot tell the working directory: {error}");
+                eprintln!("cannot start: {error}");
                 return ExitCode::from(exit::ERROR);
             }
         };
-        let mut call = Call {
-            arguments: std::env::args_os().collect(),
-            environment: std::env::vars_os().collect(),
-            directory,
-            names: Names::default(),
-        };
-        if let Some(name) = self.name {
-            match call.arguments.first_mut() {
-                Some(first) => *first = name.into(),
-                None => call.arguments.push(name.into()),
-            }
-        }
+        let names = Names::default();
+        let call = program.call(name, names.clone());
         let inherited = Inherited::look(&call);
         let loaded = {
             let known = Known {
@@ -104,7 +108,7 @@ impl Server {
             Action::Print => return print(&config.print()),
             Action::Check => return check(&config, &self.registry),
         }
-        ExitCode::from(start(call, self.registry, inherited, config))
+        ExitCode::from(start(program, names, self.registry, inherited, config))
     }
 }
 
@@ -192,8 +196,28 @@ fn check(config: &Config, registry: &Registry) -> ExitCode {
     }
 }
 
+/// From what another image left to a master that goes on; returns its exit code.
+fn go_on(handover: i32, registry: Registry, name: Option<&str>) -> u8 {
+    let master =
+        Handover::read(handover).and_then(|handover| Master::adopt(handover, registry, name));
+    match master {
+        Ok(master) => master.resume(),
+        Err(error) => {
+            // The workers see their life-lines end, and finish what they have.
+            eprintln!("ferricorn: cannot go on: {error}");
+            exit::ERROR
+        }
+    }
+}
+
 /// From a configuration to a master that serves; returns its exit code.
-fn start(call: Call, registry: Registry, inherited: Inherited, config: Config) -> u8 {
+fn start(
+    program: Program,
+    names: Names,
+    registry: Registry,
+    inherited: Inherited,
+    config: Config,
+) -> u8 {
     // Before anything else: what follows belongs to the process that stays.
     let detached = if config.daemon {
         daemon::detach()
@@ -211,7 +235,8 @@ fn start(call: Call, registry: Registry, inherited: Inherited, config: Config) -
         Ok(None) => exit::OK,
         Ok(Some((signals, generation))) => {
             let parts = Parts {
-                call,
+                program,
+                names,
                 registry,
                 inherited,
                 signals,
@@ -256,8 +281,16 @@ fn prepare(
         ))
     })?;
     raise_descriptors();
+    let pid = std::process::id();
     for attempt in 1.. {
-        match Generation::make(1, config.clone(), None, inherited, registry) {
+        match Generation::make(
+            1,
+            config.clone(),
+            &Held::default(),
+            inherited,
+            registry,
+            pid,
+        ) {
             Ok(generation) => return Ok(Some((signals, generation))),
             Err(failure) if failure.in_use && attempt < TRIES => {
                 log::error!("{}; trying again in a second", failure.text);
@@ -281,7 +314,7 @@ fn start_log(config: &Config) -> Result<(), Failure> {
 }
 
 /// A server has one descriptor per connection: takes as many as may be had.
-fn raise_descriptors() {
+pub(crate) fn raise_descriptors() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
         if soft < hard {
             setrlimit(Resource::RLIMIT_NOFILE, hard, hard)

@@ -7,15 +7,18 @@
 mod inherited;
 mod unix;
 
+use std::ffi::OsString;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use ferricorn_base::conf::{ListenerConf, LocalAddr};
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::config::{Address, Bind};
+use crate::config::{Address, Bind, Config};
 
 pub use inherited::Inherited;
 use unix::SocketFile;
@@ -28,6 +31,26 @@ pub struct Listener {
     local: LocalAddr,
     // Removes the file of a unix socket when the last generation lets go of it.
     file: Option<SocketFile>,
+}
+
+/// What another image must be told of a listener beside its descriptor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    text: String,
+    address: Place,
+    backlog: u32,
+    socket_mode: u32,
+    /// Device and inode of a socket file that is ours.
+    file: Option<(u64, u64)>,
+}
+
+/// [`Address`], with a path that need not be UTF-8.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Place {
+    Tcp(SocketAddr),
+    Unix(OsString),
+    Abstract(String),
+    Fd(RawFd),
 }
 
 /// Why a listener could not be made: what to say, and whether to try again makes sense.
@@ -131,6 +154,57 @@ impl Listener {
         })
     }
 
+    /// What another image must be told of it.
+    pub fn record(&self) -> Record {
+        let address = match &self.bind.address {
+            Address::Tcp(address) => Place::Tcp(*address),
+            Address::Unix(path) => Place::Unix(path.into()),
+            Address::Abstract(name) => Place::Abstract(name.clone()),
+            Address::Fd(number) => Place::Fd(*number),
+        };
+        Record {
+            text: self.bind.text.clone(),
+            address,
+            backlog: self.bind.backlog,
+            socket_mode: self.bind.socket_mode,
+            file: self.file.as_ref().map(SocketFile::identity),
+        }
+    }
+
+    /// A listener that another image or a trial made. `ours` says whether a socket file is to be
+    /// removed with it.
+    ///
+    /// # Errors
+    /// It is no listener any more.
+    pub fn handed_over(fd: OwnedFd, record: &Record, ours: bool) -> io::Result<Listener> {
+        let socket = Socket::from(fd);
+        let local = local(&socket)?;
+        let address = match &record.address {
+            Place::Tcp(address) => Address::Tcp(*address),
+            Place::Unix(path) => Address::Unix(path.into()),
+            Place::Abstract(name) => Address::Abstract(name.clone()),
+            Place::Fd(number) => Address::Fd(*number),
+        };
+        let file = match (&address, record.file) {
+            (Address::Unix(path), Some(identity)) => Some(SocketFile::adopt(path, identity, ours)),
+            _ => None,
+        };
+        let bind = Bind {
+            text: record.text.clone(),
+            address,
+            backlog: record.backlog,
+            socket_mode: record.socket_mode,
+            // Whom it is for is the next configuration's to say.
+            ..Config::default().listener
+        };
+        Ok(Listener {
+            socket,
+            bind,
+            local,
+            file,
+        })
+    }
+
     /// Whether this listener is what `bind` asks for.
     pub fn is(&self, bind: &Bind) -> bool {
         self.bind.address == bind.address
@@ -215,7 +289,7 @@ fn backlog(bind: &Bind) -> i32 {
     i32::try_from(bind.backlog).unwrap_or(i32::MAX)
 }
 
-fn address_of(address: std::net::SocketAddr) -> SockAddr {
+fn address_of(address: SocketAddr) -> SockAddr {
     SockAddr::from(address)
 }
 

@@ -3,10 +3,12 @@
 //! The child's road is one function that never returns, so that nothing of the master's stack is
 //! ever unwound in it. The order of its steps matters; `docs/FORK_SAFETY.md` says why.
 
+use std::convert::Infallible;
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 
 use ferricorn_base::board::Board;
 use ferricorn_base::lifeline::{self, MasterEnd, Stage, Up, WorkerEnd};
@@ -14,9 +16,10 @@ use ferricorn_base::{Context, Exit, Parts, logs};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::{Mode, umask};
 
-use crate::generation::Generation;
+use crate::generation::{Generation, Recipe};
 use crate::logging::LogFiles;
 use crate::registry::Registry;
+use crate::sockets::Listener;
 use crate::sys::{self, Fork};
 use crate::{daemon, title};
 
@@ -38,6 +41,8 @@ pub struct Order<'a> {
     pub seat: usize,
     /// Its configuration and what that opened.
     pub generation: &'a Generation,
+    /// What it accepts from: the generation's listeners, but none on trial.
+    pub listeners: &'a [Rc<Listener>],
     /// What it serves; the child takes it out of its copy.
     pub registry: &'a mut Registry,
     /// The scoreboard; the child takes it.
@@ -53,22 +58,36 @@ pub struct Order<'a> {
 /// # Errors
 /// More than one thread, or what socketpair(2) or fork(2) answer.
 pub fn spawn(order: Order<'_>) -> io::Result<(i32, MasterEnd)> {
-    only_thread()?;
+    let generation = order.generation;
+    let Some(recipe) = &generation.recipe else {
+        return Err(io::Error::other("another image made this generation"));
+    };
     let (ours, theirs) = lifeline::pair()?;
+    let master = std::process::id();
+    let pid = fork(|mask| child(order, recipe, theirs, master, mask))?;
+    Ok((pid, ours))
+}
+
+/// Forks a child that lives in `child`, which is given the signals that were blocked before. Until
+/// it resets them all are.
+///
+/// # Errors
+/// More than one thread, or what fork(2) answers.
+pub fn fork(child: impl FnOnce(&SigSet) -> Infallible) -> io::Result<i32> {
+    only_thread()?;
     // What waits in a buffer would come out of both processes.
     let _ = io::stdout().flush();
     let _ = io::stderr().flush();
     logs::flush();
     // No signal may reach the child before it has forgotten the master's handlers.
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-    let master = std::process::id();
     let forked = sys::fork();
     if let Ok(Fork::Child) = forked {
-        child(order, theirs, master, &before);
+        child(&before);
     }
     before.thread_set_mask()?;
     match forked? {
-        Fork::Parent(pid) => Ok((pid, ours)),
+        Fork::Parent(pid) => Ok(pid),
         Fork::Child => Err(io::Error::other("fork returned twice")),
     }
 }
@@ -96,9 +115,11 @@ pub fn only_thread() -> io::Result<()> {
 }
 
 /// The whole life of a worker process.
-fn child(order: Order<'_>, lifeline: WorkerEnd, master: u32, mask: &SigSet) -> ! {
+fn child(order: Order<'_>, recipe: &Recipe, lifeline: WorkerEnd, master: u32, mask: &SigSet) -> ! {
     // A panic must not unwind into the master's frames, whose owners would clean up for it.
-    let result = catch_unwind(AssertUnwindSafe(|| serve(order, lifeline, master, mask)));
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        serve(order, recipe, lifeline, master, mask)
+    }));
     let exit = result.unwrap_or_else(|_| Exit::Broken("a panic ended the worker".to_owned()));
     if let Exit::Broken(text) = &exit {
         log::error!("worker failed: {text}");
@@ -108,11 +129,17 @@ fn child(order: Order<'_>, lifeline: WorkerEnd, master: u32, mask: &SigSet) -> !
     sys::exit_now(exit.code())
 }
 
-fn serve(mut order: Order<'_>, lifeline: WorkerEnd, master: u32, mask: &SigSet) -> Exit {
+fn serve(
+    mut order: Order<'_>,
+    recipe: &Recipe,
+    lifeline: WorkerEnd,
+    master: u32,
+    mask: &SigSet,
+) -> Exit {
     sys::reset_signals();
-    match prepare(&mut order, &lifeline, master) {
+    match prepare(&mut order, recipe, &lifeline, master) {
         Ok((board, listeners, doors, access_log)) => {
-            let conf = &order.generation.conf;
+            let conf = &recipe.conf;
             let class = match order.registry.take(conf) {
                 Ok(class) => class,
                 Err(reason) => return fail(&lifeline, reason),
@@ -157,8 +184,13 @@ fn fail(lifeline: &WorkerEnd, reason: String) -> Exit {
 type Belongings = (Board, Vec<OwnedFd>, Vec<Option<OwnedFd>>, Option<OwnedFd>);
 
 /// From the fork to the point where nothing of the master is left but what a worker may have.
-fn prepare(order: &mut Order<'_>, lifeline: &WorkerEnd, master: u32) -> io::Result<Belongings> {
-    let (generation, config) = (order.generation, &order.generation.config);
+fn prepare(
+    order: &mut Order<'_>,
+    recipe: &Recipe,
+    lifeline: &WorkerEnd,
+    master: u32,
+) -> io::Result<Belongings> {
+    let (generation, config) = (order.generation, &recipe.config);
     title::set(&format!("ferricorn: worker {}{}", order.slot, order.name));
     umask(Mode::from_bits_truncate(config.umask));
     let directory = &config.directory;
@@ -178,9 +210,9 @@ fn prepare(order: &mut Order<'_>, lifeline: &WorkerEnd, master: u32) -> io::Resu
         .board
         .take()
         .ok_or_else(|| io::Error::other("there is no scoreboard"))?;
-    let (error, access) = log_descriptors(generation)?;
+    let (error, access) = log_descriptors(generation, config.daemon)?;
     let share = |fd: &dyn AsFd| fd.as_fd().try_clone_to_owned();
-    let listeners = generation
+    let listeners = order
         .listeners
         .iter()
         .map(|l| share(&**l))
@@ -204,7 +236,7 @@ fn prepare(order: &mut Order<'_>, lifeline: &WorkerEnd, master: u32) -> io::Resu
     logs::set_level(config.log_level);
     // Belt and braces: everything is close-on-exec too, but a worker does not execute.
     sys::close_all_but(&keep)?;
-    generation.account.assume()?;
+    recipe.account.assume()?;
     // After the ids, because changing them clears it.
     match ferricorn_base::sys::watch_parent(master as i32) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -216,7 +248,10 @@ fn prepare(order: &mut Order<'_>, lifeline: &WorkerEnd, master: u32) -> io::Resu
 }
 
 /// Descriptors of the error log and of the access log for a worker.
-fn log_descriptors(generation: &Generation) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
+fn log_descriptors(
+    generation: &Generation,
+    daemon: bool,
+) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
     let copies = |files: &LogFiles| {
         let access = files
             .access()
@@ -224,7 +259,7 @@ fn log_descriptors(generation: &Generation) -> io::Result<(OwnedFd, Option<Owned
             .transpose()?;
         Ok((files.error().try_clone_to_owned()?, access))
     };
-    if generation.config.daemon {
+    if daemon {
         // The terminal is the master's alone until it has said that all went well.
         daemon::silence_output()?;
         return copies(&generation.logs.reopen()?);

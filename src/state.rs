@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ferricorn_base::lifeline::{self, Retirement};
+use serde::{Deserialize, Serialize};
 
 use crate::exit::{APP_LOAD, WORKER_BOOT};
 
@@ -35,11 +36,14 @@ pub use roll::Reload;
 pub const GRACE: Duration = Duration::from_millis(1500);
 /// How long a worker that was told to go now has before it is killed.
 pub const QUICK: Duration = Duration::from_secs(2);
+/// What a program on trial has beyond the `boot-timeout` of its worker, for all that it does
+/// besides.
+pub const TRIAL: Duration = Duration::from_secs(10);
 /// How long a worker that hangs has between SIGABRT and SIGKILL.
 pub const ABORT: Duration = Duration::from_secs(1);
 
 /// Where the server is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// No worker has been ready yet; one that fails ends the program.
     Starting,
@@ -54,12 +58,14 @@ pub enum Phase {
     },
 }
 
-/// Everything that the master knows.
-#[derive(Clone, Debug)]
+/// Everything that the master knows. It goes from image to image as it is when the master executes
+/// its program anew, so that a change of its fields is one of the hand-over's version.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct State {
     phase: Phase,
     policies: BTreeMap<Generation, Policy>,
     current: Generation,
+    own: Generation,
     wanted: usize,
     retired: bool,
     announced: bool,
@@ -78,6 +84,7 @@ impl State {
             phase: Phase::Starting,
             policies: BTreeMap::from([(1, policy)]),
             current: 1,
+            own: 1,
             wanted: policy.workers.max(1),
             retired: false,
             announced: false,
@@ -113,7 +120,11 @@ impl State {
             .iter()
             .filter_map(|(_, worker)| worker.deadline())
             .min();
-        [workers, self.wake].into_iter().flatten().min()
+        let trial = match self.reload {
+            Reload::Probing { until } => until,
+            _ => None,
+        };
+        [workers, self.wake, trial].into_iter().flatten().min()
     }
 
     /// Takes one event and says what is to be done, in order.
@@ -125,9 +136,6 @@ impl State {
             (_, Event::Reopen) => out.push(Action::Reopen),
             (_, Event::Stop(how)) => self.stop(how, 0, now, &mut out),
             (_, Event::Overdue(id, which)) => self.overdue(id, which, now, &mut out),
-            (Phase::Stopping { .. }, Event::Loaded(generation, _)) => {
-                out.push(Action::Forget(generation));
-            }
             (Phase::Stopping { .. }, Event::SpawnFailed(id, _)) => {
                 self.pool.remove(id);
             }
@@ -140,20 +148,26 @@ impl State {
                     self.boot_failed(&worker, WORKER_BOOT, reason, now, &mut out);
                 }
             }
-            (Phase::Starting, Event::Reload) => {
-                self.reload_again = true;
-                out.push(Action::Tell(Note::ReloadWaits));
-            }
-            (Phase::Running, Event::Reload) => {
-                if self.reload == Reload::Idle {
-                    self.reload = Reload::Loading;
-                    out.push(Action::Load);
+            (_, Event::Reload) => {
+                if self.may_reload() {
+                    self.probe(now, &mut out);
                 } else {
                     self.reload_again = true;
                     out.push(Action::Tell(Note::ReloadWaits));
                 }
             }
-            (_, Event::Loaded(generation, policy)) => {
+            (_, Event::Proving(time)) => {
+                if let Reload::Probing { until: Some(until) } = &mut self.reload {
+                    *until = now + time + TRIAL;
+                }
+            }
+            (_, Event::Proved) => {
+                if matches!(self.reload, Reload::Probing { .. }) {
+                    self.reload = Reload::Executing;
+                    out.push(Action::Exec);
+                }
+            }
+            (_, Event::Executed(generation, policy)) => {
                 self.begin_roll(generation, policy, &mut out);
             }
             (_, Event::LoadFailed(reason)) => {
@@ -178,6 +192,17 @@ impl State {
             self.converge(now, &mut out);
         }
         out
+    }
+
+    /// A reload waits for the one before it, and for the end of the first start.
+    fn may_reload(&self) -> bool {
+        self.announced && self.reload == Reload::Idle
+    }
+
+    fn probe(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let until = now + self.policy(self.own).boot_timeout + TRIAL;
+        self.reload = Reload::Probing { until: Some(until) };
+        out.push(Action::Probe);
     }
 
     fn ready(&mut self, id: WorkerId, now: Moment) {
@@ -254,7 +279,11 @@ impl State {
             .is_some_and(|roll| roll.target == worker.generation)
         {
             self.abort_roll(&reason, out);
-        } else if worker.generation == self.current {
+            // Its place may be vacant, and nobody else can take it.
+            let chance = self.chance();
+            let backoff = self.pool.backoff_mut(worker.slot);
+            backoff.failed(worker.generation, now, chance);
+        } else if worker.generation == self.own {
             let chance = self.chance();
             let backoff = self.pool.backoff_mut(worker.slot);
             let retry = backoff.failed(worker.generation, now, chance);
@@ -299,11 +328,10 @@ impl State {
                 roll.deaths += 1;
                 if roll.deaths >= roll::DEATHS {
                     self.abort_roll("new workers die again and again", out);
-                    return;
                 }
             }
             // Nobody of its generation will follow it.
-            _ if worker.generation != self.current => return,
+            _ if worker.generation != self.own => return,
             _ => {}
         }
         let chance = self.chance();

@@ -151,6 +151,30 @@ pub fn close_on_exec(number: RawFd) -> io::Result<()> {
     }
 }
 
+/// Lets an open descriptor through the next execve(2), under its number (fcntl(2)).
+///
+/// # Errors
+/// `EBADF` when it is not open.
+pub fn keep_on_exec(number: RawFd) -> io::Result<()> {
+    // SAFETY: integers only.
+    match unsafe { libc::fcntl(number, libc::F_SETFD, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Owns a descriptor that came to this process under this number, through execve(2) or with a
+/// message, and marks it close-on-exec. To be called once for each that was listed so, before it
+/// could be anything else.
+///
+/// # Errors
+/// `EBADF` when it is not open.
+pub fn take_over(number: RawFd) -> io::Result<OwnedFd> {
+    close_on_exec(number)?;
+    // SAFETY: it is open, as fcntl(2) said, and it was handed to this process, which owns it once.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// Closes every descriptor from 3 up that is not in `keep` (close_range(2)). Only in a child that
 /// is about to forget everything else it inherited: whatever owned a closed descriptor must never
 /// be used or dropped again.

@@ -1,7 +1,7 @@
-//! Host names of `bind`, looked up at the start and never again.
+//! Host names of `bind`, each looked up once and never again.
 //!
-//! A resolver can take its time, and the master must not wait once workers serve: so a reload uses
-//! what the start found, and a name that is new then is an error.
+//! A resolver can take its time, and the master must not wait once workers serve: names that a reload
+//! brings are looked up by the program on trial, and the master uses what that found.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -17,6 +17,19 @@ pub struct Names {
 }
 
 impl Names {
+    /// What is known already.
+    pub fn known(found: BTreeMap<String, Vec<IpAddr>>) -> Names {
+        Names {
+            found: Rc::new(RefCell::new(found)),
+            sealed: Rc::default(),
+        }
+    }
+
+    /// What was looked up.
+    pub fn found(&self) -> BTreeMap<String, Vec<IpAddr>> {
+        self.found.borrow().clone()
+    }
+
     /// From now on nothing is looked up any more.
     pub fn seal(&self) {
         self.sealed.set(true);
@@ -32,8 +45,7 @@ impl Names {
             Some(addresses) => addresses,
             None if self.sealed.get() => {
                 return Err(io::Error::other(
-                    "a reload cannot wait for a name that the start did not look up; \
-                     give an address, or restart",
+                    "the program on trial did not look this name up, and the master cannot wait",
                 ));
             }
             None => {
@@ -66,6 +78,6 @@ mod tests {
         names.seal();
         assert_eq!(shared.look_up("localhost", 81).unwrap()[0].port(), 81);
         let error = shared.look_up("elsewhere.invalid", 80).unwrap_err();
-        assert!(error.to_string().contains("restart"), "{error}");
+        assert!(error.to_string().contains("cannot wait"), "{error}");
     }
 }

@@ -36,9 +36,11 @@ const SIGNALS: &[(&str, &str)] = &[
     ("INT, QUIT", "Stop quickly; requests in flight are cut."),
     (
         "HUP",
-        "Read the configuration again and replace the workers: new ones first, old ones when \
-             the new ones are ready. When the configuration is wrong or a new worker does not come \
-             up, the log says why and the old workers serve on.",
+        "Reload configuration, code and binary. The program that is on disk now is tried in a \
+             process of its own: it reads the configuration, binds what is new and boots a worker. \
+             Then the master executes it in place, with its pid, its sockets and its workers, and \
+             replaces these: new ones first, old ones when the new ones are ready. When anything \
+             of that fails, the log says why and the old workers serve on.",
     ),
     ("USR1", "Open the log files again, after they were rotated."),
     ("TTIN", "One worker more, until the next reload."),

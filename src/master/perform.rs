@@ -43,10 +43,14 @@ impl Master {
             }
             Action::Diagnose(worker, fate) => self.diagnose(worker, fate),
             Action::Bury(worker, ending, fate) => self.bury(worker, ending, fate),
-            Action::Load => {
-                let event = self.load();
-                self.events.push_back(event);
+            Action::Probe => {
+                if let Err(error) = self.probe() {
+                    self.events.push_back(Event::LoadFailed(error.to_string()));
+                }
             }
+            Action::Cancel => self.cancel(),
+            // When all that has happened until now was dealt with.
+            Action::Exec => self.executes = true,
             Action::Commit(generation) => self.commit(generation),
             Action::Forget(generation) => {
                 self.generations.remove(&generation);
@@ -68,21 +72,20 @@ impl Master {
         self.doors.open(seat, &self.children)?;
         let name = self.suffix(generation);
         let Some(made_from) = self.generations.get(&generation) else {
-            return Err(std::io::Error::other(format!(
-                "there is no generation {generation}"
-            )));
+            return Err(std::io::Error::other(self.broken.clone()));
         };
         let (pid, lifeline) = spawn::spawn(Order {
             slot,
             seat,
             generation: made_from,
+            listeners: &made_from.listeners,
             registry: &mut self.registry,
             board: &mut self.board,
             doors: self.doors.all(),
             name: &name,
         })?;
         log::info!("Booting worker with pid: {pid} (worker {slot}, generation {generation})");
-        let child = Child::new(pid, slot, seat, generation, now(), lifeline);
+        let child = Child::new(pid, slot, seat, generation, now(), Some(lifeline));
         self.children.insert(worker, child);
         Ok(())
     }

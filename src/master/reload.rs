@@ -1,4 +1,4 @@
-//! Configurations come and go: loading the next, putting it into effect, opening the logs anew.
+//! Generations come and go: putting one into effect, opening the logs anew.
 
 use std::os::fd::BorrowedFd;
 
@@ -8,63 +8,25 @@ use nix::sys::stat::{Mode, umask};
 
 use super::Master;
 use crate::children::Child;
-use crate::config::{Config, Known, Loaded, Refusal};
-use crate::generation::Generation;
 use crate::logging::LogFiles;
-use crate::state::{self, Event, WorkerId};
+use crate::state::{self, WorkerId};
 use crate::title;
 
 impl Master {
-    /// Reads the configuration as at the start, and opens what is new in it. Whatever goes wrong,
-    /// nothing has changed.
-    pub(super) fn load(&mut self) -> Event {
-        let number = self.newest + 1;
-        match self.next(number) {
-            Ok(generation) => {
-                self.newest = number;
-                for warning in generation.warnings() {
-                    log::warn!("{warning}");
-                }
-                let policy = generation.policy();
-                self.generations.insert(number, generation);
-                Event::Loaded(number, policy)
-            }
-            Err(reason) => Event::LoadFailed(reason),
-        }
-    }
-
-    fn next(&self, number: state::Generation) -> Result<Generation, String> {
-        let known = Known {
-            apps: &self.registry.apps(),
-            classes: &self.registry.classes(),
-            defaults: &self.registry.defaults(),
-        };
-        let config = match Config::load(&self.call, &known) {
-            Ok(Loaded::Config(config)) => *config,
-            Ok(Loaded::Generated(_)) => return Err("it asks for a text".to_owned()),
-            Err(Refusal::Usage(error)) => return Err(error.to_string()),
-            Err(Refusal::Errors(errors)) => {
-                let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-                return Err(errors.join("; "));
-            }
-        };
-        let old = self.generations.get(&self.serving);
-        Generation::make(number, config, old, &self.inherited, &self.registry)
-            .map_err(|failure| failure.text)
-    }
-
     /// A generation serves alone now: what the master itself has of a configuration follows.
     pub(super) fn commit(&mut self, number: state::Generation) {
         self.serving = number;
         let Some(generation) = self.generations.get(&number) else {
             return;
         };
-        logs::set_level(generation.config.log_level);
+        logs::set_level(generation.log_level);
         if let Err(error) = generation.logs.take_effect() {
             log::error!("cannot change the error log: {error}");
         }
-        umask(Mode::from_bits_truncate(generation.config.umask));
-        generation.adjust_listeners();
+        if let Some(recipe) = &generation.recipe {
+            umask(Mode::from_bits_truncate(recipe.config.umask));
+            recipe.adjust(&generation.listeners);
+        }
         let urls = generation.urls();
         self.close_abandoned_listeners();
         log::info!("Reload complete: generation {number} at {urls}");
@@ -146,7 +108,7 @@ impl Master {
         let name = self
             .generations
             .get(&generation)
-            .and_then(|g| g.config.proc_name.as_deref());
+            .and_then(|g| g.name.as_deref());
         name.map(|name| format!(" [{name}]")).unwrap_or_default()
     }
 }

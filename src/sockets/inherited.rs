@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 
+use serde::{Deserialize, Serialize};
 use socket2::Socket;
 
 use crate::config::{Address, Bind, Call, Origin};
@@ -13,8 +14,8 @@ use crate::sys;
 
 const FIRST: RawFd = 3;
 
-/// The inherited sockets.
-#[derive(Debug, Default)]
+/// The inherited sockets. Their numbers stay what they are when the program is executed anew.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Inherited {
     sockets: Vec<RawFd>,
     passed: Vec<RawFd>,
@@ -47,6 +48,11 @@ impl Inherited {
             .filter(|number| *number < end)
             .collect();
         Inherited { sockets, passed }
+    }
+
+    /// Their numbers.
+    pub fn numbers(&self) -> &[RawFd] {
+        &self.sockets
     }
 
     /// The listeners to have: what is configured; when nothing is and systemd passed sockets, those.

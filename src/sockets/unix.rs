@@ -11,7 +11,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::config::Bind;
 
-/// A socket file that this process made.
+/// A socket file that is ours: made by this process, or handed to it by who made it.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -45,6 +45,21 @@ impl SocketFile {
         };
         file.adjust(bind)?;
         Ok(file)
+    }
+
+    /// One that was made by another image or on trial. `ours` says whether it is to be removed with
+    /// its owner.
+    pub fn adopt(path: &Path, identity: (u64, u64), ours: bool) -> SocketFile {
+        SocketFile {
+            path: path.to_owned(),
+            identity,
+            owner: if ours { std::process::id() } else { 0 },
+        }
+    }
+
+    /// Its device and inode.
+    pub fn identity(&self) -> (u64, u64) {
+        self.identity
     }
 
     /// Gives the file the mode and the owner that `bind` asks for.

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use ferricorn_base::lifeline::{Retirement, Stage};
+use serde::{Deserialize, Serialize};
 
 use super::event::{Ending, Generation, Stop, WorkerId};
 
@@ -40,9 +41,15 @@ pub enum Action {
     Diagnose(WorkerId, Fate),
     /// The worker has gone: free its seat and its life-line, and say of what it died.
     Bury(WorkerId, Ending, Option<Fate>),
-    /// Read the configuration, and answer with `Loaded` or `LoadFailed`.
-    Load,
-    /// The roll is complete; this generation is the one that serves.
+    /// Try the program that is on disk now in a process of its own, and answer with `Proved` or
+    /// `LoadFailed`.
+    Probe,
+    /// End that trial and whatever it has begun; if it is under way, `LoadFailed` follows.
+    Cancel,
+    /// Execute what was proved in this very process. What comes back is `LoadFailed`; else the next
+    /// image begins with `Executed`.
+    Exec,
+    /// This generation is the only one that serves.
     Commit(Generation),
     /// No worker of this generation is left and none will come: drop its configuration and
     /// close the listeners that only it had.
@@ -58,7 +65,7 @@ pub enum Action {
 }
 
 /// The signals that the master sends to its workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Signal {
     /// To a worker that boots and does not read its life-line yet.
     Term,
@@ -69,7 +76,7 @@ pub enum Signal {
 }
 
 /// Why a worker was ended by the master.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fate {
     /// It was replaced, because it asked.
     Recycled(Retirement),

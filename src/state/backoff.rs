@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{Generation, Moment};
 
 /// The first delay.
@@ -15,7 +17,7 @@ pub const LONGEST: Duration = Duration::from_secs(30);
 pub const STABLE: Duration = Duration::from_secs(5);
 
 /// The memory of one slot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     failures: u32,
     not_before: Moment,

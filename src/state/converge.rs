@@ -17,13 +17,13 @@ impl State {
         self.end_surplus(now, out);
         self.end_obsolete(now, out);
         self.start_missing(now, out);
-        self.finish_roll(out);
+        self.settle(out);
         self.announce(out);
         self.forget(out);
-        self.reload_again(out);
+        self.reload_again(now, out);
     }
 
-    /// Begins to replace the generation that serves by another one.
+    /// Begins to replace what serves by the generation that this image can spawn.
     pub(super) fn begin_roll(&mut self, target: Generation, policy: Policy, out: &mut Vec<Action>) {
         let (old_wanted, old_retired) = (self.wanted, self.retired);
         // TTIN and TTOU outlive a reload unless the setting itself has changed.
@@ -32,6 +32,7 @@ impl State {
         }
         self.retired = false;
         self.policies.insert(target, policy);
+        self.own = target;
         let vacant = (0..self.wanted).find(|slot| !self.pool.any(|w| w.holds() && w.slot == *slot));
         let canary = vacant.unwrap_or(0);
         self.reload = Reload::Rolling(Roll {
@@ -45,7 +46,8 @@ impl State {
         out.push(Action::Tell(Note::Rolling(target)));
     }
 
-    /// Gives the roll up, if there is one: the old generation is the wanted one again.
+    /// Gives the roll up, if there is one: who is left of the old generation stays. Nobody can be
+    /// spawned in it any more, so that whoever is missing comes from the new one.
     pub(super) fn abort_roll(&mut self, reason: &str, out: &mut Vec<Action>) {
         if let Reload::Rolling(roll) = &self.reload {
             self.wanted = roll.old_wanted;
@@ -104,20 +106,22 @@ impl State {
     }
 
     fn budget(&self) -> Policy {
-        let generation = self.reload.roll().map_or(self.current, |roll| roll.target);
-        self.policy(generation)
+        self.policy(self.own)
     }
 
-    /// The generation that a slot should have.
-    fn generation_of(&self, slot: usize) -> Generation {
-        match self.reload.roll() {
-            Some(roll) if roll.proved || roll.canary == slot => roll.target,
-            _ => self.current,
-        }
-    }
-
+    /// Whether a worker is what its slot should have. Where nothing is rolled that is the oldest
+    /// one, of whatever generation: another image's cannot be replaced by its like.
     fn is_fresh(&self, worker: &Worker) -> bool {
-        worker.generation == self.generation_of(worker.slot) && worker.retiring.is_none()
+        let suits = match self.reload.roll() {
+            Some(roll) if roll.proved || roll.canary == worker.slot => {
+                worker.generation == roll.target
+            }
+            _ => !self.pool.any(|other| {
+                let older = other.generation < worker.generation;
+                older && other.slot == worker.slot && other.serves() && other.retiring.is_none()
+            }),
+        };
+        suits && worker.retiring.is_none()
     }
 
     fn may_lose_one(&self) -> bool {
@@ -172,17 +176,16 @@ impl State {
         let coming = self
             .pool
             .any(|w| w.slot == slot && w.boots() && self.is_fresh(w));
-        let generation = self.generation_of(slot);
         let proved = self.reload.roll().is_some_and(|roll| roll.proved);
         let budget = self.budget();
-        let spare = proved && worker.generation != generation && budget.max_unavailable > 0;
+        let spare = proved && worker.generation != self.own && budget.max_unavailable > 0;
         let before = budget.max_surge == 0 || spare;
-        before && !coming && self.is_due(slot, generation, now)
+        before && !coming && self.is_due(slot, now)
     }
 
     /// Whether the back-off of a slot is over; if not, the state is to be woken then.
-    fn is_due(&mut self, slot: usize, generation: Generation, now: Moment) -> bool {
-        let due = self.pool.backoff(slot).due(generation);
+    fn is_due(&mut self, slot: usize, now: Moment) -> bool {
+        let due = self.pool.backoff(slot).due(self.own);
         if due > now {
             self.wake = Some(self.wake.map_or(due, |wake| wake.min(due)));
         }
@@ -200,12 +203,12 @@ impl State {
             .collect();
         // Vacant places first: there somebody is missing.
         slots.sort_by_key(|slot| is_held(self, *slot));
+        let generation = self.own;
         for slot in slots {
-            let generation = self.generation_of(slot);
             if is_held(self, slot) && self.pool.extra() >= self.budget().max_surge {
                 continue;
             }
-            if !self.is_due(slot, generation, now) {
+            if !self.is_due(slot, now) {
                 continue;
             }
             let until = now + self.policy(generation).boot_timeout;
@@ -221,17 +224,21 @@ impl State {
         }
     }
 
-    fn finish_roll(&mut self, out: &mut Vec<Action>) {
-        let Some(roll) = self.reload.roll().filter(|roll| roll.proved) else {
+    /// Ends a roll that is complete. One that was given up is completed like this too, when nobody
+    /// of the old generation is left.
+    fn settle(&mut self, out: &mut Vec<Action>) {
+        let own = self.own;
+        if self.current == own {
             return;
-        };
-        let target = roll.target;
-        let new = |w: &Worker| w.serves() && w.generation == target;
+        }
+        let new = |w: &Worker| w.serves() && w.generation == own;
         let complete = (0..self.wanted).all(|slot| self.pool.any(|w| w.slot == slot && new(w)));
-        if complete && !self.pool.any(|w| w.holds() && w.generation != target) {
-            self.current = target;
-            self.reload = Reload::Idle;
-            out.push(Action::Commit(target));
+        if complete && !self.pool.any(|w| w.holds() && w.generation != own) {
+            self.current = own;
+            if self.reload.roll().is_some() {
+                self.reload = Reload::Idle;
+            }
+            out.push(Action::Commit(own));
         }
     }
 
@@ -246,12 +253,11 @@ impl State {
     }
 
     fn forget(&mut self, out: &mut Vec<Action>) {
-        let target = self.reload.roll().map(|roll| roll.target);
         let gone: Vec<Generation> = self
             .policies
             .keys()
             .copied()
-            .filter(|generation| *generation != self.current && Some(*generation) != target)
+            .filter(|generation| *generation != self.current && *generation != self.own)
             .filter(|generation| !self.pool.any(|w| w.generation == *generation))
             .collect();
         for generation in gone {
@@ -260,11 +266,9 @@ impl State {
         }
     }
 
-    fn reload_again(&mut self, out: &mut Vec<Action>) {
-        let idle = self.phase == Phase::Running && self.reload == Reload::Idle;
-        if idle && std::mem::take(&mut self.reload_again) {
-            self.reload = Reload::Loading;
-            out.push(Action::Load);
+    fn reload_again(&mut self, now: Moment, out: &mut Vec<Action>) {
+        if self.may_reload() && std::mem::take(&mut self.reload_again) {
+            self.probe(now, out);
         }
     }
 }

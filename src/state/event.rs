@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use ferricorn_base::lifeline::{Retirement, Stage};
+use serde::{Deserialize, Serialize};
 
 /// A point on the monotonic clock, as the time since the machine was started. The scoreboard
 /// counts the same clock, and a test can make one up.
@@ -18,7 +19,7 @@ pub type Generation = u64;
 
 /// A worker as the state knows it. Never given twice, so that a pid that the kernel uses again is
 /// never taken for a worker that has gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorkerId(pub u64);
 
 /// Something that happened.
@@ -40,10 +41,16 @@ pub enum Event {
     Stop(Stop),
     /// HUP.
     Reload,
-    /// The answer to [`Action::Load`](super::Action::Load): a new generation that could be tried.
-    Loaded(Generation, Policy),
-    /// The answer to [`Action::Load`](super::Action::Load): nothing has changed.
+    /// The program on trial has read its configuration and boots a worker, for which it takes so
+    /// long at most.
+    Proving(Duration),
+    /// The answer to [`Action::Probe`](super::Action::Probe): the program on disk can serve.
+    Proved,
+    /// The answer to [`Action::Probe`](super::Action::Probe) or [`Action::Exec`](super::Action::Exec):
+    /// nothing has changed.
     LoadFailed(String),
+    /// First thing in an image that was executed in place: what it can spawn is this generation.
+    Executed(Generation, Policy),
     /// TTIN: one worker more.
     More,
     /// TTOU: one worker less, but never none.
@@ -57,7 +64,7 @@ pub enum Event {
 }
 
 /// The numbers of a generation that the state decides by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// Workers asked for; at least 1.
     pub workers: usize,
@@ -90,7 +97,7 @@ pub enum Overdue {
 }
 
 /// How to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stop {
     /// Finish what was begun, within the graceful timeout.
     Graceful,

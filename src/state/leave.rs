@@ -6,6 +6,7 @@
 use super::action::{Action, Fate, Note, Signal};
 use super::event::{Moment, Overdue, Stop, WorkerId};
 use super::pool::Stage;
+use super::roll::Reload;
 use super::{ABORT, GRACE, Phase, QUICK, State};
 use crate::exit::WORKER_BOOT;
 
@@ -49,6 +50,12 @@ impl State {
 
     /// Ends what is past its deadline.
     pub(super) fn deadlines(&mut self, now: Moment, out: &mut Vec<Action>) {
+        if let Reload::Probing { until } = &mut self.reload {
+            if until.is_some_and(|until| until <= now) {
+                *until = None;
+                out.push(Action::Cancel);
+            }
+        }
         for id in self
             .pool
             .which(|worker| worker.deadline().is_some_and(|until| until <= now))
@@ -104,6 +111,10 @@ impl State {
         };
         self.phase = Phase::Stopping { code, how };
         out.push(Action::Tell(Note::Stopping(how)));
+        if matches!(self.reload, Reload::Probing { .. } | Reload::Executing) {
+            self.reload = Reload::Idle;
+            out.push(Action::Cancel);
+        }
         for id in self.pool.which(|_| true) {
             let Some(worker) = self.pool.get(id) else {
                 continue;

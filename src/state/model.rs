@@ -74,6 +74,10 @@ struct Model {
     most_up: usize,
     story: Vec<String>,
     target: Option<Generation>,
+    probing: bool,
+    trial: u64,
+    answers: HashMap<u64, u64>,
+    next: Option<Event>,
 }
 
 impl Model {
@@ -95,12 +99,22 @@ impl Model {
             most_up: 0,
             story: Vec::new(),
             target: None,
+            probing: false,
+            trial: 0,
+            answers: HashMap::new(),
+            next: None,
         }
     }
 
     fn after(&mut self, delay: Duration, event: Event) {
         self.order += 1;
         self.queue.insert((self.now + delay, self.order), event);
+    }
+
+    /// What a program on trial says: nothing, when it was cancelled before.
+    fn answer(&mut self, delay: Duration, event: Event) {
+        self.after(delay, event);
+        self.answers.insert(self.order, self.trial);
     }
 
     /// Takes the next event or deadline; `false` when nothing will ever happen again.
@@ -114,7 +128,14 @@ impl Model {
             }
             (Some(key), _) => {
                 self.now = self.now.max(key.0);
-                self.queue.remove(&key).unwrap()
+                let event = self.queue.remove(&key).unwrap();
+                if let Some(trial) = self.answers.remove(&key.1) {
+                    if trial != self.trial {
+                        return true;
+                    }
+                    self.probing &= matches!(event, Event::Proving(_));
+                }
+                event
             }
             (None, Some(timer)) => {
                 self.now = self.now.max(timer);
@@ -207,6 +228,10 @@ impl Model {
         for (id, buried) in &self.reaped {
             assert!(*buried, "{id} was reaped and not buried");
         }
+        // Nothing else comes between an exec and what follows it.
+        if let Some(event) = self.next.take() {
+            self.deliver(event);
+        }
     }
 
     fn note_failure(&mut self, process: &Process) {
@@ -214,14 +239,14 @@ impl Model {
             Some(since) if self.now >= since + backoff::STABLE => {
                 self.failures.retain(|place, _| place.0 != process.slot);
             }
-            Some(_) => self.remember_failure((process.slot, process.generation)),
+            Some(_) => self.count_failure((process.slot, process.generation)),
             None => self.count_failure((process.slot, process.generation)),
         }
     }
 
     fn count_failure(&mut self, place: (usize, Generation)) {
-        // What fails in a roll ends the roll; it does not delay the slot.
-        if self.target != Some(place.1) {
+        // Nobody is spawned in an older one any more.
+        if place.1 == self.newest {
             self.remember_failure(place);
         }
     }
@@ -247,6 +272,7 @@ impl Model {
                 generation,
             } => {
                 assert!(self.stopping.is_none(), "a worker is started during a stop");
+                assert_eq!(generation, self.newest, "an image spawns one generation");
                 assert!(
                     !self.reaped.contains_key(&worker),
                     "an identity is given twice"
@@ -305,12 +331,38 @@ impl Model {
                     "buried twice or alive"
                 );
             }
-            Action::Load => {
-                self.newest += 1;
+            Action::Probe => {
+                assert!(!self.probing, "one trial at a time");
+                self.probing = true;
+                self.trial += 1;
                 if self.random.one_in(4) {
                     let delay = self.random.ms(50);
-                    self.after(delay, Event::LoadFailed("unknown key".into()));
+                    self.answer(delay, Event::LoadFailed("unknown key".into()));
+                } else if self.chaos && self.random.one_in(8) {
+                    // It hangs until it is cancelled.
                 } else {
+                    let delay = self.random.ms(50);
+                    self.answer(delay, Event::Proving(Duration::from_secs(2)));
+                    let more = delay + self.random.ms(500);
+                    self.answer(more, Event::Proved);
+                }
+            }
+            Action::Cancel => {
+                self.trial += 1;
+                if self.probing {
+                    let delay = self.random.ms(20);
+                    self.answer(delay, Event::LoadFailed("no answer".into()));
+                }
+            }
+            Action::Exec => {
+                assert!(!self.probing, "it has ended");
+                if self.random.one_in(8) {
+                    self.next = Some(Event::LoadFailed("no such file".into()));
+                } else {
+                    self.newest += 1;
+                    // The state goes to the next image as it is.
+                    let text = serde_json::to_string(&self.state).unwrap();
+                    self.state = serde_json::from_str(&text).unwrap();
                     let quality = Quality {
                         breaks: [0, 1, 4, 0][self.random.below(4) as usize],
                         hangs: [0, 0, 5][self.random.below(3) as usize],
@@ -327,8 +379,7 @@ impl Model {
                     };
                     self.qualities.insert(self.newest, quality);
                     let policy = random_policy(&mut self.random);
-                    let delay = self.random.ms(50);
-                    self.after(delay, Event::Loaded(self.newest, policy));
+                    self.next = Some(Event::Executed(self.newest, policy));
                 }
             }
             Action::Forget(generation) => {

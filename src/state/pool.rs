@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 
 use ferricorn_base::lifeline::Retirement;
+use serde::{Deserialize, Serialize};
 
 use super::action::Fate;
 use super::backoff::Backoff;
 use super::event::{Generation, Moment, WorkerId};
 
 /// One process, from the decision to make it until it is reaped.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Worker {
     /// Its place.
     pub slot: usize,
@@ -32,7 +33,7 @@ pub struct Worker {
 }
 
 /// What a worker is doing. Each waiting stage has its deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     /// Not ready yet.
     Booting {
@@ -86,7 +87,7 @@ impl Worker {
 }
 
 /// All of them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Pool {
     workers: BTreeMap<WorkerId, Worker>,
     seats: Vec<bool>,

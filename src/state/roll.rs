@@ -1,29 +1,37 @@
 //! A reload under way: one generation takes the place of another.
 //!
-//! The first new worker is the *canary*: until it has said that it is ready, nothing of the old
-//! generation is touched beyond what the budget forces, and vacant places are filled with the old
-//! configuration. Pure.
+//! First the program on disk is tried in a process of its own; what has passed is executed in the
+//! master's place and can spawn one generation: the new one. Its first worker is the *canary*: until
+//! a new worker has said that it is ready, nothing of the old generation is touched beyond what the
+//! budget forces. Pure.
 
-use super::event::Generation;
+use serde::{Deserialize, Serialize};
+
+use super::event::{Generation, Moment};
 
 /// Deaths of new workers after which a roll is given up, although each had become ready: a
 /// generation that keeps dying would never be complete.
 pub const DEATHS: usize = 3;
 
 /// Which part of a reload is under way.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reload {
     /// None.
     #[default]
     Idle,
-    /// The configuration is being read and what is new is being bound.
-    Loading,
+    /// The program on disk is being tried.
+    Probing {
+        /// When it must have passed; `None` when it was given up and its end is awaited.
+        until: Option<Moment>,
+    },
+    /// It has passed, and is being executed.
+    Executing,
     /// New workers replace old ones.
     Rolling(Roll),
 }
 
 /// The roll itself, with what is to be restored if it fails.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roll {
     /// The new generation.
     pub target: Generation,
@@ -51,7 +59,7 @@ impl Reload {
     pub fn roll(&self) -> Option<&Roll> {
         match self {
             Reload::Rolling(roll) => Some(roll),
-            Reload::Idle | Reload::Loading => None,
+            Reload::Idle | Reload::Probing { .. } | Reload::Executing => None,
         }
     }
 }

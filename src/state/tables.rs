@@ -85,8 +85,14 @@ impl Bench {
 
     /// HUP, with a new configuration.
     fn reload(&mut self, generation: Generation, policy: Policy) -> WorkerId {
-        assert_eq!(self.step(Event::Reload), [Action::Load]);
-        self.step(Event::Loaded(generation, policy));
+        assert_eq!(self.step(Event::Reload), [Action::Probe]);
+        self.pass(generation, policy)
+    }
+
+    /// The program on trial passes, and is executed.
+    fn pass(&mut self, generation: Generation, policy: Policy) -> WorkerId {
+        assert_eq!(self.step(Event::Proved), [Action::Exec]);
+        self.step(Event::Executed(generation, policy));
         let [canary] = self.spawned()[..] else {
             panic!("{:?}", self.actions)
         };
@@ -332,46 +338,73 @@ fn whatever_breaks_the_canary_leaves_the_old_workers_serving() {
     }
 }
 
+/// The slots of those who serve, with their generations.
+fn places(bench: &Bench) -> Vec<(usize, Generation)> {
+    let workers = bench.state.pool().iter().filter(|(_, w)| w.serves());
+    let mut places: Vec<_> = workers.map(|(_, w)| (w.slot, w.generation)).collect();
+    places.sort_unstable();
+    places
+}
+
 #[test]
-fn a_roll_that_fails_half_way_brings_the_old_configuration_back() {
-    let mut bench = Bench::serving(policy(2));
+fn a_roll_that_fails_half_way_keeps_who_is_left_and_touches_nobody_any_more() {
+    let mut bench = Bench::serving(policy(3));
     let old: Vec<WorkerId> = bench.state.pool().iter().map(|(id, _)| id).collect();
-    let canary = bench.reload(2, policy(2));
+    let canary = bench.reload(2, policy(3));
     bench.step(Event::Ready(canary));
+    assert_eq!(bench.drained(), [old[0]]);
     let [second] = bench.spawned()[..] else {
         panic!()
     };
     bench.step(Event::Failed(second, BootStage::Boot, "one in ten".into()));
     assert!(bench.failed_reload());
-    // The new worker that serves stays until an old one has come for it.
-    let [back] = bench.spawned()[..] else {
-        panic!("{:?}", bench.actions)
-    };
-    assert!(matches!(
-        bench.actions.last(),
-        Some(Action::Spawn {
-            generation: 1,
-            slot: 0,
-            ..
-        })
-    ));
-    bench.step(Event::Ready(back));
-    assert_eq!(bench.drained(), [canary]);
     bench.step(exited(second, 3));
     bench.step(exited(old[0], 0));
-    bench.step(exited(canary, 0));
-    assert!(bench.did(&Action::Forget(2)));
-    assert!(
-        bench
-            .state
-            .pool()
-            .iter()
-            .all(|(_, w)| w.generation == 1 && w.serves())
-    );
+    assert_eq!(places(&bench), [(0, 2), (1, 1), (2, 1)]);
+    assert_eq!(bench.later(60 * SECOND), []);
 }
 
 #[test]
-fn a_worker_lost_before_the_canary_is_ready_comes_back_with_the_old_configuration() {
+fn after_a_roll_that_failed_vacant_places_are_filled_from_the_new_generation_with_patience() {
+    let mut bench = Bench::serving(policy(2));
+    let old: Vec<WorkerId> = bench.state.pool().iter().map(|(id, _)| id).collect();
+    let canary = bench.reload(2, policy(2));
+    bench.step(Event::Failed(canary, BootStage::Boot, "no database".into()));
+    assert!(bench.failed_reload());
+    bench.step(exited(canary, 3));
+    bench.step(Event::Exited(old[1], Ending::Signal(libc::SIGKILL)));
+    let mut waited = vec![];
+    for _ in 0..10 {
+        if bench.spawned().is_empty() {
+            let due = bench.state.deadline().unwrap();
+            waited.push(due - bench.now);
+            bench.now = due;
+            bench.step(Event::Tick);
+        }
+        let [id] = bench.spawned()[..] else { panic!() };
+        bench.step(Event::Failed(id, BootStage::Boot, "no database".into()));
+        bench.step(exited(id, 3));
+    }
+    assert_eq!(places(&bench), [(0, 1)]);
+    assert!(
+        waited.last().unwrap() >= &(backoff::LONGEST / 2),
+        "{waited:?}"
+    );
+    // The database is back. When the last of the old ones has gone, the new generation is complete.
+    bench.now = bench.state.deadline().unwrap();
+    bench.step(Event::Tick);
+    let id = bench.spawned()[0];
+    bench.step(Event::Ready(id));
+    assert_eq!(places(&bench), [(0, 1), (1, 2)]);
+    bench.step(Event::Exited(old[0], Ending::Signal(libc::SIGKILL)));
+    bench.later(SECOND);
+    let first = bench.state.pool().which(|w| w.boots())[0];
+    bench.step(Event::Ready(first));
+    assert!(bench.did(&Action::Commit(2)) && bench.did(&Action::Forget(1)));
+}
+
+#[test]
+fn a_worker_lost_before_the_canary_is_ready_comes_back_in_the_generation_that_can_be_spawned() {
     let mut bench = Bench::serving(policy(2));
     let old: Vec<WorkerId> = bench.state.pool().iter().map(|(id, _)| id).collect();
     bench.reload(2, policy(2));
@@ -380,10 +413,53 @@ fn a_worker_lost_before_the_canary_is_ready_comes_back_with_the_old_configuratio
         bench.actions.last(),
         Some(Action::Spawn {
             slot: 1,
-            generation: 1,
+            generation: 2,
             ..
         })
     ));
+}
+
+#[test]
+fn a_trial_changes_nothing_and_its_end_is_awaited() {
+    let mut bench = Bench::serving(policy(2));
+    assert_eq!(bench.step(Event::Reload), [Action::Probe]);
+    // `boot-timeout` and what a program needs besides; it begins anew when a worker boots.
+    assert_eq!(bench.later(9 * SECOND), []);
+    assert_eq!(bench.step(Event::Proving(20 * SECOND)), []);
+    assert_eq!(bench.later(20 * SECOND + TRIAL - SECOND), []);
+    assert_eq!(bench.later(SECOND), [Action::Cancel]);
+    assert_eq!(bench.later(60 * SECOND), []);
+    assert_eq!(bench.step(Event::Reload), [Action::Tell(Note::ReloadWaits)]);
+    bench.step(Event::LoadFailed("no answer".into()));
+    assert!(bench.failed_reload() && bench.did(&Action::Probe));
+    bench.pass(2, policy(2));
+}
+
+#[test]
+fn an_exec_that_fails_leaves_everything_as_it_was() {
+    let mut bench = Bench::serving(policy(2));
+    bench.step(Event::Reload);
+    bench.step(Event::Proved);
+    bench.step(Event::LoadFailed("no such file".into()));
+    assert!(bench.failed_reload());
+    assert_eq!(*bench.state.reload(), Reload::Idle);
+    assert_eq!(places(&bench), [(0, 1), (1, 1)]);
+    assert_eq!(bench.later(60 * SECOND), []);
+}
+
+#[test]
+fn a_stop_ends_a_trial_and_what_has_passed_is_not_executed_any_more() {
+    for passed in [false, true] {
+        let mut bench = Bench::serving(policy(1));
+        bench.step(Event::Reload);
+        if passed {
+            bench.step(Event::Proved);
+        }
+        bench.step(Event::Stop(Stop::Graceful));
+        assert!(bench.did(&Action::Cancel));
+        assert_eq!(bench.step(Event::Proved), []);
+        assert_eq!(bench.step(Event::LoadFailed(String::new())), []);
+    }
 }
 
 #[test]
@@ -397,10 +473,10 @@ fn a_second_reload_waits_for_the_first_and_many_are_one() {
     bench.step(Event::Ready(canary));
     assert_eq!(bench.drained(), [old]);
     assert!(bench.did(&Action::Commit(2)));
-    assert!(bench.did(&Action::Load));
+    assert!(bench.did(&Action::Probe));
     bench.step(Event::LoadFailed("unknown key".into()));
     assert!(bench.failed_reload());
-    assert!(!bench.did(&Action::Load));
+    assert!(!bench.did(&Action::Probe));
 }
 
 #[test]
@@ -523,6 +599,8 @@ fn nothing_but_an_end_comes_out_of_a_stop() {
         Event::Retiring(id, Retirement::Panic),
         Event::Failed(id, BootStage::Boot, String::new()),
         Event::Reload,
+        Event::Proving(SECOND),
+        Event::Proved,
         Event::LoadFailed(String::new()),
         Event::More,
         Event::Less,
@@ -534,7 +612,6 @@ fn nothing_but_an_end_comes_out_of_a_stop() {
     for event in events {
         assert_eq!(bench.step(event.clone()), [], "{event:?}");
     }
-    assert_eq!(bench.step(Event::Loaded(2, policy(9))), [Action::Forget(2)]);
     assert_eq!(bench.step(Event::Reopen), [Action::Reopen]);
     bench.step(exited(id, 0));
     assert!(bench.did(&Action::Exit(0)));
@@ -546,7 +623,7 @@ fn a_hangup_before_the_first_worker_is_ready_waits() {
     let id = bench.spawned()[0];
     assert_eq!(bench.step(Event::Reload), [Action::Tell(Note::ReloadWaits)]);
     bench.step(Event::Ready(id));
-    assert!(bench.did(&Action::Load));
+    assert!(bench.did(&Action::Probe));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 
 use crate::support::http::{self, Answer, Client};
-use crate::support::{self, ferricorn, testapp};
+use crate::support::{self, ferricorn, proc, testapp};
 
 fn get_unix(path: &Path) -> Answer {
     let mut client = Client::connect_unix(path).unwrap();
@@ -187,9 +187,13 @@ fn an_inherited_descriptor_serves_by_its_number() {
         .ready();
     assert_eq!(server.address(), address);
     assert_eq!(server.get("/").status, 200);
-    // A reload keeps it.
-    server.take_over();
-    assert_eq!(server.who().generation, 2);
+    // A reload keeps it, under its number, and so does the next image.
+    for generation in 2..5 {
+        server.take_over();
+        assert_eq!(server.who().generation, generation);
+        let sockets = proc::descriptors(server.pid);
+        assert!(sockets[&7].starts_with("socket:"), "{sockets:?}");
+    }
     server.stop();
 }
 
@@ -221,6 +225,12 @@ fn sockets_of_systemd_are_served_and_their_variables_kept_from_the_workers() {
             "{name}"
         );
     }
+    // They were meant for this process, whatever it executes.
+    for _ in 0..2 {
+        server.take_over();
+    }
+    assert_eq!(server.address(), address);
+    assert_eq!(server.who().generation, 3);
     server.stop();
 }
 

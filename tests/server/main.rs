@@ -20,3 +20,4 @@ mod reload;
 mod robustness;
 mod signals;
 mod supervision;
+mod upgrade;

@@ -197,7 +197,8 @@ fn buffered_output_appears_once() {
     server.signal(Signal::SIGTERM);
     server.wait_exit();
     let output = server.output.text();
-    assert_eq!(output.matches("only once").count(), 1, "{output}");
+    // Once by each image of the master.
+    assert_eq!(output.matches("only once").count(), 2, "{output}");
 }
 
 #[test]
@@ -265,6 +266,8 @@ fn a_daemon_returns_when_it_serves_and_lets_the_terminal_go() {
     let dir = Dir::new();
     let socket = dir.path("app.sock");
     let ended = ferricorn()
+        // Not where it is started, which goes when `run` is over: each image begins there.
+        .wrapped(&["sh", "-c", "cd /; exec \"$@\"", "sh"])
         .bind(format!("unix:{}", socket.display()))
         .args("hello --workers 2 --daemon --pidfile")
         .arg(dir.path("app.pid"))
@@ -284,6 +287,17 @@ fn a_daemon_returns_when_it_serves_and_lets_the_terminal_go() {
     let session = nix::unistd::getsid(Some(Pid::from_raw(pid))).unwrap();
     assert_ne!(session, nix::unistd::getsid(None).unwrap());
     assert_ne!(session.as_raw(), pid);
+    // The image that a reload executes is the same daemon, with the lock of the pid file.
+    kill(Pid::from_raw(pid), Signal::SIGHUP).unwrap();
+    wait_for(|| dir.read("error.log").contains("Reload complete"));
+    assert_eq!(dir.read("app.pid"), format!("{pid}\n"));
+    let second = ferricorn()
+        .args("hello --pidfile")
+        .arg(dir.path("app.pid"))
+        .run();
+    assert!(second.log.contains("has it locked"), "{}", second.log);
+    let standard: Vec<String> = proc::descriptors(pid).into_values().take(3).collect();
+    assert_eq!(standard, ["/dev/null"; 3]);
     let workers = proc::children(pid);
     kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
     wait_gone(&workers.into_iter().chain([pid]).collect::<Vec<_>>());
@@ -293,9 +307,14 @@ fn a_daemon_returns_when_it_serves_and_lets_the_terminal_go() {
 }
 
 fn wait_gone(pids: &[i32]) {
+    wait_for(|| !pids.iter().any(|pid| proc::is_alive(*pid)));
+}
+
+#[track_caller]
+fn wait_for(done: impl Fn() -> bool) {
     let give_up = std::time::Instant::now() + support::PATIENCE;
-    while pids.iter().any(|pid| proc::is_alive(*pid)) {
-        assert!(std::time::Instant::now() < give_up, "{pids:?} live on");
+    while !done() {
+        assert!(std::time::Instant::now() < give_up, "it does not come");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }

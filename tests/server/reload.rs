@@ -267,12 +267,23 @@ fn a_stop_during_a_reload_is_obeyed_at_once() {
     server.control("boot-hang", "");
     let mark = server.mark();
     server.signal(Signal::SIGHUP);
-    server.wait_after(mark, "Booting worker");
+    let line = server.wait_after(mark, "Trying");
+    server.wait_after(mark, "Booting a worker on trial");
     let begun = std::time::Instant::now();
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait_exit().code(), Some(0));
     assert!(begun.elapsed() < Duration::from_secs(15));
+    let trial = pid_in(&line);
+    server.until("the trial to end", || {
+        proc::group(trial).is_empty().then_some(())
+    });
     assert!(proc::group(server.pid).is_empty(), "processes are left");
+}
+
+/// "… (pid 4711)".
+fn pid_in(line: &str) -> i32 {
+    let (_, rest) = line.split_once("(pid ").unwrap();
+    rest.trim_end_matches(')').parse().unwrap()
 }
 
 /// `graceful-timeout` bounds a reload too: Gunicorn leaves its stragglers for ever.

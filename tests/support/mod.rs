@@ -44,6 +44,11 @@ pub fn testapp_path() -> &'static Path {
     BUILT.get_or_init(|| build::example("testapp"))
 }
 
+/// A copy of the test application, or whatever else lies there.
+pub fn program(path: impl Into<PathBuf>) -> Start {
+    Start::program(path)
+}
+
 /// One of the programs in `examples`.
 pub fn example(name: &str) -> Start {
     Start::program(build::example(name))

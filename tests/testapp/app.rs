@@ -5,13 +5,14 @@
 //! `load-slow`, `boot-fail`, `boot-panic`, `boot-hang`, `boot-exit`, `boot-slow`, `boot-wait` (until it is gone). Each holds the number of
 //! the slot that it concerns, or nothing for all; `load-*` concerns all; `*-slow` holds
 //! milliseconds. Processes that run their destructors at exit(3) add their pid to `exited` if it is
-//! there. `TESTAPP_THREAD` starts a thread of that name before the server, `TESTAPP_PRINT`
+//! there. `main` makes `main` itself `hang` or `exit`, and to `originals` every image adds how it was
+//! started. `TESTAPP_THREAD` starts a thread of that name before the server, `TESTAPP_PRINT`
 //! leaves text in the buffer of standard output.
 
 mod hdr;
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,10 +23,18 @@ use ferricorn::{
     App, Begin, Body, Context, Error, Exit, Handler, IntoResponse, Request, Response, Seat, Worker,
     meta,
 };
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{Signal, raise};
+use nix::sys::stat::{Mode, umask};
 
 fn main() -> ExitCode {
     LAST.with(|_| ());
+    note_originals();
+    match control("main").as_deref() {
+        Some("hang") => hang(),
+        Some("exit") => return ExitCode::from(9),
+        _ => {}
+    }
     if let Ok(text) = std::env::var("TESTAPP_PRINT") {
         print!("{text}");
     }
@@ -79,6 +88,36 @@ impl Drop for Last {
     }
 }
 
+/// Adds what this image was started with to `originals`, if that is there.
+fn note_originals() {
+    let Some(directory) = std::env::var_os("TESTAPP_CONTROL") else {
+        return;
+    };
+    let path = PathBuf::from(directory).join("originals");
+    let Ok(mut file) = std::fs::OpenOptions::new().append(true).open(path) else {
+        return;
+    };
+    let mask = umask(Mode::empty());
+    umask(mask);
+    let (files, _) = getrlimit(Resource::RLIMIT_NOFILE).expect("it can be asked");
+    let here = std::env::current_dir().expect("there is one");
+    let odd = std::env::var_os("ODD");
+    let _ = writeln!(file, "{mask:?} {files} {here:?} {odd:?}");
+}
+
+/// What was appended to the file of this program after `version `.
+fn version() -> std::io::Result<String> {
+    let mut file = File::open("/proc/self/exe")?;
+    file.seek(SeekFrom::End(-16))?;
+    let mut end = [0; 16];
+    file.read_exact(&mut end)?;
+    let text = String::from_utf8_lossy(&end);
+    let version = text
+        .split_once("version ")
+        .map_or("0", |(_, version)| version);
+    Ok(version.to_owned())
+}
+
 struct TestApp;
 
 struct TestHandler {
@@ -106,6 +145,9 @@ impl App for TestApp {
         };
         if let Some(millis) = control("boot-slow").and_then(|text| text.parse().ok()) {
             std::thread::sleep(Duration::from_millis(millis));
+        }
+        if concerned("boot-wait") {
+            log::info!("waiting in boot");
         }
         while concerned("boot-wait") {
             std::thread::sleep(Duration::from_millis(5));
@@ -172,6 +214,7 @@ impl Handler for TestHandler {
             "" => ferricorn_apps::Echo.handle(request),
             "__hdr" => hdr::respond(request),
             "who" => self.who().into_response(),
+            "version" => version()?.into_response(),
             "random" => format!("{} {}", std::process::id(), request.id()).into_response(),
             "sleep" => {
                 std::thread::sleep(millis()?);

@@ -127,6 +127,16 @@ impl Board {
         })
     }
 
+    /// The board that this very master made before it executed its program anew: with its header.
+    ///
+    /// # Errors
+    /// As [`Board::attach`].
+    pub fn adopt(fd: OwnedFd) -> io::Result<Board> {
+        let mut board = Board::attach(fd)?;
+        board.header = Some(Map::new(board.fd.as_fd(), 0, AREA_BYTES, true)?);
+        Ok(board)
+    }
+
     /// The descriptor, to be kept across a fork.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

@@ -13,12 +13,13 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
     sendmsg, socketpair,
 };
+use serde::{Deserialize, Serialize};
 
 /// The longest message in bytes; longer text is cut.
 pub const MESSAGE_MAX: usize = 2048;
 
 /// Why a worker asks to be replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Retirement {
     /// It served as many requests as it should.
     MaxRequests,
@@ -29,7 +30,7 @@ pub enum Retirement {
 }
 
 /// How far a worker came that could not start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     /// `App::load` failed: exit code 4.
     Load,
@@ -193,6 +194,13 @@ impl WorkerEnd {
             _ => return Err(unknown()),
         };
         Ok(Some((command, fds)))
+    }
+}
+
+/// The end that the master had before it executed its program anew.
+impl From<OwnedFd> for MasterEnd {
+    fn from(fd: OwnedFd) -> MasterEnd {
+        MasterEnd(fd)
     }
 }
 

@@ -32,7 +32,8 @@ pub trait Worker: 'static {
     }
 
     /// Serves until told to stop. In the worker. It loads and boots the application, calls
-    /// [`Context::ready`], serves, and returns why it ended.
+    /// [`Context::ready`], serves, and returns why it ended. When a reload tries the program there
+    /// are no listeners: it must become ready without any, and is then told to quit.
     fn run(self: Box<Self>, context: Context) -> Exit;
 }
 

@@ -1,0 +1,385 @@
+//! The hand-over: what the master tells the image that comes after it, and the one that it tries.
+//!
+//! A sealed memfd with JSON in it and a version on top, named by a variable of the environment which
+//! is removed first thing. The program on trial reads all of it, so that a version which it does not
+//! know is refused before anything has changed, never after. Descriptors are listed by number; they
+//! pass through execve(2) because their close-on-exec mark was taken off for the moment.
+
+mod sealed;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ferricorn_base::lifeline::MasterEnd;
+use log::LevelFilter;
+use serde::{Deserialize, Serialize};
+
+use crate::children::{Child, Children};
+use crate::generation::{Generation, Held};
+use crate::logging::{self, LogFiles};
+use crate::pidfile::PidFile;
+use crate::program::Origin;
+use crate::sockets::{self, Inherited, Listener};
+use crate::state::{self, Moment, Policy, Signal, State, WorkerId};
+use crate::sys;
+
+use self::sealed::{open, parse};
+pub use self::sealed::{seal, unseal};
+
+/// The version of all this. An image refuses any other.
+pub const VERSION: u32 = 1;
+/// The variable that says what this process is and where the hand-over lies.
+pub const VARIABLE: &str = "FERRICORN_HANDOVER";
+
+/// What this process is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Nobody hands anything over: the first start.
+    First,
+    /// A program on trial.
+    Trial {
+        /// The memfd.
+        handover: RawFd,
+        /// Where to answer.
+        answer: RawFd,
+    },
+    /// The next image of the master.
+    Next {
+        /// The memfd.
+        handover: RawFd,
+    },
+}
+
+/// Everything that another image has to know.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Handover {
+    version: u32,
+    /// How the program was started.
+    pub origin: Origin,
+    /// Host names that were looked up.
+    pub names: BTreeMap<String, Vec<IpAddr>>,
+    /// Sockets that were open at the first start.
+    pub inherited: Inherited,
+    /// The scoreboard.
+    pub board: RawFd,
+    /// The doors by seat.
+    pub doors: Vec<Option<RawFd>>,
+    listeners: Vec<(RawFd, sockets::Record)>,
+    pidfiles: Vec<(RawFd, OsString)>,
+    generations: Vec<GenerationRecord>,
+    workers: Vec<(WorkerId, WorkerRecord)>,
+    /// The generation whose log and title the master has.
+    pub serving: state::Generation,
+    /// The number that the next generation gets.
+    pub next: state::Generation,
+    /// What the master has decided so far.
+    pub state: State,
+    /// The file of the configuration that was proved and its text, as they were read on trial.
+    pub proved: Option<(OsString, String)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct GenerationRecord {
+    number: state::Generation,
+    policy: Policy,
+    timeout: Duration,
+    heartbeat_timeout: Duration,
+    log_level: String,
+    name: Option<String>,
+    listeners: Vec<usize>,
+    pidfile: Option<usize>,
+    logs: logging::Record,
+    error_log: RawFd,
+    access_log: Option<RawFd>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct WorkerRecord {
+    pid: i32,
+    slot: usize,
+    seat: usize,
+    generation: state::Generation,
+    started: Moment,
+    ready: bool,
+    leaving: bool,
+    sent: Option<Signal>,
+    lifeline: Option<RawFd>,
+}
+
+/// What a master hands over, gathered.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// See [`Handover`].
+    pub origin: &'a Origin,
+    /// See [`Handover`].
+    pub names: BTreeMap<String, Vec<IpAddr>>,
+    /// See [`Handover`].
+    pub inherited: &'a Inherited,
+    /// See [`Handover`].
+    pub board: RawFd,
+    /// See [`Handover`].
+    pub doors: &'a [Option<OwnedFd>],
+    /// All generations that live.
+    pub generations: &'a BTreeMap<state::Generation, Generation>,
+    /// All workers that live.
+    pub children: &'a Children,
+    /// What is open for the generation to come.
+    pub new: Held,
+    /// See [`Handover`].
+    pub serving: state::Generation,
+    /// See [`Handover`].
+    pub next: state::Generation,
+    /// See [`Handover`].
+    pub state: State,
+    /// See [`Handover`].
+    pub proved: Option<(OsString, String)>,
+}
+
+impl Handover {
+    /// Writes down what there is. The descriptors stay their owners'.
+    pub fn of(parts: Parts<'_>) -> Handover {
+        let mut held = parts.new;
+        let generations = parts.generations.values().map(|generation| {
+            let listeners = generation.listeners.iter();
+            let pidfile = generation.pidfile.as_ref();
+            GenerationRecord {
+                number: generation.number,
+                policy: generation.policy,
+                timeout: generation.timeout,
+                heartbeat_timeout: generation.heartbeat_timeout,
+                log_level: generation.log_level.to_string(),
+                name: generation.name.clone(),
+                listeners: listeners.map(|l| held.add_listener(Rc::clone(l))).collect(),
+                pidfile: pidfile.map(|file| held.add_pidfile(Rc::clone(file))),
+                logs: generation.logs.record(),
+                error_log: sys::number(generation.logs.error()),
+                access_log: generation.logs.access().map(sys::number),
+            }
+        });
+        let generations = generations.collect();
+        let door = |door: &Option<OwnedFd>| door.as_ref().map(|fd| sys::number(fd.as_fd()));
+        let listeners = held.listeners.iter();
+        let pidfiles = held.pidfiles.iter();
+        let workers = parts.children.iter();
+        Handover {
+            version: VERSION,
+            origin: parts.origin.clone(),
+            names: parts.names,
+            inherited: parts.inherited.clone(),
+            board: parts.board,
+            doors: parts.doors.iter().map(door).collect(),
+            listeners: listeners
+                .map(|listener| (sys::number(listener.as_fd()), listener.record()))
+                .collect(),
+            pidfiles: pidfiles
+                .map(|file| (sys::number(file.as_fd()), file.path().into()))
+                .collect(),
+            generations,
+            workers: workers
+                .map(|(id, child)| (*id, WorkerRecord::of(child)))
+                .collect(),
+            serving: parts.serving,
+            next: parts.next,
+            state: parts.state,
+            proved: parts.proved,
+        }
+    }
+
+    /// The descriptors that a program on trial needs.
+    pub fn for_trial(&self) -> Vec<RawFd> {
+        let logs = self.generations.iter().filter(|g| g.number == self.serving);
+        let listeners = self.listeners.iter().map(|(fd, _)| *fd);
+        listeners
+            .chain(self.pidfiles.iter().map(|(fd, _)| *fd))
+            .chain(logs.map(|generation| generation.error_log))
+            .chain(self.inherited.numbers().iter().copied())
+            .chain([self.board])
+            .collect()
+    }
+
+    /// All descriptors.
+    pub fn descriptors(&self) -> Vec<RawFd> {
+        let mut all = self.for_trial();
+        for generation in &self.generations {
+            all.push(generation.error_log);
+            all.extend(generation.access_log);
+        }
+        all.extend(self.doors.iter().flatten());
+        all.extend(self.workers.iter().filter_map(|(_, w)| w.lifeline));
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Takes the listeners and pid files over from the image before. `ours` says whether their files
+    /// go with them. Once.
+    ///
+    /// # Errors
+    /// A descriptor is not what it should be.
+    pub fn held(&self, ours: bool) -> io::Result<Held> {
+        let mut held = Held::default();
+        for (fd, record) in &self.listeners {
+            let listener = Listener::handed_over(sys::take_over(*fd)?, record, ours)?;
+            held.listeners.push(Rc::new(listener));
+        }
+        for (fd, path) in &self.pidfiles {
+            let file = PidFile::adopt(Path::new(path), sys::take_over(*fd)?, ours);
+            held.pidfiles.push(Rc::new(file));
+        }
+        // Their numbers are nobody's; they only must not go further.
+        for number in self.inherited.numbers() {
+            sys::close_on_exec(*number)?;
+        }
+        Ok(held)
+    }
+
+    /// Takes the generations over, with their shares of `held`. Once.
+    ///
+    /// # Errors
+    /// As [`Handover::held`].
+    pub fn generations(&self, held: &Held) -> io::Result<BTreeMap<state::Generation, Generation>> {
+        let one = |record: &GenerationRecord| {
+            let listeners = record.listeners.iter();
+            let pidfile = record.pidfile.and_then(|n| held.pidfiles.get(n));
+            let access = record.access_log.map(sys::take_over).transpose()?;
+            let error = sys::take_over(record.error_log)?;
+            let generation = Generation {
+                number: record.number,
+                policy: record.policy,
+                timeout: record.timeout,
+                heartbeat_timeout: record.heartbeat_timeout,
+                log_level: level(&record.log_level),
+                name: record.name.clone(),
+                listeners: listeners
+                    .filter_map(|n| held.listeners.get(*n).map(Rc::clone))
+                    .collect(),
+                logs: LogFiles::handed_over(error, access, record.logs.clone()),
+                pidfile: pidfile.map(Rc::clone),
+                recipe: None,
+            };
+            Ok((record.number, generation))
+        };
+        self.generations.iter().map(one).collect()
+    }
+
+    /// Takes the workers over, with their life-lines. Once.
+    ///
+    /// # Errors
+    /// As [`Handover::held`].
+    pub fn children(&self) -> io::Result<Children> {
+        let one = |(id, record): &(WorkerId, WorkerRecord)| {
+            let lifeline = record.lifeline.map(sys::take_over).transpose()?;
+            Ok((*id, record.child(lifeline.map(MasterEnd::from))))
+        };
+        self.workers.iter().map(one).collect()
+    }
+
+    /// The error log of the generation that serves, and its level: where a program on trial writes
+    /// what it has to say.
+    pub fn log(&self) -> Option<(RawFd, LevelFilter)> {
+        let serving = self.generations.iter().find(|g| g.number == self.serving)?;
+        Some((serving.error_log, level(&serving.log_level)))
+    }
+
+    /// Reads what another image has left in a memfd.
+    ///
+    /// # Errors
+    /// It is no sealed memfd of ours, or of another version.
+    pub fn read(fd: RawFd) -> io::Result<Handover> {
+        let text = open(sys::take_over(fd)?)?;
+        let Version { version } = parse(&text)?;
+        if version != VERSION {
+            return Err(io::Error::other(format!(
+                "the hand-over has version {version} and this program knows version {VERSION}; \
+                 restart the server"
+            )));
+        }
+        parse(&text)
+    }
+}
+
+impl WorkerRecord {
+    fn of(child: &Child) -> WorkerRecord {
+        WorkerRecord {
+            pid: child.pid,
+            slot: child.slot,
+            seat: child.seat,
+            generation: child.generation,
+            started: child.started,
+            ready: child.ready,
+            leaving: child.leaving,
+            sent: child.sent,
+            lifeline: child.lifeline().map(sys::number),
+        }
+    }
+
+    fn child(&self, lifeline: Option<MasterEnd>) -> Child {
+        let mut child = Child::new(
+            self.pid,
+            self.slot,
+            self.seat,
+            self.generation,
+            self.started,
+            lifeline,
+        );
+        child.ready = self.ready;
+        child.leaving = self.leaving;
+        child.sent = self.sent;
+        child
+    }
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+/// What this process is to be, from its environment, which forgets it.
+///
+/// # Errors
+/// The variable says something else.
+pub fn role() -> io::Result<Role> {
+    let Some(text) = env::var_os(VARIABLE) else {
+        return Ok(Role::First);
+    };
+    sys::set_variable(VARIABLE.as_ref(), None);
+    let unknown = || io::Error::other(format!("{VARIABLE} is for the server itself to set"));
+    let words = text.to_str().ok_or_else(unknown)?.split(':');
+    let number = |word: &str| word.parse::<RawFd>().ok();
+    match words.collect::<Vec<_>>()[..] {
+        ["trial", handover, answer] => number(handover)
+            .zip(number(answer))
+            .map(|(handover, answer)| Role::Trial { handover, answer }),
+        ["next", handover] => number(handover).map(|handover| Role::Next { handover }),
+        _ => None,
+    }
+    .ok_or_else(unknown)
+}
+
+fn level(name: &str) -> LevelFilter {
+    name.parse().unwrap_or(LevelFilter::Info)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_version_is_refused_before_anything_else_is_read() {
+        for text in [r#"{"version": 2}"#, r#"{"version": 0, "new": []}"#] {
+            let value: serde_json::Value = serde_json::from_str(text).unwrap();
+            let fd = seal(&value).unwrap();
+            let number = sys::number(fd.as_fd());
+            std::mem::forget(fd);
+            let error = Handover::read(number).unwrap_err().to_string();
+            assert!(error.contains("knows version 1; restart"), "{error}");
+        }
+    }
+}

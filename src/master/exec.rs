@@ -1,0 +1,203 @@
+//! Executing the program anew in this very process, and beginning as one that was.
+//!
+//! Same pid, same parent, same children, same sockets. All signals are blocked from before the state
+//! is written down until the next image watches them, so that none is lost; what was counted but not
+//! dealt with is raised again, for the system to keep. If the program cannot be executed after all,
+//! everything is as it was. What begins supervises the workers that are there before it thinks of its
+//! own, and goes on doing so whatever becomes of those.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use ferricorn_base::board::Board;
+use ferricorn_base::logs;
+use ferricorn_base::sys::monotonic as now;
+use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::stat::{Mode, umask};
+
+use super::Master;
+use super::probe::Proof;
+use crate::children::Doors;
+use crate::config::{Call, Config, Known, Names};
+use crate::daemon::Waiting;
+use crate::diagnose::Oom;
+use crate::generation::{Generation, Held};
+use crate::handover::{self, Handover};
+use crate::program::Program;
+use crate::registry::Registry;
+use crate::signals::Signals;
+use crate::sockets::Inherited;
+use crate::state::{self, Event};
+use crate::sys;
+
+impl Master {
+    /// Executes what was proved. It returns only when that failed; then nothing has changed.
+    pub(super) fn execute(&mut self) -> io::Error {
+        let Some(proof) = self.proof.take() else {
+            return io::Error::other("nothing was proved");
+        };
+        let before = match SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK) {
+            Ok(before) => before,
+            Err(errno) => return errno.into(),
+        };
+        let error = self.become_next(proof);
+        // It has not worked: everything back.
+        let _ = before.thread_set_mask();
+        if let Some(recipe) = self.generations.values().find_map(|g| g.recipe.as_ref()) {
+            umask(Mode::from_bits_truncate(recipe.config.umask));
+            let _ = std::env::set_current_dir(&recipe.config.directory);
+        }
+        crate::server::raise_descriptors();
+        error
+    }
+
+    fn become_next(&self, proof: Proof) -> io::Error {
+        // Counted by handlers that the next image does not have.
+        for (signal, _) in self.signals.take() {
+            let _ = sys::kill(std::process::id() as i32, signal);
+        }
+        let Some(image) = &proof.image else {
+            return io::Error::other("there is nothing to execute");
+        };
+        let prepare = || {
+            let handover = self.handover(Some(&proof))?;
+            let state = handover::seal(&handover)?;
+            Ok((handover.descriptors(), state))
+        };
+        let (mut keep, state) = match prepare() {
+            Ok(prepared) => prepared,
+            Err(error) => return error,
+        };
+        keep.push(sys::number(state.as_fd()));
+        let highest = keep.iter().copied().max().unwrap_or(0);
+        let error = match self.program.restore(highest) {
+            Ok(()) => {
+                let kept = keep.iter().try_for_each(|fd| sys::keep_on_exec(*fd));
+                let variable = format!("next:{}", sys::number(state.as_fd()));
+                logs::flush();
+                match kept {
+                    Ok(()) => {
+                        let variable = (handover::VARIABLE, &*variable);
+                        self.program.execute(image.as_fd(), variable)
+                    }
+                    Err(error) => error,
+                }
+            }
+            Err(error) => error,
+        };
+        for fd in &keep {
+            let _ = sys::close_on_exec(*fd);
+        }
+        error
+    }
+
+    /// Goes on as the next image: the workers first, then what this program is to serve.
+    ///
+    /// # Errors
+    /// What was handed over cannot be taken. The image before has had it read by this very program.
+    pub fn adopt(handover: Handover, registry: Registry, name: Option<&str>) -> io::Result<Master> {
+        let held = handover.held(true)?;
+        let mut generations = handover.generations(&held)?;
+        let children = handover.children()?;
+        let doors = handover.doors.iter();
+        let doors = doors
+            .map(|door| door.map(sys::take_over).transpose())
+            .collect::<io::Result<Vec<_>>>()?;
+        let board = Board::adopt(sys::take_over(handover.board)?)?;
+        if let Some(serving) = generations.get(&handover.serving) {
+            let log = serving.logs.error().try_clone_to_owned()?;
+            logs::init(serving.log_level, log).map_err(io::Error::other)?;
+        }
+        // All are blocked still, and stay so until somebody is there to deal with them.
+        let signals = Signals::watch()?;
+        ferricorn_base::sys::ignore_signals(&[libc::SIGXFSZ])?;
+        crate::server::raise_descriptors();
+
+        let program = Program::executed(handover.origin);
+        let names = Names::known(handover.names);
+        names.seal();
+        let number = handover.next;
+        let call = program.call(name, names.clone());
+        let inherited = handover.inherited;
+        let made = make(number, &call, handover.proved, &held, &inherited, &registry);
+        let broken = match made {
+            Ok(generation) => {
+                if let Some(recipe) = &generation.recipe {
+                    let warnings = recipe.warnings(&generation.listeners);
+                    warnings.iter().for_each(|text| log::warn!("{text}"));
+                }
+                generations.insert(number, generation);
+                String::new()
+            }
+            Err(reason) => reason,
+        };
+        let policy = generations
+            .get(&number)
+            .or(generations.get(&handover.serving))
+            .map_or(state::Policy::FALLBACK, |generation| generation.policy);
+        let master = Master {
+            program,
+            names,
+            registry,
+            inherited,
+            signals,
+            waiting: Waiting::nobody(),
+            state: handover.state,
+            events: VecDeque::from([Event::Executed(number, policy)]),
+            generations,
+            serving: handover.serving,
+            next: number + 1,
+            broken,
+            trial: None,
+            proof: None,
+            executes: false,
+            children,
+            doors: Doors::adopt(doors),
+            board: Some(board),
+            oom: Oom::watch(now()),
+            looked: now(),
+            exit: None,
+        };
+        Ok(master)
+    }
+
+    /// Supervises what was adopted; returns the exit code.
+    pub fn resume(mut self) -> u8 {
+        log::info!("Executed {}", self.program.path().display());
+        self.name();
+        self.reap();
+        self.happened(Event::Tick);
+        if let Err(error) = self.program.unblock() {
+            log::error!("cannot unblock signals: {error}");
+        }
+        self.supervise()
+    }
+}
+
+/// The generation that was proved, from the text that was proved.
+fn make(
+    number: state::Generation,
+    call: &Call,
+    proved: Option<(std::ffi::OsString, String)>,
+    held: &Held,
+    inherited: &Inherited,
+    registry: &Registry,
+) -> Result<Generation, String> {
+    let known = Known {
+        apps: &registry.apps(),
+        classes: &registry.classes(),
+        defaults: &registry.defaults(),
+    };
+    let config = Config::load_with(call, &known, &|path: &Path| match &proved {
+        Some((file, text)) if path == Path::new(file) => Ok(text.clone()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    })?;
+    umask(Mode::from_bits_truncate(config.umask));
+    std::env::set_current_dir(&config.directory)
+        .map_err(|error| format!("cannot enter {}: {error}", config.directory.display()))?;
+    let master = std::process::id();
+    Generation::make(number, config, held, inherited, registry, master)
+        .map_err(|failure| failure.text)
+}
