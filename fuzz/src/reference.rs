@@ -295,7 +295,7 @@ fn authority(text: &[u8]) -> Option<(bool, Option<u16>)> {
     } else {
         let end = text.iter().position(|&byte| byte == b':');
         let (host, rest) = text.split_at(end.unwrap_or(text.len()));
-        if !is_encoded(host, b"-._~!$&'()*+,;=") {
+        if !is_encoded(host, b"-._~!$&'()*+;=") {
             return None;
         }
         (host, rest)

@@ -64,6 +64,11 @@ fn decisions() -> Vec<(&'static str, String, u16)> {
         ("two-empty-lines", format!("\r\n\r\n{}", get("/")), 400),
         ("host-missing", "GET http://h/ HTTP/1.1\r\n\r\n".into(), 400),
         ("host-twice", with(HOST.trim_end()), 400),
+        (
+            "host-comma",
+            "GET / HTTP/1.1\r\nHost: a,b\r\n\r\n".into(),
+            400,
+        ),
         ("userinfo", get("http://user@h/"), 400),
         ("foreign-scheme", get("ftp://h/"), 400),
         ("https-in-clear-text", get("https://h/"), 421),

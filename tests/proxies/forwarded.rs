@@ -57,6 +57,21 @@ fn the_proxy_protocol_names_the_client() {
     server.stop();
 }
 
+/// HAProxy finds either in `hdr(host)`, and the last entry of `X-Forwarded-Host` would be the host.
+#[test]
+fn a_host_with_a_comma_is_none() {
+    let (server, [http, _]) = start();
+    let nginx = proxy::nginx(&http.to_string(), &[]);
+    let haproxy = proxy::haproxy(&http.to_string(), &[]);
+    for Proxy { address, .. } in [nginx, haproxy].iter().flatten() {
+        let mut client = connect(*address);
+        let request = "GET /__env HTTP/1.1\r\nHost: shop.example,evil.example\r\n\r\n";
+        client.send(request).unwrap();
+        assert_eq!(client.answer().unwrap().status, 400);
+    }
+    server.stop();
+}
+
 #[test]
 fn nobody_else_is_believed() {
     let (server, [http, tcp]) = start();

@@ -9,7 +9,8 @@ pub(crate) const PATH: u8 = 1 << 1;
 /// there by the URL standard's query state: `[ \ ] ^ { | }`, the backtick, and a lone `%`. None of
 /// these can end a request target, so nobody reads the message in another way for them.
 pub(crate) const QUERY: u8 = 1 << 2;
-/// `reg-name` beside `%` and two digits (RFC 3986 §3.2.2).
+/// `reg-name` beside `%` and two digits (RFC 3986 §3.2.2), without the comma: no name has one, and who
+/// takes it for the end of a list element sees another host.
 pub(crate) const REG_NAME: u8 = 1 << 3;
 /// `field-vchar`, SP and HTAB (RFC 9110 §5.5): no CTL, no DEL; obs-text passes.
 pub(crate) const VALUE: u8 = 1 << 4;
@@ -32,6 +33,7 @@ static CLASSES: [u8; 256] = {
     );
     mark(&mut table, PATH | QUERY | REG_NAME, UNRESERVED);
     mark(&mut table, PATH | QUERY | REG_NAME, SUB_DELIMS);
+    table[b',' as usize] &= !REG_NAME;
     mark(&mut table, PATH | QUERY, b":@/[]^{|}");
     mark(&mut table, QUERY, b"?\\`%");
     table[b'\t' as usize] |= VALUE;
