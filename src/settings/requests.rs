@@ -25,8 +25,8 @@ pub(super) const SETTINGS: &[Setting] = &[
             set: |config, bytes| config.conf.limits.request_line = size(bytes),
         },
         default: "4094",
-        doc: "Bytes of the request line, at most 65534; beyond it 414. 0: as many as limit-request-head \
-              permits.",
+        doc: "Bytes of the request line; beyond it 414.\n\n\
+              At most 65534. 0: as many as limit-request-head permits.",
         ..HERE
     },
     Setting {
