@@ -160,6 +160,8 @@ pub struct Config {
     pub max_unavailable: Share,
     /// How long a worker may take until it says READY.
     pub boot_timeout: Duration,
+    /// What a reload asks a worker on trial for; `None`: nothing.
+    pub reload_check_path: Option<String>,
     /// How long a worker's loop may be silent outside a handler.
     pub heartbeat_timeout: Duration,
     /// How long requests in flight have on a graceful stop and when a worker retires.
@@ -351,6 +353,7 @@ impl Default for Config {
             max_surge: Share::Percent(25),
             max_unavailable: Share::Number(0),
             boot_timeout: Duration::from_secs(60),
+            reload_check_path: None,
             heartbeat_timeout: Duration::from_secs(30),
             graceful_timeout: Duration::from_secs(30),
             directory: Path::new("/").to_owned(),

@@ -1,18 +1,20 @@
 //! A program on trial: it shows that it could serve, says so, and ends.
 //!
 //! A child of the master that has executed what is on disk now. It reads the configuration, binds
-//! what is new, boots one worker that accepts from nobody, and answers over a socket pair: with the
+//! what is new, boots one worker that accepts from nobody else, and answers over a socket pair: with the
 //! reason why not, or with what it has opened and the text that it has read, so that exactly this is
 //! served afterwards. It may wait and look names up, which the master must not. It must change
 //! nothing that the master or its workers see. The other side is `master/probe.rs`.
 
 mod answer;
+mod check;
 
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ferricorn_base::board::Board;
@@ -34,6 +36,7 @@ use crate::{diagnose, sys};
 
 use self::answer::TOGETHER;
 pub use self::answer::{Answer, MasterEnd, Passed, TrialEnd, pair};
+use self::check::Check;
 
 /// Stands trial in this process, and ends it: `main` is not come back to, since what the program does
 /// after it has served is not for a trial. `name` is what the program calls itself.
@@ -96,15 +99,16 @@ fn passes(
     umask(Mode::from_bits_truncate(config.umask));
     std::env::set_current_dir(&config.directory)
         .map_err(|error| format!("cannot enter {}: {error}", config.directory.display()))?;
-    let boot_timeout = config.boot_timeout;
+    let (boot_timeout, path) = (config.boot_timeout, config.reload_check_path.clone());
     let master = u32::try_from(nix::unistd::getppid().as_raw()).unwrap_or(0);
     let inherited = &handover.inherited;
-    let generation = Generation::make(handover.next, config, &held, inherited, registry, master)
-        .map_err(|failure| failure.text)?;
+    let mut generation =
+        Generation::make(handover.next, config, &held, inherited, registry, master)
+            .map_err(|failure| failure.text)?;
     answer
         .send(&Answer::Boots(boot_timeout), &[])
         .map_err(text)?;
-    boot(&generation, registry, boot_timeout, answer)?;
+    boot(&mut generation, registry, boot_timeout, path, answer)?;
 
     let is_new =
         |listener: &&Rc<Listener>| !held.listeners.iter().any(|old| Rc::ptr_eq(old, listener));
@@ -132,19 +136,27 @@ fn passes(
     Ok(())
 }
 
-/// Boots a worker that accepts from nobody, and ends it when it is ready.
+/// Boots a worker that accepts from nobody but us, if `path` is to be asked for, and ends it when it is
+/// ready and has answered.
 fn boot(
-    generation: &Generation,
+    generation: &mut Generation,
     registry: &mut Registry,
     within: Duration,
+    path: Option<String>,
     answer: &TrialEnd,
 ) -> Result<(), String> {
     let mut board = Some(Board::create().map_err(|error| error.to_string())?);
+    let check = path.is_some().then(Check::open).transpose()?;
+    if let (Some(check), Some(recipe)) = (&check, &mut generation.recipe) {
+        Arc::make_mut(&mut recipe.conf).listeners = vec![check.conf.clone()];
+    }
+    let listeners: Vec<Rc<Listener>> = check.iter().map(|c| Rc::clone(&c.listener)).collect();
+    let until = now() + within;
     let (pid, lifeline) = spawn::spawn(Order {
         slot: 0,
         seat: 0,
         generation,
-        listeners: &[],
+        listeners: &listeners,
         registry,
         board: &mut board,
         doors: &[],
@@ -152,7 +164,12 @@ fn boot(
     })
     .map_err(|error| error.to_string())?;
     log::info!("Booting a worker on trial with pid: {pid}");
-    let result = until_ready(pid, &lifeline, within, answer);
+    drop(listeners);
+    let ready = until_ready(pid, &lifeline, within, answer);
+    let result = ready.and_then(|()| match (check, path) {
+        (Some(check), Some(path)) => check.ask(&path, until),
+        _ => Ok(()),
+    });
     if result.is_ok() {
         let _ = lifeline.send(Down::Quit, &[]);
         let until = now() + QUICK;

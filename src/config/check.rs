@@ -295,6 +295,13 @@ impl Checker<'_> {
                 });
             }
         }
+        if let Some(path) = &config.reload_check_path {
+            let visible = path.bytes().all(|byte| byte.is_ascii_graphic());
+            if !path.starts_with('/') || !visible {
+                let text = "expected a path such as /health, percent-encoded";
+                errors.push(note("reload-check-path", text));
+            }
+        }
         if config.initgroups && config.user.is_none() {
             errors.push(note("initgroups", "needs user"));
         }

@@ -93,6 +93,18 @@ pub(super) const SETTINGS: &[Setting] = &[
         ..HERE
     },
     Setting {
+        name: "reload-check-path",
+        kind: Kind::Text(|config, text| {
+            config.reload_check_path = Some(text).filter(|text| !text.is_empty());
+        }),
+        default: "",
+        doc: "A path that a reload asks a worker of the new program for first.\n\n\
+              The worker on trial is sent GET for it, with the Host localhost, over a unix socket \
+              of its own. Any status below 500 within boot-timeout passes; everything else is a \
+              failed reload. Empty: the worker need only become ready.",
+        ..HERE
+    },
+    Setting {
         name: "heartbeat-timeout",
         kind: Kind::Time {
             zero: false,

@@ -522,3 +522,30 @@ fn an_image_that_has_nothing_to_spawn_from_takes_care_of_the_old_workers() {
     assert!(!server.wait_workers(2).contains(&old[1]));
     server.stop();
 }
+
+#[test]
+fn a_reload_can_ask_a_worker_of_the_new_program_first() {
+    let file = |path: &str| format!("workers = 2\nreload-check-path = \"{path}\"\n");
+    let server = testapp()
+        .args("--boot-timeout 1")
+        .file(&file("/who"))
+        .ready();
+    let before = (server.wait_workers(2), proc::kinds(server.pid));
+    for (path, reason) in [
+        ("/answer/503", "GET /answer/503 was answered 503"),
+        ("/panic", "GET /panic was answered 500"),
+        ("/exit/7", "GET /exit/7 was not answered"),
+        ("/hang", "boot-timeout is over"),
+        ("who", "expected a path"),
+    ] {
+        server.dir.write("ferricorn.toml", &file(path));
+        let line = server.reload_fails();
+        assert!(line.contains(reason), "{line}");
+        assert_eq!((server.wait_workers(2), proc::kinds(server.pid)), before);
+    }
+    for path in ["/no-such-page", "/who"] {
+        server.dir.write("ferricorn.toml", &file(path));
+        server.reload();
+    }
+    server.stop();
+}
