@@ -5,51 +5,63 @@ use std::time::{Duration, Instant};
 use ferricorn_base::Request;
 use ferricorn_base::board::Counter;
 
+use crate::client::Client;
 use crate::server::{Gate, Server, Setup};
 
-fn held(server: &Server, workers: usize) -> Vec<u64> {
-    (0..workers).map(|seat| server.connections(seat)).collect()
+/// Where a busy machine does not let a worker run in time, its siblings pass it over, as they are to,
+/// and the spread is uneven; so it is tried again. Workers that do not balance never spread evenly.
+const TRIES: usize = 10;
+
+/// What the worker with most may hold, of an even share. An idle machine gives 1.02.
+const MOST: f64 = 1.25;
+
+/// Asserts that connections spread over so many workers.
+fn assert_spread(workers: usize, connect: impl Fn(&Server) -> Vec<Client>) {
+    let mut uneven = vec![];
+    for _ in 0..TRIES {
+        let server = Setup::new()
+            .workers(workers)
+            .serve(|_: &mut Request| "hello");
+        let clients = connect(&server);
+        let held: Vec<_> = (0..workers).map(|seat| server.connections(seat)).collect();
+        let (max, sum) = (held.iter().max().unwrap(), held.iter().sum::<u64>());
+        assert_eq!(sum, clients.len() as u64);
+        if *max as f64 * workers as f64 <= MOST * sum as f64 {
+            return;
+        }
+        uneven.push(held);
+    }
+    panic!("{uneven:?}");
 }
 
 #[test]
 fn connections_spread_over_the_workers() {
-    for (workers, clients) in [(2, 100), (4, 100)] {
-        let server = Setup::new()
-            .workers(workers)
-            .serve(|_: &mut Request| "hello");
-        let clients: Vec<_> = (0..clients)
-            .map(|_| {
+    for workers in [2, 4] {
+        assert_spread(workers, |server| {
+            let mut clients: Vec<_> = vec![];
+            for _ in 0..100 {
                 let mut client = server.get("/");
                 client.reply();
-                client
-            })
-            .collect();
-        let held = held(&server, workers);
-        let (max, sum) = (held.iter().max().unwrap(), held.iter().sum::<u64>());
-        assert_eq!(sum, clients.len() as u64);
-        // An idle machine gives 1.02; a busy one may not wake a worker in time.
-        let ratio = *max as f64 * workers as f64 / sum as f64;
-        assert!(ratio < 1.5, "{held:?}");
+                clients.push(client);
+            }
+            clients
+        });
     }
 }
 
 /// All at once, as after a restart of whatever is in front.
 #[test]
 fn a_crowd_spreads_too() {
-    let server = Setup::new().workers(4).serve(|_: &mut Request| "hello");
-    let mut clients: Vec<_> = (0..200).map(|_| server.connect()).collect();
-    for client in &mut clients {
-        client.get("/");
-    }
-    for client in &mut clients {
-        client.reply();
-    }
-    let held = held(&server, 4);
-    assert_eq!(held.iter().sum::<u64>(), 200);
-    assert!(
-        held.iter().all(|held| (10..=120).contains(held)),
-        "{held:?}"
-    );
+    assert_spread(4, |server| {
+        let mut clients: Vec<_> = (0..200).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            client.get("/");
+        }
+        for client in &mut clients {
+            client.reply();
+        }
+        clients
+    });
 }
 
 #[test]
