@@ -3,8 +3,8 @@
 //!
 //! # Layout
 //! - [`Loop`]: `event_loop` turns; `accept` and `balance` decide who accepts; `serve` is one
-//!   connection's turn and `settle` what it leaves; `respond` runs handlers and encodes; `drain`
-//!   ends it.
+//!   connection's turn and `settle` what it leaves; `respond` runs handlers, `send` encodes
+//!   their answers; `drain` ends it.
 //! - `quota` is what one peer address may take.
 //! - Seams: [`Protocol`] (HTTP/1.1: [`Http1`]), [`Executor`] (inline: [`Inline`]), and the transport,
 //!   which is `ferricorn_base::transport::Transport`.
@@ -31,6 +31,7 @@ mod preface;
 mod protocol;
 mod quota;
 mod respond;
+mod send;
 mod serve;
 mod settle;
 mod stream;

@@ -1,19 +1,16 @@
-//! From a complete request to its response: the handler runs, and what it gives is encoded.
+//! From a head, and from a complete request, to the handler, and what becomes of its failures; `send`
+//! takes its answer from there.
 
-use ferricorn_base::access::{AccessLog, Record};
 use ferricorn_base::board::Counter;
-use ferricorn_base::body::Kind;
 use ferricorn_base::lifeline::Retirement;
 use ferricorn_base::{Request, Response};
-use ferricorn_http::{BodyLength, EncodeError, Event, Length, Reject};
-use http::response::Parts;
-use http::{HeaderMap, StatusCode, header};
+use ferricorn_http::{BodyLength, Event, Reject};
+use http::StatusCode;
 
-use crate::conn::{Active, After, Phase, Unlogged};
+use crate::conn::{Active, After, Phase};
 use crate::event_loop::Loop;
 use crate::executor::{Executor, Failure, guard};
-use crate::output::{INLINE, Large, Output};
-use crate::protocol::{BodyWriter, Protocol};
+use crate::protocol::Protocol;
 use crate::serve::Served;
 use crate::stream::is_client;
 use crate::timers::Wait;
@@ -259,234 +256,12 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         released.is_ok()
     }
-
-    /// Encodes a response into the output, or hands the connection to a stream thread: `true`.
-    fn respond(&mut self, active: &mut Active<P>, response: Response, body_done: bool) -> bool {
-        let (parts, body) = response.into_parts();
-        let content_type = body.content_type();
-        match body.into_kind() {
-            Kind::Empty => self.send(active, &parts, None, 0, Content::None),
-            Kind::Static(bytes) => {
-                self.send(
-                    active,
-                    &parts,
-                    content_type,
-                    bytes.len() as u64,
-                    Content::Static(bytes),
-                );
-            }
-            Kind::Bytes(bytes) => {
-                self.send(
-                    active,
-                    &parts,
-                    content_type,
-                    bytes.len() as u64,
-                    Content::Bytes(bytes),
-                );
-            }
-            Kind::File { file, start, len } => {
-                self.send(
-                    active,
-                    &parts,
-                    content_type,
-                    len,
-                    Content::File(file, start),
-                );
-            }
-            kind => {
-                if self.pool.has_room() {
-                    return self.stream(active, parts, content_type, kind, body_done);
-                }
-                self.log_busy();
-                if let (false, Some(facts)) = (body_done, &mut active.work.facts) {
-                    facts.keep_alive = false;
-                }
-                let dropped = guard(|| {
-                    drop(kind);
-                    Ok(())
-                });
-                if let Err(failure) = dropped {
-                    self.log_failure(&active.request, &failure);
-                }
-                let busy = error_response(StatusCode::SERVICE_UNAVAILABLE);
-                let (mut parts, _) = busy.into_parts();
-                parts
-                    .headers
-                    .insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
-                let text = b"Service Unavailable";
-                let text_type = Some("text/plain; charset=utf-8");
-                self.send(
-                    active,
-                    &parts,
-                    text_type,
-                    text.len() as u64,
-                    Content::Static(text),
-                );
-            }
-        }
-        false
-    }
-
-    fn send(
-        &mut self,
-        active: &mut Active<P>,
-        parts: &Parts,
-        content_type: Option<&'static str>,
-        len: u64,
-        content: Content,
-    ) {
-        let work = &mut active.work;
-        let Some(mut facts) = work.facts else { return };
-        facts.keep_alive &= self.drain.is_none();
-        let output = &mut self.output;
-        let before = output.bytes.len();
-        let defaults = self.clock.defaults(content_type);
-        let encoded = work
-            .protocol
-            .respond(
-                &mut output.bytes,
-                &facts,
-                parts.status,
-                &parts.headers,
-                Length::Known(len),
-                &defaults,
-            )
-            .and_then(|writer| encode(writer, output, content, len, self.conf.sendfile));
-        let (status, keep_alive, sent, fields) = match encoded {
-            Ok((keep_alive, sent)) => (
-                parts.status.as_u16(),
-                keep_alive,
-                sent,
-                Some(&parts.headers),
-            ),
-            Err(error) => {
-                let head = active.request.head();
-                let (method, target) = (head.method(), head.target());
-                log::error!("cannot send the response to {method} {target}: {error}");
-                self.context.page.add(Counter::Errors, 1);
-                output.bytes.truncate(before);
-                let status = StatusCode::INTERNAL_SERVER_ERROR;
-                work.protocol
-                    .refuse(&mut output.bytes, status, facts.head_request, &defaults);
-                (500, false, 0, None)
-            }
-        };
-        if !keep_alive {
-            let wished = active.request.head().keep_alive();
-            // Who asked for the end sends nothing more; others may have sent already.
-            work.after = if wished { After::Linger } else { After::Close };
-        }
-        self.context.page.count_status(status);
-        let began = work.began_us;
-        let now = self.clock.read();
-        if let Some(cell) = work.cell.take() {
-            self.context.page.end(cell, status, now);
-        }
-        if self.context.access.is_none() {
-            return;
-        }
-        if !self.output.is_large() {
-            return self.log_access(&active.request, status, fields, sent, began);
-        }
-        active.work.unlogged = Some(Box::new(Unlogged {
-            status,
-            fields: fields.filter(|_| self.logs_fields()).cloned(),
-            promised: sent,
-        }));
-    }
-
-    fn logs_fields(&self) -> bool {
-        let log = self.context.access.as_ref();
-        log.is_some_and(AccessLog::wants_response_fields)
-    }
-
-    /// Logs an answer with a large body, when that is out or will not be.
-    pub(crate) fn log_large(&mut self, active: &mut Active<P>) {
-        if let Some(answer) = active.work.unlogged.take() {
-            let sent = answer.promised - self.output.left();
-            let (fields, began) = (answer.fields.as_ref(), active.work.began_us);
-            self.log_access(&active.request, answer.status, fields, sent, began);
-        }
-    }
-
-    pub(crate) fn log_access(
-        &mut self,
-        request: &Request,
-        status: u16,
-        response_fields: Option<&HeaderMap>,
-        body_bytes: u64,
-        began_us: u64,
-    ) {
-        if let Some(log) = &mut self.context.access {
-            log.log(&Record {
-                head: request.head(),
-                client: request.client(),
-                status,
-                response_fields,
-                body_bytes,
-                unix_us: self.clock.unix_us(began_us),
-                took_us: self.clock.now().saturating_sub(began_us),
-            });
-        }
-    }
 }
 
 /// RFC 9110 section 7.4: an https target over clear text is somebody else's request.
 fn misdirected() -> Reject {
     let reason = "https target over clear text";
     Reject::new(StatusCode::MISDIRECTED_REQUEST, reason)
-}
-
-/// Content that goes out from the loop.
-enum Content {
-    None,
-    Static(&'static [u8]),
-    Bytes(bytes::Bytes),
-    File(std::fs::File, u64),
-}
-
-/// Puts content behind its head: whether the connection goes on, and how many bytes it will be.
-fn encode<W: BodyWriter>(
-    mut writer: W,
-    output: &mut Output,
-    content: Content,
-    len: u64,
-    sendfile: bool,
-) -> Result<(bool, u64), EncodeError> {
-    let out = &mut output.bytes;
-    if writer.suppressed() {
-        if writer.upgraded() {
-            // Nobody would speak the new protocol: a 101 comes with `Body::upgrade`.
-            return Err(EncodeError::Status(StatusCode::SWITCHING_PROTOCOLS));
-        }
-        writer.finish(None, out)?;
-        return Ok((writer.keep_alive(), 0));
-    }
-    let large = match content {
-        Content::None => None,
-        Content::Static(bytes) if bytes.len() <= INLINE => {
-            writer.encode(bytes, out)?;
-            None
-        }
-        Content::Bytes(bytes) if bytes.len() <= INLINE => {
-            writer.encode(&bytes, out)?;
-            None
-        }
-        Content::Static(bytes) => Some(Large::Static(bytes)),
-        Content::Bytes(bytes) => Some(Large::Bytes(bytes)),
-        Content::File(file, at) => (len > 0).then_some(Large::File {
-            file,
-            at,
-            left: len,
-            sendfile,
-        }),
-    };
-    if let Some(large) = large {
-        writer.frame(len, out)?;
-        output.set_large(large);
-    }
-    writer.finish(None, &mut output.bytes)?;
-    Ok((writer.keep_alive(), len))
 }
 
 /// A generic answer: nothing of what went wrong is in it.
