@@ -6,6 +6,7 @@
 mod accounts;
 mod balance;
 mod bodies;
+mod bound;
 mod client;
 mod drain;
 mod failures;
