@@ -35,10 +35,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         ),
         default: "x-forwarded-for,x-forwarded-proto,x-forwarded-host,x-forwarded-port",
         doc: "The fields in which the proxies say whose request it is.\n\n\
-              Name those that they write, whatever the client sent: some of the four above, or \
-              forwarded (RFC 7239) alone, since two families could say two things. Other \
-              forwarding fields are removed even when a proxy sends them, as it passes on what a \
-              client wrote. What is malformed where it counts is answered 400. Empty: none.",
+              Name those that they write, whatever the client sent: some of x-forwarded-for, \
+              x-forwarded-proto, x-forwarded-host and x-forwarded-port, or forwarded (RFC 7239) \
+              alone, since two families could say two things. Other forwarding fields are removed \
+              even when a proxy sends them, as it passes on what a client wrote. What is malformed \
+              where it counts is answered 400. Empty: none.",
         ..HERE
     },
     Setting {

@@ -79,7 +79,6 @@ fn what_a_closure_may_return() {
     assert!(([(header::LINK, value)], "").into_response().is_err());
 }
 
-/// As a user's own test would.
 /// RFC 9110 section 5.5, RFC 9112 section 2.2: what would split a response, or fold a line of it,
 /// cannot become part of one.
 #[test]
@@ -94,6 +93,7 @@ fn no_field_can_split_a_response() {
     }
 }
 
+/// As a user's own test would.
 #[test]
 fn handlers_are_tested_without_a_server() {
     let app = |request: &mut Request| {
