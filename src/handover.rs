@@ -18,6 +18,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ferricorn_base::lifeline::MasterEnd;
+use ferricorn_base::rendezvous::Rendezvous;
 use log::LevelFilter;
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +70,8 @@ pub struct Handover {
     pub inherited: Inherited,
     /// The scoreboard.
     pub board: RawFd,
+    /// Where workers hand connections to each other: the giving end, then the taking end.
+    pub rendezvous: [RawFd; 2],
     /// The doors by seat.
     pub doors: Vec<Option<RawFd>>,
     listeners: Vec<(RawFd, sockets::Record)>,
@@ -125,6 +128,8 @@ pub struct Parts<'a> {
     /// See [`Handover`].
     pub board: RawFd,
     /// See [`Handover`].
+    pub rendezvous: &'a Rendezvous,
+    /// See [`Handover`].
     pub doors: &'a [Option<OwnedFd>],
     /// All generations that live.
     pub generations: &'a BTreeMap<state::Generation, Generation>,
@@ -174,6 +179,7 @@ impl Handover {
             names: parts.names,
             inherited: parts.inherited.clone(),
             board: parts.board,
+            rendezvous: parts.rendezvous.ends().map(sys::number),
             doors: parts.doors.iter().map(door).collect(),
             listeners: listeners
                 .map(|listener| (sys::number(listener.as_fd()), listener.record()))
@@ -211,6 +217,7 @@ impl Handover {
             all.push(generation.error_log);
             all.extend(generation.access_log);
         }
+        all.extend(self.rendezvous);
         all.extend(self.doors.iter().flatten());
         all.extend(self.workers.iter().filter_map(|(_, w)| w.lifeline));
         all.sort_unstable();

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use ferricorn_base::board::{Board, SEATS};
 use ferricorn_base::lifeline::Up;
+use ferricorn_base::rendezvous::Rendezvous;
 use ferricorn_base::sys::monotonic as now;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -81,6 +82,7 @@ pub struct Master {
     executes: bool,
     children: Children,
     doors: Doors,
+    rendezvous: Rendezvous,
     // Always there, but in a worker, which takes it.
     board: Option<Board>,
     oom: Oom,
@@ -92,7 +94,7 @@ impl Master {
     /// A master with no worker yet.
     ///
     /// # Errors
-    /// The scoreboard cannot be made.
+    /// The scoreboard or the rendezvous cannot be made.
     pub fn new(parts: Parts) -> std::io::Result<Master> {
         let seed = u64::from(std::process::id()) << 32 | u64::from(now().subsec_nanos());
         let generation = parts.generation;
@@ -115,6 +117,7 @@ impl Master {
             executes: false,
             children: Children::new(),
             doors: Doors::default(),
+            rendezvous: Rendezvous::new()?,
             board: Some(Board::create()?),
             oom: Oom::watch(now()),
             looked: now(),

@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use ferricorn_base::board::Board;
 use ferricorn_base::lifeline::{self, MasterEnd, Stage, Up, WorkerEnd};
+use ferricorn_base::rendezvous::Rendezvous;
 use ferricorn_base::{Context, Exit, Parts, logs};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::{Mode, umask};
@@ -49,6 +50,8 @@ pub struct Order<'a> {
     pub board: &'a mut Option<Board>,
     /// The eventfds of all seats that have one.
     pub doors: &'a [Option<OwnedFd>],
+    /// Where workers hand connections to each other.
+    pub rendezvous: &'a Rendezvous,
     /// What the title is to say beside the slot.
     pub name: &'a str,
 }
@@ -138,7 +141,13 @@ fn serve(
 ) -> Exit {
     sys::reset_signals();
     match prepare(&mut order, recipe, &lifeline, master) {
-        Ok((board, listeners, doors, access_log)) => {
+        Ok(Belongings {
+            board,
+            listeners,
+            rendezvous,
+            doors,
+            access_log,
+        }) => {
             let conf = &recipe.conf;
             let class = match order.registry.take(conf) {
                 Ok(class) => class,
@@ -152,6 +161,7 @@ fn serve(
                 board,
                 lifeline,
                 listeners,
+                rendezvous,
                 doors,
                 access_log,
             });
@@ -181,7 +191,14 @@ fn fail(lifeline: &WorkerEnd, reason: String) -> Exit {
     Exit::Failed(Stage::Boot)
 }
 
-type Belongings = (Board, Vec<OwnedFd>, Vec<Option<OwnedFd>>, Option<OwnedFd>);
+/// What of the master's a worker has.
+struct Belongings {
+    board: Board,
+    listeners: Vec<OwnedFd>,
+    rendezvous: Rendezvous,
+    doors: Vec<Option<OwnedFd>>,
+    access_log: Option<OwnedFd>,
+}
 
 /// From the fork to the point where nothing of the master is left but what a worker may have.
 fn prepare(
@@ -210,7 +227,8 @@ fn prepare(
         .board
         .take()
         .ok_or_else(|| io::Error::other("there is no scoreboard"))?;
-    let (error, access) = log_descriptors(generation, config.daemon)?;
+    let (error, access_log) = log_descriptors(generation, config.daemon)?;
+    let rendezvous = order.rendezvous.try_clone()?;
     let share = |fd: &dyn AsFd| fd.as_fd().try_clone_to_owned();
     let listeners = order
         .listeners
@@ -222,15 +240,13 @@ fn prepare(
         .iter()
         .map(|door| door.as_ref().map(|door| share(door)).transpose())
         .collect::<io::Result<Vec<_>>>()?;
-    let mut keep: Vec<RawFd> = vec![
-        sys::number(lifeline.as_fd()),
-        sys::number(board.fd()),
-        sys::number(error.as_fd()),
-    ];
+    let [giving, taking] = rendezvous.ends();
+    let own = [lifeline.as_fd(), board.fd(), error.as_fd(), giving, taking];
+    let mut keep: Vec<RawFd> = own.map(sys::number).to_vec();
     let shared = listeners
         .iter()
         .chain(doors.iter().flatten())
-        .chain(&access);
+        .chain(&access_log);
     keep.extend(shared.map(|fd| sys::number(fd.as_fd())));
     logs::set_error(error);
     logs::set_level(config.log_level);
@@ -244,7 +260,13 @@ fn prepare(
         }
         watched => watched?,
     }
-    Ok((board, listeners, doors, access))
+    Ok(Belongings {
+        board,
+        listeners,
+        rendezvous,
+        doors,
+        access_log,
+    })
 }
 
 /// Descriptors of the error log and of the access log for a worker.

@@ -20,6 +20,7 @@ use std::time::Duration;
 use ferricorn_base::board::Board;
 use ferricorn_base::lifeline::{self, Down, Up};
 use ferricorn_base::logs;
+use ferricorn_base::rendezvous::Rendezvous;
 use ferricorn_base::sys::monotonic as now;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, umask};
@@ -145,7 +146,9 @@ fn boot(
     path: Option<String>,
     answer: &TrialEnd,
 ) -> Result<(), String> {
-    let mut board = Some(Board::create().map_err(|error| error.to_string())?);
+    let text = |error: io::Error| error.to_string();
+    let mut board = Some(Board::create().map_err(text)?);
+    let rendezvous = Rendezvous::new().map_err(text)?;
     let check = path.is_some().then(Check::open).transpose()?;
     if let (Some(check), Some(recipe)) = (&check, &mut generation.recipe) {
         Arc::make_mut(&mut recipe.conf).listeners = vec![check.conf.clone()];
@@ -160,9 +163,10 @@ fn boot(
         registry,
         board: &mut board,
         doors: &[],
+        rendezvous: &rendezvous,
         name: " on trial",
     })
-    .map_err(|error| error.to_string())?;
+    .map_err(text)?;
     log::info!("Booting a worker on trial with pid: {pid}");
     drop(listeners);
     let ready = until_ready(pid, &lifeline, within, answer);

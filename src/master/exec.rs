@@ -13,6 +13,7 @@ use std::path::Path;
 
 use ferricorn_base::board::Board;
 use ferricorn_base::logs;
+use ferricorn_base::rendezvous::Rendezvous;
 use ferricorn_base::sys::monotonic as now;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::{Mode, umask};
@@ -105,6 +106,8 @@ impl Master {
         let doors = doors
             .map(|door| door.map(sys::take_over).transpose())
             .collect::<io::Result<Vec<_>>>()?;
+        let [giving, taking] = handover.rendezvous;
+        let rendezvous = [sys::take_over(giving)?, sys::take_over(taking)?];
         let board = Board::adopt(sys::take_over(handover.board)?)?;
         if let Some(serving) = generations.get(&handover.serving) {
             let log = serving.logs.error().try_clone_to_owned()?;
@@ -155,6 +158,7 @@ impl Master {
             executes: false,
             children,
             doors: Doors::adopt(doors),
+            rendezvous: Rendezvous::of(rendezvous),
             board: Some(board),
             oom: Oom::watch(now()),
             looked: now(),

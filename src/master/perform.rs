@@ -28,10 +28,14 @@ impl Master {
                         .push_back(Event::SpawnFailed(worker, error.to_string()));
                 }
             }
-            Action::Drain { worker, stop } => {
+            Action::Drain {
+                worker,
+                stop,
+                heirs,
+            } => {
                 // Nobody accepts after the last worker of a listener that is going away.
                 let stop = stop || self.is_last_at_a_listener(worker);
-                self.tell(worker, Down::Drain { stop });
+                self.tell(worker, Down::Drain { stop, heirs });
             }
             Action::Quit(worker) => self.tell(worker, Down::Quit),
             Action::Signal(worker, signal) => {
@@ -82,6 +86,7 @@ impl Master {
             registry: &mut self.registry,
             board: &mut self.board,
             doors: self.doors.all(),
+            rendezvous: &self.rendezvous,
             name: &name,
         })?;
         log::info!("Booting worker with pid: {pid} (worker {slot}, generation {generation})");

@@ -110,6 +110,7 @@ impl Master {
             names: proof.map_or_else(known, |proof| proof.names.clone()),
             inherited: &self.inherited,
             board: board.ok_or_else(|| io::Error::other("there is no scoreboard"))?,
+            rendezvous: &self.rendezvous,
             doors: self.doors.all(),
             generations: &self.generations,
             children: &self.children,

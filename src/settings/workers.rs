@@ -130,7 +130,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         default: "30",
         doc: "How long requests in flight may take on a graceful stop.\n\n\
               It holds for a stop of the server, for a reload and for the replacement of a single \
-              worker. What is not finished then is cut, with a line in the log for each request.",
+              worker. Idle connections do not wait for it: while others serve on they are handed \
+              to them. What is not finished then is cut, with a line in the log for each request.",
         ..HERE
     },
     Setting {

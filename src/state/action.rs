@@ -32,6 +32,8 @@ pub enum Action {
         worker: WorkerId,
         /// The whole server stops: take what waits in the accept queue first.
         stop: bool,
+        /// Others serve on: the connections become theirs.
+        heirs: bool,
     },
     /// Tell a worker over its life-line to leave now.
     Quit(WorkerId),

@@ -5,7 +5,7 @@
 
 use super::action::{Action, Fate, Note, Signal};
 use super::event::{Moment, Overdue, Stop, WorkerId};
-use super::pool::Stage;
+use super::pool::{Stage, Worker};
 use super::roll::Reload;
 use super::{ABORT, GRACE, Phase, QUICK, State};
 use crate::exit::WORKER_BOOT;
@@ -115,7 +115,11 @@ impl State {
             self.reload = Reload::Idle;
             out.push(Action::Cancel);
         }
-        for id in self.pool.which(|_| true) {
+        // Those that drain first: what they gave away before they heard of the stop lies where the
+        // others look for it when they hear.
+        let mut all = self.pool.which(|_| true);
+        all.sort_by_key(|id| self.pool.get(*id).is_some_and(Worker::serves));
+        for id in all {
             let Some(worker) = self.pool.get(id) else {
                 continue;
             };
@@ -151,7 +155,13 @@ impl State {
         };
         worker.stage = Stage::Draining { until };
         worker.fate = Some(fate);
-        out.push(Action::Drain { worker: id, stop });
+        // Who serves now is told to go in the same step where all workers are retired.
+        let heirs = !stop && !self.retired && self.pool.any(Worker::serves);
+        out.push(Action::Drain {
+            worker: id,
+            stop,
+            heirs,
+        });
     }
 
     pub(super) fn quit(&mut self, id: WorkerId, fate: Fate, now: Moment, out: &mut Vec<Action>) {

@@ -291,7 +291,7 @@ impl Model {
                 }
                 self.boot(worker, slot, seat, generation);
             }
-            Action::Drain { worker, stop } => {
+            Action::Drain { worker, stop, .. } => {
                 self.alive(worker);
                 let serving = self.serving();
                 let process = self.processes.get_mut(&worker).unwrap();

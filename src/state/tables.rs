@@ -554,7 +554,8 @@ fn a_graceful_stop_drains_all_and_kills_who_stays() {
     bench.step(Event::Stop(Stop::Graceful));
     assert!(bench.did(&Action::Drain {
         worker: ids[0],
-        stop: true
+        stop: true,
+        heirs: false
     }));
     bench.step(exited(ids[0], 0));
     assert_eq!(bench.later(30 * SECOND), []);
@@ -585,10 +586,64 @@ fn a_stop_during_a_reload_works_at_once() {
     bench.step(Event::Stop(Stop::Graceful));
     assert!(bench.did(&Action::Drain {
         worker: old,
-        stop: true
+        stop: true,
+        heirs: false
     }));
     assert!(bench.did(&Action::Quit(canary)));
     assert!(bench.did(&Action::Signal(canary, Signal::Term)));
+}
+
+/// Whether somebody serves on for the clients of whoever is told to drain.
+#[test]
+fn who_drains_has_heirs_while_others_serve_on() {
+    let heirs = |bench: &Bench| -> Vec<bool> {
+        let drained = |action: &Action| match action {
+            Action::Drain { heirs, .. } => Some(*heirs),
+            _ => None,
+        };
+        bench.actions.iter().filter_map(drained).collect()
+    };
+    let mut bench = Bench::serving(policy(1));
+    let new = bench.reload(2, policy(1));
+    bench.step(Event::Ready(new));
+    assert_eq!(heirs(&bench), [true], "a reload");
+    let mut bench = Bench::serving(policy(3));
+    bench.step(Event::Less);
+    assert_eq!(heirs(&bench), [true], "TTOU");
+    let mut bench = Bench::serving(policy(3));
+    bench.step(Event::RetireAll);
+    assert_eq!(heirs(&bench), [false; 3], "WINCH");
+    let mut bench = Bench::serving(policy(3));
+    bench.step(Event::Stop(Stop::Graceful));
+    assert_eq!(heirs(&bench), [false; 3], "a stop");
+    // Nobody serves until the next one has booted.
+    let policy = Policy {
+        max_surge: 0,
+        max_unavailable: 1,
+        ..policy(1)
+    };
+    let mut bench = Bench::serving(policy);
+    bench.step(Event::Reload);
+    bench.step(Event::Proved);
+    bench.step(Event::Executed(2, policy));
+    assert!(
+        heirs(&bench).iter().all(|heirs| !heirs),
+        "{:?}",
+        bench.actions
+    );
+}
+
+/// What a worker that drains gave away before it hears of a stop is found by those that hear later.
+#[test]
+fn those_that_drain_hear_of_a_stop_first() {
+    let mut bench = Bench::serving(policy(3));
+    bench.step(Event::Less);
+    let [leaver] = bench.drained()[..] else {
+        panic!("{:?}", bench.actions)
+    };
+    bench.step(Event::Stop(Stop::Graceful));
+    let told = bench.drained();
+    assert_eq!((told.len(), told[0]), (3, leaver));
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod support;
 mod bounds;
 mod clients;
 mod configuration;
+mod handover;
 mod lifecycle;
 mod listeners;
 mod logs;

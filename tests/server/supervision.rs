@@ -148,15 +148,15 @@ fn a_worker_has_exactly_the_descriptors_it_should() {
                 let kinds = proc::kinds(pid);
                 (of(&kinds, "anon_inode:[eventfd]") == doors + 3).then_some(kinds)
             });
-            // The life-line; the listener, and its second descriptor to accept from.
-            assert_eq!(of(&kinds, "socket"), 3, "{kinds:?}");
+            // The life-line; the listener, and its second descriptor to accept from; the rendezvous.
+            assert_eq!(of(&kinds, "socket"), 5, "{kinds:?}");
             assert_eq!(of(&kinds, "/memfd:ferricorn-board"), 1, "{kinds:?}");
             // The error log.
             assert_eq!(of(&kinds, "pipe"), 1, "{kinds:?}");
             assert_eq!(of(&kinds, "anon_inode:[eventpoll]"), 1, "{kinds:?}");
             // All doors, what wakes the loop (signals and streams), what wakes upgraded connections when
             // the worker retires. And that is all.
-            assert_eq!(kinds.len(), doors + 3 + 6, "{kinds:?}");
+            assert_eq!(kinds.len(), doors + 3 + 8, "{kinds:?}");
         }
         doors
     };

@@ -29,6 +29,8 @@ pub struct Report {
     pub bad: Vec<String>,
     /// How often who answered, where the application says so.
     pub by: BTreeMap<Who, usize>,
+    /// How often the server ended a connection that was to be kept.
+    pub ended: usize,
     /// Connections that could not be made at all.
     pub refused: usize,
 }
@@ -59,6 +61,12 @@ impl Load {
         (0..clients).fold(load, |load, n| load.add(address, path, style(n)))
     }
 
+    /// Starts `clients` clients that all keep their connections.
+    pub fn keep_alive(address: SocketAddr, clients: usize, path: &str) -> Load {
+        let load = Load::start(address, 0, path);
+        (0..clients).fold(load, |load, _| load.add(address, path, Style::KeepAlive))
+    }
+
     fn add(mut self, address: SocketAddr, path: &str, style: Style) -> Load {
         let (stop, sent) = (Arc::clone(&self.stop), Arc::clone(&self.sent));
         let ending = Arc::clone(&self.ending);
@@ -71,6 +79,7 @@ impl Load {
                 let late = kept.is_none() && ending.load(Ordering::SeqCst);
                 let answer = ask(address, &path, style, &mut kept);
                 let mut report = report.lock().expect("nobody panics with it");
+                report.ended += usize::from(style == Style::KeepAlive && kept.is_none());
                 let failed = answer.is_err();
                 match answer {
                     Err(_) if late => report.refused += 1,
@@ -143,6 +152,13 @@ impl Report {
     pub fn assert_nothing_lost(&self) {
         assert!(self.bad.is_empty() && self.refused == 0, "{self:?}");
         assert!(self.good > 0, "nothing was asked");
+    }
+
+    /// And no connection that was to be kept was ended.
+    #[track_caller]
+    pub fn assert_nobody_noticed(&self) {
+        self.assert_nothing_lost();
+        assert_eq!(self.ended, 0, "{self:?}");
     }
 
     pub fn generations(&self) -> Vec<u64> {

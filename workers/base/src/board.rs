@@ -169,6 +169,13 @@ impl Board {
             && self.area(seat)[STATE_AT].load(Ordering::Relaxed) == State::Serving as u64
     }
 
+    /// Whether the worker on `seat` serves and takes connections over in messages of this version.
+    #[must_use]
+    pub fn takes(&self, seat: usize, version: u8) -> bool {
+        self.is_serving(seat)
+            && self.area(seat)[TAKES_AT].load(Ordering::Relaxed) == u64::from(version)
+    }
+
     /// One more than the highest seat that ever was alive.
     #[inline]
     #[must_use]

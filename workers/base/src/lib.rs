@@ -5,7 +5,8 @@
 //! - [`App`], [`Handler`], [`Begin`], [`Request`], [`Response`], [`Body`], [`Exchange`], [`Error`]:
 //!   what a user writes against; [`Seat`] and [`Conf`]: what a handler can know of its place.
 //! - [`Worker`], [`Context`], [`Command`], [`Exit`]: what a worker class is given.
-//! - [`lifeline`], [`board`]: how master and worker speak.
+//! - [`lifeline`], [`board`]: how master and worker speak; [`rendezvous`]: how connections go from one
+//!   worker to another.
 //! - [`trust`]: whom to believe what a request says of itself.
 //! - [`meta`]: a request as CGI and its successors name its parts.
 //! - [`transport`], [`logs`], [`access`], [`sys`]: connections, logs, and the only `unsafe`.
@@ -27,6 +28,7 @@ pub mod logs;
 pub mod meta;
 mod networks;
 mod peer;
+pub mod rendezvous;
 mod request;
 mod response;
 mod seat;

@@ -59,11 +59,14 @@ pub enum Up {
 /// What the master commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Down {
-    /// Stop accepting, finish what is under way, exit. With `stop` nobody else accepts either: take
-    /// what waits in the backlog first and keep idle connections only for a moment.
+    /// Stop accepting, finish what is under way, exit.
     Drain {
-        /// The whole server stops.
+        /// Nobody else accepts, at one of the listeners or at all: take what waits in the backlog
+        /// first.
         stop: bool,
+        /// Others serve on: hand them the connections. Else keep idle ones for a while, or with
+        /// `stop` only for a moment.
+        heirs: bool,
     },
     /// Exit at once.
     Quit,
@@ -107,7 +110,9 @@ impl MasterEnd {
     pub fn send(&self, command: Down, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut message = vec![];
         match command {
-            Down::Drain { stop } => message.extend([b'D', u8::from(stop)]),
+            Down::Drain { stop, heirs } => {
+                message.extend([b'D', u8::from(stop), u8::from(heirs)]);
+            }
             Down::Quit => message.push(b'Q'),
             Down::Logs { error, access } => {
                 message.extend([b'L', u8::from(error), u8::from(access)]);
@@ -179,7 +184,10 @@ impl WorkerEnd {
             return Ok(None);
         };
         let command = match message.as_slice() {
-            [b'D', stop] => Down::Drain { stop: *stop != 0 },
+            [b'D', stop, heirs] => Down::Drain {
+                stop: *stop != 0,
+                heirs: *heirs != 0,
+            },
             b"Q" => Down::Quit,
             [b'L', error, access] => Down::Logs {
                 error: *error != 0,
@@ -302,8 +310,14 @@ mod tests {
         assert_eq!(master.receive().unwrap(), None);
 
         let commands = [
-            Down::Drain { stop: true },
-            Down::Drain { stop: false },
+            Down::Drain {
+                stop: true,
+                heirs: false,
+            },
+            Down::Drain {
+                stop: false,
+                heirs: true,
+            },
             Down::Quit,
             Down::Logs {
                 error: true,

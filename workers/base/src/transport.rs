@@ -8,12 +8,14 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{
+    AddressFamily, SockaddrLike, SockaddrStorage, getsockname, setsockopt, sockopt,
+};
 
 /// Seconds of silence after which a peer is probed that has no limit of its own.
 const SILENCE: u64 = 60;
@@ -62,6 +64,12 @@ pub trait Transport: AsFd + fmt::Debug + Send {
     /// system's buffer may be large: it gets smaller long before there is room for another write.
     fn unsent(&self) -> Option<u32> {
         crate::sys::unsent(self.as_fd()).ok()
+    }
+
+    /// The socket, where it is all that there is of the connection: then it can go on in another
+    /// process. Not so by default, as where there are keys and half records.
+    fn movable(&self) -> Option<BorrowedFd<'_>> {
+        None
     }
 
     /// Says that nothing more will be written (shutdown(2)).
@@ -126,6 +134,10 @@ impl Transport for Socket {
         )?)
     }
 
+    fn movable(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd())
+    }
+
     fn finish(&mut self) -> io::Result<()> {
         each!(self, stream => stream.shutdown(Shutdown::Write))
     }
@@ -166,6 +178,19 @@ impl Socket {
     #[must_use]
     pub fn tcp(fd: OwnedFd) -> Socket {
         Socket::Tcp(fd.into())
+    }
+
+    /// A connected, non-blocking socket of either kind: it is asked (getsockname(2)).
+    ///
+    /// # Errors
+    /// `InvalidData` for any other kind.
+    pub fn of(fd: OwnedFd) -> io::Result<Socket> {
+        let own = getsockname::<SockaddrStorage>(fd.as_raw_fd())?;
+        match own.family() {
+            Some(AddressFamily::Inet | AddressFamily::Inet6) => Ok(Socket::tcp(fd)),
+            Some(AddressFamily::Unix) => Ok(Socket::unix(fd)),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
     }
 
     /// A connected, non-blocking unix socket.

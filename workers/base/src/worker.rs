@@ -13,6 +13,7 @@ use crate::board::{Board, Page, Peers, State};
 use crate::conf::{Conf, ListenerConf};
 use crate::lifeline::{Down, Stage, Up, WorkerEnd};
 use crate::logs::AccessLog;
+use crate::rendezvous::{self, Rendezvous};
 use crate::seat::Seat;
 use crate::sys;
 
@@ -87,6 +88,8 @@ pub struct Parts {
     pub lifeline: WorkerEnd,
     /// The listeners, in the order of [`Conf::listeners`].
     pub listeners: Vec<OwnedFd>,
+    /// Where workers hand connections to each other.
+    pub rendezvous: Rendezvous,
     /// Eventfds that wake the worker on a seat, by seat; its own among them.
     pub doors: Vec<Option<OwnedFd>>,
     /// The access log's descriptor, if there is an access log.
@@ -109,6 +112,9 @@ pub struct Context {
     pub page: Page,
     /// The sockets to accept from.
     pub listeners: Vec<Listener>,
+    /// Where workers hand connections to each other. A class that watches it says so by
+    /// [`Context::take_over`].
+    pub rendezvous: Rendezvous,
     /// The access log, if there is one.
     pub access: Option<AccessLog>,
 }
@@ -116,11 +122,12 @@ pub struct Context {
 /// What a worker is asked to do, by its master or by a signal.
 #[derive(Debug)]
 pub enum Command {
-    /// Accept no more, finish, exit. With `stop` the whole server stops: take what waits in the
-    /// backlog first.
+    /// Accept no more, finish, exit.
     Drain {
-        /// The whole server stops.
+        /// Nobody else accepts: take what waits in the backlog first.
         stop: bool,
+        /// Others serve on, and take connections over where they can.
+        heirs: bool,
     },
     /// Exit now.
     Quit,
@@ -174,6 +181,7 @@ impl Context {
             board: Arc::new(board),
             page,
             listeners: listeners.map(|(fd, conf)| Listener { fd, conf }).collect(),
+            rendezvous: parts.rendezvous,
             access,
             conf: parts.conf,
         })
@@ -210,6 +218,19 @@ impl Context {
     /// `heartbeat-timeout`, and is in no request, for hung.
     pub fn turn(&self) {
         self.page.turn(sys::monotonic().as_micros() as u64);
+    }
+
+    /// Says that this worker takes what is handed over at the rendezvous. To be called before
+    /// [`Context::ready`] by a class that does, and by no other: what it were handed would hang.
+    pub fn take_over(&self) {
+        self.page.show_taking(rendezvous::VERSION);
+    }
+
+    /// Whether a sibling serves that takes connections over.
+    #[must_use]
+    pub fn has_heirs(&self) -> bool {
+        let mut others = (0..self.board.high()).filter(|seat| *seat != self.seat);
+        others.any(|seat| self.board.takes(seat, rendezvous::VERSION))
     }
 
     /// Tells the master that this worker cannot start, and gives the exit to return.
@@ -280,7 +301,9 @@ impl Context {
         loop {
             match self.lifeline.receive() {
                 Ok(None) => return None,
-                Ok(Some((Down::Drain { stop }, _))) => return Some(Command::Drain { stop }),
+                Ok(Some((Down::Drain { stop, heirs }, _))) => {
+                    return Some(Command::Drain { stop, heirs });
+                }
                 Ok(Some((Down::Quit, _))) => return Some(Command::Quit),
                 Ok(Some((Down::Logs { error, access }, fds))) => {
                     let mut fds = fds.into_iter();

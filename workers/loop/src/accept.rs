@@ -1,16 +1,17 @@
-//! Accepting: only what can start now, evenly over the workers, at most `worker-connections`.
+//! Accepting: only what can start now, evenly over the workers, at most `worker-connections`. What
+//! siblings hand over at the rendezvous is taken by the same rules as what waits at a listener.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use ferricorn_base::Link;
 use ferricorn_base::board::Counter;
 use ferricorn_base::transport::{Ready, wait};
 
 use crate::balance::{Balance, PATIENCE_US, Sibling};
+use crate::buffer::Buffer;
 use crate::conn::{Conn, Phase, Registered};
-use crate::event_loop::Loop;
+use crate::event_loop::{CONNECTIONS, LISTENERS, Loop, TAKING};
 use crate::executor::Executor;
 use crate::listening::{Arrival, Listening};
 use crate::protocol::Protocol;
@@ -39,6 +40,15 @@ enum Watch {
     Full(u64),
 }
 
+/// Where connections come from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// A listener, by its number.
+    Listener(usize),
+    /// Siblings that drain.
+    Rendezvous,
+}
+
 /// The state of accepting.
 #[derive(Debug, Default)]
 pub(crate) struct Acceptor {
@@ -62,12 +72,18 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         for listener in &self.context.listeners {
             self.acceptor.listeners.push(Listening::new(listener)?);
         }
-        self.watch()
+        self.watch()?;
+        self.context.take_over();
+        Ok(())
     }
 
     fn watch(&mut self) -> io::Result<()> {
-        for n in 0..self.acceptor.listeners.len() {
-            match self.watch_listener(n) {
+        let listeners = (0..self.acceptor.listeners.len()).map(Source::Listener);
+        for (source, token) in listeners
+            .zip(LISTENERS..)
+            .chain([(Source::Rendezvous, TAKING)])
+        {
+            match self.watch_source(self.source(source), token.min(CONNECTIONS - 1)) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 _ => {}
             }
@@ -78,73 +94,105 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     fn unwatch(&mut self, watch: Watch) {
         if self.acceptor.watch == Watch::Armed {
-            for n in 0..self.acceptor.listeners.len() {
-                self.unwatch_listener(n);
+            for listener in &self.acceptor.listeners {
+                self.unwatch_source(listener.as_fd());
             }
+            self.unwatch_source(self.context.rendezvous.taking());
         }
         self.acceptor.watch = watch;
     }
 
-    /// Accepts what waits, as long as it is this worker's turn.
-    pub(crate) fn accept(&mut self) {
-        if matches!(self.acceptor.watch, Watch::Closed | Watch::Full(_)) {
-            return;
+    fn source(&self, source: Source) -> BorrowedFd<'_> {
+        match source {
+            Source::Listener(n) => self.acceptor.listeners[n].as_fd(),
+            Source::Rendezvous => self.context.rendezvous.taking(),
         }
+    }
+
+    fn next_from(&self, source: Source) -> io::Result<Arrival> {
+        let listeners = &self.acceptor.listeners;
+        match source {
+            Source::Listener(n) => listeners[n].accept(),
+            Source::Rendezvous => Arrival::take(&self.context.rendezvous, listeners),
+        }
+    }
+
+    /// Accepts what waits at the listeners, as long as it is this worker's turn.
+    pub(crate) fn accept(&mut self) {
         for n in 0..self.acceptor.listeners.len() {
-            for _ in 0..BATCH {
-                if let Some(sibling) = self.sibling_to_accept() {
-                    self.unwatch(Watch::Until(self.clock.now() + PATIENCE_US));
-                    self.context.knock(sibling);
-                    return;
-                }
-                if self.is_full() {
-                    if !self.somebody_waits(n) {
-                        break;
-                    }
-                    if !self.make_room() {
-                        self.unwatch(Watch::Full(self.clock.now() + STARVED_US));
-                        return;
-                    }
-                }
-                match self.acceptor.listeners[n].accept() {
-                    Ok(arrival) => self.welcome(arrival),
-                    Err(error) => match error.kind() {
-                        io::ErrorKind::WouldBlock => break,
-                        // The client gave up while it waited in the backlog.
-                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
-                        _ => {
-                            log::error!("cannot accept a connection: {error}");
-                            self.unwatch(Watch::Until(self.clock.now() + STARVED_US));
-                            return;
-                        }
-                    },
-                }
+            if !self.accept_from(Source::Listener(n)) {
+                return;
             }
         }
     }
 
-    /// Takes what waits in the backlog, whoever's turn it is: nobody else will. All of it is served
-    /// in the next turn, not here: while handlers ran, ever more would come.
+    /// Takes what siblings hand over, as long as it is this worker's turn.
+    pub(crate) fn take_over(&mut self) {
+        self.accept_from(Source::Rendezvous);
+    }
+
+    /// Whether it is worth while to look elsewhere too.
+    fn accept_from(&mut self, source: Source) -> bool {
+        if matches!(self.acceptor.watch, Watch::Closed | Watch::Full(_)) {
+            return false;
+        }
+        for _ in 0..BATCH {
+            if let Some(sibling) = self.sibling_to_accept() {
+                self.unwatch(Watch::Until(self.clock.now() + PATIENCE_US));
+                self.context.knock(sibling);
+                return false;
+            }
+            if self.is_full() {
+                if !self.somebody_waits(source) {
+                    return true;
+                }
+                if !self.make_room() {
+                    self.unwatch(Watch::Full(self.clock.now() + STARVED_US));
+                    return false;
+                }
+            }
+            match self.next_from(source) {
+                Ok(arrival) => self.welcome(arrival),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) if is_passing(&error) => {}
+                Err(error) => {
+                    log::error!("cannot accept a connection: {error}");
+                    self.unwatch(Watch::Until(self.clock.now() + STARVED_US));
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Takes what waits at the rendezvous if nobody else will, and with `backlog` what waits at the
+    /// listeners, whoever's turn it is. All of it is served in the next turn, not here: while
+    /// handlers ran, ever more would come.
     /// Whether that was all; else it is to be tried again when there is room.
-    pub(crate) fn accept_the_rest(&mut self) -> bool {
-        for n in 0..self.acceptor.listeners.len() {
+    pub(crate) fn accept_the_rest(&mut self, backlog: bool, heirs: bool) -> bool {
+        let listeners = if backlog {
+            self.acceptor.listeners.len()
+        } else {
+            0
+        };
+        let rendezvous = (!heirs).then_some(Source::Rendezvous);
+        for source in (0..listeners).map(Source::Listener).chain(rendezvous) {
             loop {
                 if self.is_full() {
-                    if !self.somebody_waits(n) {
+                    if !self.somebody_waits(source) {
                         break;
                     }
                     if !self.make_room() {
                         return false;
                     }
                 }
-                match self.acceptor.listeners[n].accept() {
+                match self.next_from(source) {
                     Ok(arrival) => {
                         let key = self.take_in(arrival);
                         self.ready.push_back(key);
                     }
-                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if is_passing(&error) => {}
                     // Out of descriptors or memory, until something ends.
                     Err(_) => return false,
                 }
@@ -158,7 +206,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         self.unwatch(Watch::Closed);
     }
 
-    /// Gives up the listeners: out of the epoll set first, then closed.
+    /// Gives up the listeners: out of the epoll set first, then closed. The rendezvous stays, for the
+    /// day when nobody else takes what lies there.
     pub(crate) fn stop_accepting(&mut self) {
         self.unwatch(Watch::Closed);
         self.acceptor.listeners.clear();
@@ -198,10 +247,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         self.conns.len() >= self.conf.worker_connections
     }
 
-    /// Whether a connection waits at a listener: nobody is sent away for one that a sibling has taken.
-    fn somebody_waits(&self, n: usize) -> bool {
-        let listener = self.context.listeners[n].fd.as_fd();
-        wait(listener, Ready::Readable, Some(Duration::ZERO)).is_ok()
+    /// Whether a connection waits there: nobody is sent away for one that a sibling has taken.
+    fn somebody_waits(&self, source: Source) -> bool {
+        wait(self.source(source), Ready::Readable, Some(Duration::ZERO)).is_ok()
     }
 
     /// Closes a connection for another that waits; whether there is room then. One that brings a
@@ -280,8 +328,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     fn welcome(&mut self, arrival: Arrival) {
         // Behind a PROXY header it is another's connection.
         let known = !matches!(arrival.phase, Phase::Preface(_));
+        let admitted = arrival.past.is_some();
         let key = self.take_in(arrival);
-        if !known || self.admit(key) {
+        if !known || admitted || self.admit(key) {
             self.serve(key, false);
         } else {
             self.turn_away(key);
@@ -290,20 +339,53 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// Takes a connection in.
     fn take_in(&mut self, arrival: Arrival) -> usize {
+        let now = self.clock.now();
+        let (idle, past) = (arrival.phase == Phase::Idle, arrival.past);
+        let counted = past.as_ref().is_some_and(|past| past.counted);
+        let since = past.as_ref().map_or(now, |past| past.since_us.min(now));
+        let counter = match past {
+            None => Counter::Accepted,
+            Some(_) => Counter::Taken,
+        };
+        let input = past
+            .map(|past| past.input)
+            .filter(|input| !input.is_empty());
+        let work = input.map(|input| {
+            let mut work = self.spare_work();
+            work.input = Buffer::holding(&input);
+            work
+        });
         let key = self.conns.insert(Conn {
             wire: Some(arrival.wire),
             peer: arrival.peer,
             local: arrival.local,
-            link: Link::default(),
+            link: arrival.link,
             phase: arrival.phase,
             registered: Registered::No,
             counted: false,
-            work: None,
+            work,
         });
-        self.context.page.add(Counter::Accepted, 1);
+        self.context.page.add(counter, 1);
         self.context.page.set_connections(self.conns.len());
-        let due = self.clock.now() + self.waits[Wait::Head as usize];
-        self.timers.set(key, Wait::Head, due);
+        if counted {
+            self.moved_in(key);
+        }
+        if !idle {
+            let due = since + self.waits[Wait::Head as usize];
+            self.timers.set(key, Wait::Head, due);
+        }
         key
     }
+}
+
+/// Whether an error concerns one connection only, which is gone: its client gave up while it waited
+/// in the backlog, or it was handed over in a way that nobody knows.
+fn is_passing(error: &io::Error) -> bool {
+    if error.kind() == io::ErrorKind::InvalidData {
+        log::error!("closed a connection: {error}");
+    }
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted | io::ErrorKind::InvalidData
+    )
 }

@@ -1,4 +1,5 @@
-//! Draining: accept no more, answer what came, close the rest kindly, all before a deadline.
+//! Draining: accept no more, hand on what can go on elsewhere, answer what came, close the rest
+//! kindly, all before a deadline.
 
 use std::time::Duration;
 
@@ -8,13 +9,14 @@ use ferricorn_base::board::State;
 use crate::conn::{Active, Phase};
 use crate::event_loop::Loop;
 use crate::executor::Executor;
+use crate::giving::Giving;
 use crate::protocol::Protocol;
 use crate::timers::Wait;
 
 /// How long an idle connection may still bring a request when the whole server stops.
 const QUIET: Duration = Duration::from_secs(1);
-/// How soon to try the backlog again, in µs.
-const RETRY_US: u64 = 10_000;
+/// How soon to try the backlog or a full rendezvous again, in µs.
+pub(crate) const RETRY_US: u64 = 10_000;
 /// How long a worker goes on whose master died; the kernel's alarm ends it soon after.
 const ORPHANED: Duration = Duration::from_millis(900);
 
@@ -22,41 +24,62 @@ const ORPHANED: Duration = Duration::from_millis(900);
 #[derive(Debug)]
 pub(crate) struct Drain {
     due: u64,
-    /// Connections wait at the listeners that nobody else will take.
+    /// Nobody else accepts.
+    stop: bool,
+    /// Connections wait that nobody else will take.
     backlog: bool,
+    /// The way to those who serve on.
+    pub(crate) giving: Giving,
 }
 
 impl Drain {
     /// When to look at it again, at `now`, in µs of CLOCK_MONOTONIC.
     pub(crate) fn due(&self, now: u64) -> u64 {
         if self.backlog {
-            self.due.min(now + RETRY_US)
-        } else {
-            self.due
+            return self.due.min(now + RETRY_US);
         }
+        self.giving
+            .retry_due()
+            .map_or(self.due, |retry| retry.min(self.due))
+    }
+
+    /// Whether a response may say that its connection goes on, here or elsewhere.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.giving.is_likely()
+    }
+
+    /// Whether a connection that has said nothing may do so for a moment only.
+    pub(crate) fn hurries(&self) -> bool {
+        self.stop && !self.giving.has_heirs()
     }
 }
 
 impl<P: Protocol, E: Executor> Loop<P, E> {
     /// Begins to drain, or to drain sooner. With `stop` nobody accepts after us, so what waits in
-    /// the backlog is ours.
-    pub(crate) fn start_drain(&mut self, stop: bool) {
+    /// the backlog is ours. With `heirs` others serve on: the connections become theirs.
+    pub(crate) fn start_drain(&mut self, stop: bool, heirs: bool) {
         let deadlines = self.conf.deadlines;
         // Successors serve: an idle client may take as long as it usually may, within the grace.
-        let quiet = if stop { QUIET } else { deadlines.keep_alive };
-        self.begin_drain(stop, quiet.min(deadlines.graceful), deadlines.graceful);
+        let quiet = if stop && !heirs {
+            QUIET
+        } else {
+            deadlines.keep_alive
+        };
+        let quiet = quiet.min(deadlines.graceful);
+        self.begin_drain(stop, heirs, quiet, deadlines.graceful);
     }
 
     /// The master is gone; nobody will accept after us.
     pub(crate) fn orphaned(&mut self) {
-        self.begin_drain(true, ORPHANED / 2, ORPHANED);
+        self.begin_drain(true, false, ORPHANED / 2, ORPHANED);
     }
 
-    fn begin_drain(&mut self, stop: bool, quiet: Duration, grace: Duration) {
-        let backlog = stop && !self.accept_the_rest();
+    fn begin_drain(&mut self, stop: bool, heirs: bool, quiet: Duration, grace: Duration) {
+        // Whoever gives takes no more: it would get its own connections back.
+        self.stop_watching();
+        let backlog = !self.accept_the_rest(stop, heirs);
         if backlog {
             log::warn!("not all that waits in the backlog can be taken yet");
-            self.stop_watching();
         } else {
             self.stop_accepting();
         }
@@ -65,12 +88,21 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let now = self.clock.now();
         let due = now + grace.as_micros() as u64;
         let due = self.drain.as_ref().map_or(due, |drain| drain.due.min(due));
-        self.drain = Some(Drain { due, backlog });
+        let drain = Drain {
+            due,
+            stop,
+            backlog,
+            giving: Giving::new(heirs),
+        };
+        let hurries = drain.hurries();
+        self.drain = Some(drain);
+        self.give_all();
         let quiet_us = quiet.as_micros() as u64;
         self.waits[Wait::Quiet as usize] = quiet_us;
-        // Those with nothing under way wait for a shorter time now, silent new ones too.
+        // Those with nothing under way wait for a shorter time now; silent new ones too, if nobody
+        // could take them over any more.
         for (key, conn) in &self.conns {
-            if conn.phase == Phase::Idle || conn.is_silent() {
+            if conn.phase == Phase::Idle || hurries && conn.is_silent() {
                 self.timers.set(key, Wait::Quiet, now + quiet_us);
             }
         }
@@ -78,7 +110,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// Whether a drain is over: everything is answered, or its deadline has passed.
     pub(crate) fn drained(&mut self) -> Option<Exit> {
-        let backlog = self.drain.as_ref()?.backlog && !self.accept_the_rest();
+        let drain = self.drain.as_ref()?;
+        let (stop, heirs) = (drain.stop, drain.giving.has_heirs());
+        let backlog = drain.backlog && !self.accept_the_rest(stop, heirs);
+        self.retry_giving();
         let drain = self.drain.as_mut()?;
         let emptied = std::mem::replace(&mut drain.backlog, backlog) && !backlog;
         let due = drain.due;
@@ -86,7 +121,13 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             self.stop_accepting();
         }
         if self.conns.is_empty() && !backlog {
-            return Some(Exit::Done);
+            if !heirs {
+                return Some(Exit::Done);
+            }
+            // A stop that came meanwhile makes us take back what those who left before us did not.
+            let told = self.command();
+            let over = self.conns.is_empty() && !self.drain.as_ref()?.backlog;
+            return told.or_else(|| over.then_some(Exit::Done));
         }
         if self.clock.now() < due {
             return None;

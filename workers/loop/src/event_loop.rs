@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -48,9 +48,10 @@ const COMMAND: usize = 0;
 const SIGNAL: usize = 1;
 const DOOR: usize = 2;
 const STREAMS: usize = 3;
-const LISTENERS: usize = 16;
+pub(crate) const TAKING: usize = 4;
+pub(crate) const LISTENERS: usize = 16;
 const LISTENERS_MAX: usize = 1024;
-const CONNECTIONS: usize = LISTENERS + LISTENERS_MAX;
+pub(crate) const CONNECTIONS: usize = LISTENERS + LISTENERS_MAX;
 
 /// An event loop that serves one protocol with one executor over any transport.
 #[derive(Debug)]
@@ -261,7 +262,11 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     fn dispatch(&mut self, event: &Event) {
         match event.token().0 {
             COMMAND | SIGNAL => self.asked = true,
-            DOOR => self.accept(),
+            DOOR => {
+                self.accept();
+                self.take_over();
+            }
+            TAKING => self.take_over(),
             STREAMS => self.take_finished(),
             token if token < CONNECTIONS => self.accept(),
             token => {
@@ -272,10 +277,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     }
 
     /// Does what the master or a signal asks.
-    fn command(&mut self) -> Option<Exit> {
+    pub(crate) fn command(&mut self) -> Option<Exit> {
         while let Some(command) = self.context.command() {
             match command {
-                Command::Drain { stop } => self.start_drain(stop),
+                Command::Drain { stop, heirs } => self.start_drain(stop, heirs),
                 Command::Quit => return Some(Exit::Done),
                 Command::Orphaned => {
                     log::warn!("the master is gone: finishing");
@@ -336,17 +341,14 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
     }
 
-    /// Registers a listener's descriptor: exclusive and level-triggered, which mio has not.
-    pub(crate) fn watch_listener(&self, n: usize) -> io::Result<()> {
-        let token = (LISTENERS + n.min(LISTENERS_MAX - 1)) as u64;
-        let listener = self.context.listeners[n].fd.as_fd();
-        sys::epoll_add_exclusive(self.poll.registry().as_fd(), listener, token)
+    /// Registers where connections come from: exclusive and level-triggered, which mio has not.
+    pub(crate) fn watch_source(&self, fd: BorrowedFd<'_>, token: usize) -> io::Result<()> {
+        sys::epoll_add_exclusive(self.poll.registry().as_fd(), fd, token as u64)
     }
 
-    pub(crate) fn unwatch_listener(&self, n: usize) {
+    pub(crate) fn unwatch_source(&self, fd: BorrowedFd<'_>) {
         // It may not be in the set; then it needs no removal.
-        let listener = self.context.listeners[n].fd.as_fd();
-        let _ = sys::epoll_remove(self.poll.registry().as_fd(), listener);
+        let _ = sys::epoll_remove(self.poll.registry().as_fd(), fd);
     }
 
     pub(crate) fn register(&self, key: usize, fd: i32, write: bool, anew: bool) -> io::Result<()> {

@@ -31,7 +31,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let (Some(mut facts), Some(wire)) = (work.facts, active.wire.take()) else {
             return false;
         };
-        facts.keep_alive &= self.drain.is_none();
+        facts.keep_alive &= self.goes_on();
         let key = active.key;
         if let Some(conn) = self.conns.get_mut(key) {
             if conn.registered != Registered::No {

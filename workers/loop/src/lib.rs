@@ -4,7 +4,7 @@
 //! # Layout
 //! - [`Loop`]: `event_loop` turns; `accept` and `balance` decide who accepts; `serve` is one
 //!   connection's turn and `settle` what it leaves; `respond` runs handlers, `send` encodes
-//!   their answers; `drain` ends it.
+//!   their answers; `drain` ends it, and `giving` hands what it has to siblings.
 //! - `quota` is what one peer address may take.
 //! - Seams: [`Protocol`] (HTTP/1.1: [`Http1`]), [`Executor`] (inline: [`Inline`]), and the transport,
 //!   which is `ferricorn_base::transport::Transport`.
@@ -22,6 +22,7 @@ mod conn;
 mod drain;
 mod event_loop;
 mod executor;
+mod giving;
 mod handover;
 mod listening;
 mod output;

@@ -11,7 +11,9 @@ use ferricorn_http::{
 };
 use http::{HeaderMap, StatusCode};
 
-/// The state of one connection that speaks a protocol; `Default` is that of a new one.
+/// The state of one connection that speaks a protocol; `Default` is that of a new one. Until a head is
+/// complete, a new one goes on where this one is, given the bytes that were not consumed: such a
+/// connection can be handed to another process.
 pub trait Protocol: Debug + Default + Send + 'static {
     /// Writes the content of one response.
     type Writer: BodyWriter;

@@ -42,6 +42,17 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         admitted
     }
 
+    /// Counts a connection that a sibling counted until it handed it over: it is admitted already.
+    pub(crate) fn moved_in(&mut self, key: usize) {
+        if let (Some(peers), Some(conn)) = (&mut self.peers, self.conns.get_mut(key)) {
+            if let Some(address) = conn.peer.ip() {
+                let known = peers.key(address);
+                peers.moved_in(known, self.clock.now());
+                conn.counted = true;
+            }
+        }
+    }
+
     /// A connection that was counted is gone.
     pub(crate) fn dismiss(&mut self, address: Option<IpAddr>) {
         if let (Some(peers), Some(address)) = (&mut self.peers, address) {

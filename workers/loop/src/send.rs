@@ -99,7 +99,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     ) {
         let work = &mut active.work;
         let Some(mut facts) = work.facts else { return };
-        facts.keep_alive &= self.drain.is_none();
+        facts.keep_alive &= self.goes_on();
         let output = &mut self.output;
         let before = output.bytes.len();
         let defaults = self.clock.defaults(content_type);

@@ -7,6 +7,7 @@ use http::StatusCode;
 
 use crate::buffer::Buffer;
 use crate::conn::{Active, Conn, Next, Phase, Registered};
+use crate::drain::Drain;
 use crate::event_loop::Loop;
 use crate::executor::Executor;
 use crate::pace::{Pace, least_brought};
@@ -68,8 +69,17 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         if idle && active.work.protocol.is_new() {
             self.recycle(active);
             // It could make room for another now.
-            return self.room();
+            self.room();
+        } else {
+            self.keep(active);
         }
+        if self.drain.is_some() {
+            self.give_on(key);
+        }
+    }
+
+    /// Keeps what a connection needs to go on.
+    fn keep(&mut self, mut active: Active<P>) {
         self.give_back(&mut active);
         let needed = active.work.unlogged.is_some();
         if needed || matches!(active.phase, Phase::Body | Phase::Answered) {
@@ -77,7 +87,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         } else {
             self.return_request(active.request);
         }
-        if let Some(conn) = self.conns.get_mut(key) {
+        if let Some(conn) = self.conns.get_mut(active.key) {
             conn.work = Some(active.work);
         }
     }
@@ -97,8 +107,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             Phase::Lingering => Wait::Linger,
             Phase::Body | Phase::Answered => Wait::Body,
             Phase::Preface(_) | Phase::Head => Wait::Head,
+            Phase::Fresh if !self.drain.as_ref().is_some_and(Drain::hurries) => Wait::Head,
             _ if self.drain.is_some() => Wait::Quiet,
-            Phase::Fresh => Wait::Head,
             _ => Wait::KeepAlive,
         };
         let waiting = self.timers.wait(key);

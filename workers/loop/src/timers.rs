@@ -1,6 +1,6 @@
 //! Deadlines of connections: one first-in-first-out list per kind of wait.
 //!
-//! All waits of one kind last equally long, so the list is in the order of its deadlines by itself:
+//! All waits of one kind last equally long, so the list is in the order of its deadlines nearly by itself:
 //! setting, clearing and finding the next one take constant time, and the front of the keep-alive
 //! list is the connection that has been idle longest. Pure: no clock.
 
@@ -58,27 +58,34 @@ impl Timers {
         }
     }
 
-    /// The connection waits until `due`, and for nothing else any more.
+    /// The connection waits until `due`, and for nothing else any more. One that comes from elsewhere,
+    /// with some of its wait behind it, is put where it belongs; that costs a step for each one that
+    /// it overtakes.
     pub(crate) fn set(&mut self, key: usize, wait: Wait, due: u64) {
         if key >= self.links.len() {
             self.links.resize(key + 1, UNLINKED);
         }
         self.clear(key);
         let kind = wait as usize;
-        let last = self.last[kind];
         let at = key as u32;
-        // A clock that stood still for one wait keeps the order; it cannot go back.
+        let (mut before, mut after) = (self.last[kind], NONE);
+        while before != NONE && self.links[before as usize].due > due {
+            (before, after) = (self.links[before as usize].before, before);
+        }
         self.links[key] = Link {
-            before: last,
-            after: NONE,
+            before,
+            after,
             due,
             wait: Some(wait),
         };
-        match last {
+        match before {
             NONE => self.first[kind] = at,
-            _ => self.links[last as usize].after = at,
+            _ => self.links[before as usize].after = at,
         }
-        self.last[kind] = at;
+        match after {
+            NONE => self.last[kind] = at,
+            _ => self.links[after as usize].before = at,
+        }
     }
 
     /// The connection waits for nothing.
@@ -121,6 +128,14 @@ impl Timers {
     pub(crate) fn oldest(&self, wait: Wait) -> Option<usize> {
         let first = self.first[wait as usize];
         (first != NONE).then_some(first as usize)
+    }
+
+    /// All connections that wait in this way, the one that has waited longest first.
+    pub(crate) fn waiting(&self, wait: Wait) -> impl Iterator<Item = usize> + '_ {
+        let at = |key: u32| (key != NONE).then_some(key);
+        let first = at(self.first[wait as usize]);
+        let all = std::iter::successors(first, move |key| at(self.links[*key as usize].after));
+        all.map(|key| key as usize)
     }
 
     /// The next deadline of all.
@@ -186,8 +201,10 @@ mod tests {
             let key = (seed >> 33) as usize % 50;
             match (seed >> 60) % 3 {
                 0 => {
-                    timers.set(key, Wait::Head, now + 30);
-                    model.insert(key, (now + 30, Wait::Head));
+                    // Some have waited elsewhere before.
+                    let due = now + 30 - (seed >> 50) % 3 * 10;
+                    timers.set(key, Wait::Head, due);
+                    model.insert(key, (due, Wait::Head));
                 }
                 1 => {
                     timers.set(key, Wait::Write, now + 7);

@@ -51,9 +51,13 @@ pub enum Counter {
     LogDropped,
     /// Connections and requests refused because their peer had taken its share.
     Limited,
+    /// Connections handed to a sibling while this worker drained.
+    Given,
+    /// Connections taken over from a sibling; they are not among the accepted ones.
+    Taken,
 }
 
 /// How many counters there are.
-pub const COUNTERS: usize = Counter::Limited as usize + 1;
+pub const COUNTERS: usize = Counter::Taken as usize + 1;
 /// Buckets of the histogram: bucket `n` counts handler times below 2^n µs and not below 2^(n-1).
 pub const BUCKETS: usize = 40;

@@ -12,7 +12,7 @@ pub const LINE_MAX: usize = (CELL_WORDS - CELL_LINE) * 8;
 /// Peer addresses that the table of a worker holds.
 pub const PEERS: usize = 2048;
 
-pub(super) const VERSION: u64 = 2;
+pub(super) const VERSION: u64 = 3;
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"ferricrn");
 pub(super) const AREA_WORDS: usize = 4096;
 pub(super) const AREA_BYTES: usize = AREA_WORDS * 8;
@@ -43,6 +43,7 @@ pub(super) const HEARTBEAT_AT: usize = 4;
 pub(super) const TURNS_AT: usize = 5;
 pub(super) const CONNECTIONS_AT: usize = 6;
 pub(super) const PEERS_AT: usize = 7;
+pub(super) const TAKES_AT: usize = 8;
 pub(super) const COUNTERS_AT: usize = 16;
 pub(super) const HISTOGRAM_AT: usize = 64;
 pub(super) const RECENT_AT: usize = 512;

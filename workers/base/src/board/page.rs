@@ -38,6 +38,11 @@ impl Page {
         self.map.words()[PEERS_AT].store(1, Ordering::Release);
     }
 
+    /// Says that the worker takes connections over that are handed to it in messages of this version.
+    pub fn show_taking(&self, version: u8) {
+        self.store(TAKES_AT, version.into());
+    }
+
     /// Says what the worker is doing.
     pub fn set_state(&self, state: State) {
         self.store(STATE_AT, state as u64);

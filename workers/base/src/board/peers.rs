@@ -93,10 +93,20 @@ impl Peers {
 
     /// The address of `key` has one connection more.
     pub fn connected(&mut self, key: u64, now_us: u64) {
+        let entry = self.taken(key, now_us);
+        Window::count(&entry[Rate::Connections as usize], now_us);
+    }
+
+    /// The address of `key` has one connection more, which is not new: a sibling had it.
+    pub fn moved_in(&mut self, key: u64, now_us: u64) {
+        self.taken(key, now_us);
+    }
+
+    fn taken(&mut self, key: u64, now_us: u64) -> &[AtomicU64] {
         let entry = self.entry(key, now_us);
         let open = entry[ENTRY_CONNECTIONS].load(Ordering::Relaxed);
         entry[ENTRY_CONNECTIONS].store(open + 1, Ordering::Relaxed);
-        Window::count(&entry[Rate::Connections as usize], now_us);
+        entry
     }
 
     /// The address of `key` has one connection less.

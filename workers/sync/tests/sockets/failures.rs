@@ -88,7 +88,13 @@ fn a_panic_is_a_500_and_the_worker_retires_but_serves_until_told() {
     eventually("three are counted", || {
         server.counter(0, Counter::Panics) == 3
     });
-    server.command(0, Down::Drain { stop: false });
+    server.command(
+        0,
+        Down::Drain {
+            stop: false,
+            heirs: false,
+        },
+    );
     client.finish();
     assert!(matches!(server.exit(0), Exit::Done));
 }

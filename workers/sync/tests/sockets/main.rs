@@ -10,6 +10,7 @@ mod bound;
 mod client;
 mod drain;
 mod failures;
+mod handover;
 mod limits;
 mod messages;
 mod peers;

@@ -237,7 +237,13 @@ fn silent_connections_that_owe_a_header_do_not_delay_a_stop() {
     let mut silent = server.connect();
     eventually("it is accepted", || server.connections(0) == 1);
     let begun = Instant::now();
-    server.command(0, Down::Drain { stop: true });
+    server.command(
+        0,
+        Down::Drain {
+            stop: true,
+            heirs: false,
+        },
+    );
     assert!(matches!(server.exit(0), Exit::Done));
     assert!(
         begun.elapsed() < Duration::from_secs(20),

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use ferricorn_base::board::{Board, Counter, SeatView};
 use ferricorn_base::conf::{ListenerConf, LocalAddr, ProxyListener};
 use ferricorn_base::lifeline::{Down, MasterEnd, Up};
+use ferricorn_base::rendezvous::Rendezvous;
 use ferricorn_base::transport::{Ready, wait};
 use ferricorn_base::{App, Conf, Context, Exit, Networks, Parts, ProxyVersions, Worker};
 use ferricorn_sync::Sync;
@@ -38,7 +39,9 @@ pub struct Setup {
 /// A server without a master: the test plays that.
 pub struct Server {
     local: LocalAddr,
-    board: Board,
+    pub board: Board,
+    /// Where connections are handed over.
+    pub rendezvous: Rendezvous,
     workers: Vec<Running>,
     access: Option<File>,
     /// The master keeps it open, too.
@@ -137,6 +140,7 @@ impl Setup {
         let mut server = Server {
             local,
             board,
+            rendezvous: Rendezvous::new().unwrap(),
             workers: vec![],
             access: None,
             _listener: fd.try_clone().unwrap(),
@@ -163,6 +167,7 @@ impl Setup {
                 board: Board::attach(server.board.fd().try_clone_to_owned().unwrap()).unwrap(),
                 lifeline,
                 listeners: vec![fd.try_clone().unwrap()],
+                rendezvous: server.rendezvous.try_clone().unwrap(),
                 doors: doors.iter().map(|fd| fd.try_clone().ok()).collect(),
                 access_log: self.access.then(|| append().into()),
             };
@@ -262,7 +267,7 @@ impl Server {
     /// Tells all workers to drain.
     pub fn drain(&self, stop: bool) {
         for seat in 0..self.workers.len() {
-            self.command(seat, Down::Drain { stop });
+            self.command(seat, Down::Drain { stop, heirs: false });
         }
     }
 
