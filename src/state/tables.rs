@@ -365,6 +365,28 @@ fn a_roll_that_fails_half_way_keeps_who_is_left_and_touches_nobody_any_more() {
 }
 
 #[test]
+fn a_roll_that_fails_ends_new_workers_in_places_that_old_ones_hold() {
+    let surge = Policy {
+        max_surge: 2,
+        ..policy(3)
+    };
+    let mut bench = Bench::serving(surge);
+    let old = bench.state.pool().iter().next().unwrap().0;
+    let canary = bench.reload(2, surge);
+    bench.step(Event::Ready(canary));
+    let [one, two] = bench.spawned()[..] else {
+        panic!("{:?}", bench.actions)
+    };
+    bench.step(Event::Failed(one, BootStage::Boot, "one in ten".into()));
+    assert!(bench.failed_reload() && bench.did(&Action::Quit(two)));
+    bench.step(exited(one, 3));
+    bench.step(exited(two, 0));
+    bench.step(exited(old, 0));
+    assert_eq!(places(&bench), [(0, 2), (1, 1), (2, 1)]);
+    assert_eq!(bench.later(60 * SECOND), []);
+}
+
+#[test]
 fn after_a_roll_that_failed_vacant_places_are_filled_from_the_new_generation_with_patience() {
     let mut bench = Bench::serving(policy(2));
     let old: Vec<WorkerId> = bench.state.pool().iter().map(|(id, _)| id).collect();

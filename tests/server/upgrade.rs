@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::load::Load;
-use crate::support::{Dir, Server, proc, program, testapp, testapp_path};
+use crate::support::{Dir, Server, ferricorn, proc, program, testapp, testapp_path};
 
 /// A directory for programs, on the file system of the tests.
 struct Programs(Dir);
@@ -234,6 +234,21 @@ fn a_stop_at_any_moment_of_a_reload_is_obeyed() {
         assert_eq!(server.wait_exit().code(), Some(0), "{}", server.log.text());
         assert!(proc::group(server.pid).is_empty(), "processes are left");
     }
+}
+
+/// One that was counted by the image before, and not acted upon yet, is acted upon by the next.
+#[test]
+fn no_signal_is_lost_around_an_exec() {
+    let server = testapp().args("--workers 1").ready();
+    for _ in 0..60 {
+        let mark = server.mark();
+        server.signal(Signal::SIGHUP);
+        server.wait_after(mark, "It can serve");
+        server.signal(Signal::SIGUSR1);
+        server.wait_after(mark, "Logs opened anew");
+        server.wait_after(mark, "Reload complete");
+    }
+    server.stop();
 }
 
 #[test]
@@ -548,4 +563,43 @@ fn a_reload_can_ask_a_worker_of_the_new_program_first() {
         server.reload();
     }
     server.stop();
+}
+
+/// A file that begins with `#!`: what runs is its interpreter, and the file is one of its arguments.
+#[test]
+fn a_script_whose_interpreter_is_the_program_is_executed_again() {
+    let start = ferricorn()
+        .wrapped(&["sh", "-c", "PATH=; shift; exec hello \"$@\"", "sh"])
+        .args("--workers 1");
+    let interpreter = Path::new(env!("CARGO_BIN_EXE_ferricorn"));
+    let script = format!("#!{}\n", interpreter.display());
+    start.dir().write("hello", &script);
+    let path = start.dir().path("hello");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let server = start.ready();
+    for _ in 0..2 {
+        server.take_over();
+        assert_eq!(server.get("/").text(), "Hello, World!");
+    }
+    let running = fs::read_link(format!("/proc/{}/exe", server.pid)).unwrap();
+    assert_eq!(running, interpreter);
+    server.stop();
+}
+
+/// The variable of the hand-over is the server's own.
+#[test]
+fn a_hand_over_that_nobody_made_is_refused() {
+    for (text, reason) in [
+        (
+            "nonsense",
+            "FERRICORN_HANDOVER is for the server itself to set",
+        ),
+        ("next:99", "cannot go on: Bad file descriptor"),
+        ("next:0", "cannot go on"),
+        ("trial:0:99", "there is nobody to answer to"),
+    ] {
+        let ended = testapp().env("FERRICORN_HANDOVER", text).run();
+        assert_eq!(ended.code, Some(1), "{text}");
+        assert!(ended.log.contains(reason), "{text}: {}", ended.log);
+    }
 }
