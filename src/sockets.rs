@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use ferricorn_base::conf::{ListenerConf, LocalAddr};
 use serde::{Deserialize, Serialize};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
 
 use crate::config::{Address, Bind, Config};
 
@@ -31,6 +31,8 @@ pub struct Listener {
     local: LocalAddr,
     // Removes the file of a unix socket when the last generation lets go of it.
     file: Option<SocketFile>,
+    // It was made here and given to nobody but our workers.
+    own: bool,
 }
 
 /// What another image must be told of a listener beside its descriptor.
@@ -42,6 +44,7 @@ pub struct Record {
     socket_mode: u32,
     /// Device and inode of a socket file that is ours.
     file: Option<(u64, u64)>,
+    own: bool,
 }
 
 /// [`Address`], with a path that need not be UTF-8.
@@ -118,6 +121,7 @@ impl Listener {
             bind: bind.clone(),
             local,
             file: None,
+            own: false,
         })
     }
 
@@ -151,6 +155,7 @@ impl Listener {
             bind: bind.clone(),
             local,
             file,
+            own: true,
         })
     }
 
@@ -168,6 +173,7 @@ impl Listener {
             backlog: self.bind.backlog,
             socket_mode: self.bind.socket_mode,
             file: self.file.as_ref().map(SocketFile::identity),
+            own: self.own,
         }
     }
 
@@ -202,6 +208,7 @@ impl Listener {
             bind,
             local,
             file,
+            own: record.own,
         })
     }
 
@@ -231,6 +238,22 @@ impl Listener {
             local: self.local.clone(),
             proxy: bind.proxy(),
         }
+    }
+
+    /// Lets the system drop whoever wants to connect from now on, where the listener is nobody's but
+    /// ours (SO_ATTACH_FILTER, socket(7)). A client that gets no answer asks again a second later, and
+    /// hears then that nobody listens; one that were let in while we close would be reset instead.
+    /// What has been let in before stays. On a unix socket nothing is lost by a close.
+    ///
+    /// # Errors
+    /// What setsockopt(2) answers.
+    pub fn deafen(&self) -> io::Result<()> {
+        if !self.own || matches!(self.local, LocalAddr::Unix(_)) {
+            return Ok(());
+        }
+        // A program of one instruction: let none of its bytes through.
+        let drop = SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0);
+        self.socket.attach_filter(&[drop])
     }
 
     /// Its address as a user would type it.

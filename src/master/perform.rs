@@ -37,6 +37,7 @@ impl Master {
                 let stop = stop || self.is_last_at_a_listener(worker);
                 self.tell(worker, Down::Drain { stop, heirs });
             }
+            Action::Deafen => self.deafen(),
             Action::Quit(worker) => self.tell(worker, Down::Quit),
             Action::Signal(worker, signal) => {
                 self.set_alive(worker, false);
@@ -100,6 +101,16 @@ impl Master {
         if let Some(child) = self.children.get_mut(&worker) {
             child.leaving = true;
             child.tell(command, &[]);
+        }
+    }
+
+    /// Lets nobody else connect, where that is ours to say.
+    fn deafen(&self) {
+        for listener in self.generations.values().flat_map(|g| &g.listeners) {
+            if let Err(error) = listener.deafen() {
+                let url = listener.url();
+                log::debug!("{url}: who connects now may be reset: {error}");
+            }
         }
     }
 

@@ -26,6 +26,8 @@ pub enum Action {
         /// The configuration that it gets.
         generation: Generation,
     },
+    /// Let nobody else in: before the workers of a server that stops take what waits.
+    Deafen,
     /// Tell a worker over its life-line to finish and leave.
     Drain {
         /// Who.

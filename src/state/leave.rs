@@ -115,6 +115,9 @@ impl State {
             self.reload = Reload::Idle;
             out.push(Action::Cancel);
         }
+        if how == Stop::Graceful {
+            out.push(Action::Deafen);
+        }
         // Those that drain first: what they gave away before they heard of the stop lies where the
         // others look for it when they hear.
         let mut all = self.pool.which(|_| true);

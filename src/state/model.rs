@@ -408,7 +408,7 @@ impl Model {
                 );
                 self.exit = Some(code);
             }
-            Action::Reopen | Action::Announce | Action::Tell(_) => {}
+            Action::Reopen | Action::Deafen | Action::Announce | Action::Tell(_) => {}
         }
         let up = self
             .processes

@@ -253,3 +253,88 @@ fn retired_workers_without_heirs_serve_what_they_have() {
     assert!(report.bad.is_empty(), "{report:?}");
     server.stop();
 }
+
+/// Who waits in the backlog of a server that stops has not been answered yet, whatever was sent.
+#[test]
+fn at_a_stop_everybody_who_got_through_is_answered() {
+    for round in 0..5 {
+        let mut server = testapp().args("--workers 2").ready();
+        let load = Load::start(server.address(), 4, "/who");
+        load.wait_good(20);
+        // All workers are busy, so that the crowd waits.
+        let mut busy: Vec<_> = (0..2)
+            .map(|n| {
+                let mut client = connect(&server);
+                client
+                    .send("GET /hang/500 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                    .unwrap();
+                server.until_in_handler(n + 1);
+                client
+            })
+            .collect();
+        let mut queued: Vec<_> = (0..50)
+            .map(|_| {
+                let mut client = connect(&server);
+                client.send(WHO).unwrap();
+                client
+            })
+            .collect();
+        let mut unread: Vec<_> = (0..50)
+            .map(|n| {
+                let mut client = connect(&server);
+                client.send(&WHO[..n % WHO.len()]).unwrap();
+                client
+            })
+            .collect();
+        load.may_end();
+        server.signal(Signal::SIGTERM);
+        for (n, client) in unread.iter_mut().enumerate() {
+            client.send(&WHO[n % WHO.len()..]).unwrap();
+        }
+        for client in busy.iter_mut().chain(&mut queued).chain(&mut unread) {
+            let answer = client.answer();
+            let status = answer.as_ref().map(|answer| answer.status).ok();
+            assert_eq!(
+                status,
+                Some(200),
+                "round {round}: {answer:?}\n{}",
+                server.log.text()
+            );
+        }
+        drop((busy, queued, unread));
+        assert_eq!(server.wait_exit().code(), Some(0));
+        let report = load.stop();
+        assert!(report.bad.is_empty(), "round {round}: {report:?}");
+    }
+}
+
+/// Who comes while the server stops is not let in only to be reset: the system drops the question, and
+/// the client asks again. A listener that others may have too goes on.
+#[test]
+fn during_a_stop_nobody_is_let_in_where_the_listener_is_ours_alone() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let inherited = testapp()
+        .no_bind()
+        .args("--workers 1 --bind fd://3")
+        .inherit(listener.try_clone().unwrap(), 3, ":")
+        .ready();
+    for (mut server, let_in) in [
+        (testapp().args("--workers 1").ready(), false),
+        (inherited, true),
+    ] {
+        let mut busy = connect(&server);
+        busy.send("GET /hang/1500 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .unwrap();
+        server.until_in_handler(1);
+        server.signal(Signal::SIGTERM);
+        server.wait("stopping: workers finish");
+        // The line is written before the listener is deafened; it does not take long.
+        std::thread::sleep(Duration::from_millis(300));
+        let address = server.address();
+        let late = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(300));
+        assert_eq!(late.is_ok(), let_in, "{late:?}");
+        assert_eq!(busy.answer().unwrap().status, 200);
+        drop((busy, late));
+        assert_eq!(server.wait_exit().code(), Some(0));
+    }
+}
