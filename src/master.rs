@@ -326,11 +326,10 @@ impl Master {
     fn happened(&mut self, event: Event) {
         self.events.push_back(event);
         while let Some(event) = self.events.pop_front() {
-            let stops = matches!(event, Event::Stop(_));
             for action in self.state.step(event, now()) {
                 self.perform(action);
             }
-            if stops || matches!(self.state.phase(), state::Phase::Stopping { .. }) {
+            if matches!(self.state.phase(), state::Phase::Stopping { .. }) {
                 // The workers have theirs; nobody should find the door open when they are gone.
                 self.generations
                     .values_mut()

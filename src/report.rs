@@ -34,6 +34,10 @@ pub fn note(note: &Note) {
         Note::NeverNone => log::info!("not one worker less: the last one stays"),
         Note::NoMoreSeats => log::warn!("no room for another worker"),
         Note::Retired => log::info!("the workers retire; SIGHUP or SIGTTIN brings them back"),
+        Note::StopsIn(delay) => log::info!(
+            "told to stop: serving on for pre-stop-delay ({} s)",
+            delay.as_secs_f64()
+        ),
         Note::Stopping(Stop::Graceful) => log::info!("stopping: workers finish what they have"),
         Note::Stopping(Stop::Quick) => log::info!("stopping at once"),
     }

@@ -71,6 +71,8 @@ pub struct State {
     announced: bool,
     reload: Reload,
     reload_again: bool,
+    /// When the stop begins that was asked for.
+    stop_at: Option<Moment>,
     pool: Pool,
     wake: Option<Moment>,
     random: u64,
@@ -90,6 +92,7 @@ impl State {
             announced: false,
             reload: Reload::Idle,
             reload_again: false,
+            stop_at: None,
             pool: Pool::new(seats),
             wake: None,
             random: seed,
@@ -124,7 +127,10 @@ impl State {
             Reload::Probing { until } => until,
             _ => None,
         };
-        [workers, self.wake, trial].into_iter().flatten().min()
+        [workers, self.wake, trial, self.stop_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Takes one event and says what is to be done, in order.
@@ -134,6 +140,9 @@ impl State {
         match (self.phase, event) {
             (_, Event::Exited(id, ending)) => self.exited(id, ending, now, &mut out),
             (_, Event::Reopen) => out.push(Action::Reopen),
+            (Phase::Running, Event::Stop(Stop::Graceful)) if self.stop_at.is_none() => {
+                self.stop_soon(now, &mut out);
+            }
             (_, Event::Stop(how)) => self.stop(how, 0, now, &mut out),
             (_, Event::Overdue(id, which)) => self.overdue(id, which, now, &mut out),
             (Phase::Stopping { .. }, Event::SpawnFailed(id, _)) => {
@@ -147,6 +156,10 @@ impl State {
                 if let Some(worker) = self.pool.remove(id) {
                     self.boot_failed(&worker, WORKER_BOOT, reason, now, &mut out);
                 }
+            }
+            (_, Event::Reload) if self.stop_at.is_some() => {
+                let reason = "the server is about to stop".to_owned();
+                out.push(Action::Tell(Note::ReloadFailed(reason)));
             }
             (_, Event::Reload) => {
                 if self.may_reload() {
@@ -182,6 +195,9 @@ impl State {
                 out.push(Action::Tell(Note::Retired));
             }
             (_, Event::Tick) => {}
+        }
+        if self.stop_at.is_some_and(|at| at <= now) {
+            self.stop(Stop::Graceful, 0, now, &mut out);
         }
         self.deadlines(now, &mut out);
         if let Phase::Stopping { code, .. } = self.phase {

@@ -135,6 +135,19 @@ pub(super) const SETTINGS: &[Setting] = &[
         ..HERE
     },
     Setting {
+        name: "pre-stop-delay",
+        kind: Kind::Time {
+            zero: true,
+            set: |config, time| config.pre_stop_delay = time,
+        },
+        default: "0",
+        doc: "How long the server goes on as before when it is told to stop.\n\n\
+              SIGTERM begins it, so that a load balancer can learn of the end before new \
+              connections are refused. A second SIGTERM, or SIGINT or SIGQUIT, cuts it short. A \
+              reload is refused meanwhile.",
+        ..HERE
+    },
+    Setting {
         name: "stream-threads",
         kind: Kind::Number {
             least: 1,

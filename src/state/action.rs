@@ -144,6 +144,8 @@ pub enum Note {
     NoMoreSeats,
     /// The workers are retired by WINCH.
     Retired,
+    /// A stop will begin, in so long.
+    StopsIn(Duration),
     /// A stop has begun.
     Stopping(Stop),
 }

@@ -99,6 +99,15 @@ impl State {
         }
     }
 
+    /// Begins a graceful stop when `pre-stop-delay` is over. Until then nothing changes.
+    pub(super) fn stop_soon(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let delay = self.policy(self.current).pre_stop_delay;
+        self.stop_at = Some(now + delay);
+        if !delay.is_zero() {
+            out.push(Action::Tell(Note::StopsIn(delay)));
+        }
+    }
+
     pub(super) fn stop(&mut self, how: Stop, code: u8, now: Moment, out: &mut Vec<Action>) {
         let code = match self.phase {
             // Only a quick stop adds to a graceful one; the code of a start that failed stays.
@@ -110,6 +119,7 @@ impl State {
             Phase::Starting | Phase::Running => code,
         };
         self.phase = Phase::Stopping { code, how };
+        self.stop_at = None;
         out.push(Action::Tell(Note::Stopping(how)));
         if matches!(self.reload, Reload::Probing { .. } | Reload::Executing) {
             self.reload = Reload::Idle;

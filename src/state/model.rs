@@ -271,7 +271,8 @@ impl Model {
                 seat,
                 generation,
             } => {
-                assert!(self.stopping.is_none(), "a worker is started during a stop");
+                let stops = matches!(self.state.phase(), Phase::Stopping { .. });
+                assert!(!stops, "a worker is started during a stop");
                 assert_eq!(generation, self.newest, "an image spawns one generation");
                 assert!(
                     !self.reaped.contains_key(&worker),
@@ -535,7 +536,7 @@ impl Model {
         while self.exit.is_none() {
             assert!(self.advance(), "the stop hangs");
         }
-        let most = Duration::from_secs(5) + GRACE + Duration::from_secs(3);
+        let most = Duration::from_secs(6) + GRACE + Duration::from_secs(3);
         assert!(
             self.now <= begun + most,
             "the stop took {:?}",
@@ -561,6 +562,7 @@ fn random_policy(random: &mut Random) -> Policy {
         workers: 1 + random.below(5) as usize,
         boot_timeout: Duration::from_secs(2),
         graceful_timeout: Duration::from_secs(5),
+        pre_stop_delay: [Duration::ZERO, Duration::from_secs(1)][random.below(2) as usize],
         max_surge,
         max_unavailable,
     }

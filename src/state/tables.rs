@@ -14,6 +14,7 @@ fn policy(workers: usize) -> Policy {
         workers,
         boot_timeout: 10 * SECOND,
         graceful_timeout: 30 * SECOND,
+        pre_stop_delay: Duration::ZERO,
         max_surge: 1,
         max_unavailable: 0,
     }
@@ -653,6 +654,52 @@ fn who_drains_has_heirs_while_others_serve_on() {
         "{:?}",
         bench.actions
     );
+}
+
+/// The server goes on for `pre-stop-delay` as if nothing had been said.
+#[test]
+fn a_stop_waits_for_its_delay_and_no_longer() {
+    let delayed = Policy {
+        pre_stop_delay: 5 * SECOND,
+        ..policy(2)
+    };
+    let wait = [Action::Tell(Note::StopsIn(5 * SECOND))];
+    let mut bench = Bench::serving(delayed);
+    let ids: Vec<_> = bench.state.pool().iter().map(|(id, _)| id).collect();
+    assert_eq!(bench.step(Event::Stop(Stop::Graceful)), wait);
+    assert_eq!(bench.state.deadline(), Some(bench.now + 5 * SECOND));
+    // Who dies is replaced, and no reload is begun.
+    bench.step(exited(ids[0], 1));
+    let [new] = bench.spawned()[..] else {
+        panic!("{:?}", bench.actions)
+    };
+    bench.step(Event::Ready(new));
+    bench.step(Event::Reload);
+    assert!(bench.failed_reload());
+    assert!(bench.later(4 * SECOND).is_empty());
+    bench.later(SECOND);
+    assert!(bench.did(&Action::Tell(Note::Stopping(Stop::Graceful))));
+    assert_eq!(bench.drained().len(), 2);
+    assert!(bench.did(&Action::Deafen));
+    // Said twice it is meant at once, and a quick one is quick.
+    for how in [Stop::Graceful, Stop::Quick] {
+        let mut bench = Bench::serving(delayed);
+        assert_eq!(bench.step(Event::Stop(Stop::Graceful)), wait);
+        bench.step(Event::Stop(how));
+        assert!(bench.did(&Action::Tell(Note::Stopping(how))));
+        assert_eq!(
+            bench
+                .later(5 * SECOND)
+                .iter()
+                .filter(|a| matches!(a, Action::Tell(_)))
+                .count(),
+            0
+        );
+    }
+    // A start that is not through has nobody to go on for.
+    let mut bench = Bench::new(delayed);
+    bench.step(Event::Stop(Stop::Graceful));
+    assert!(bench.did(&Action::Tell(Note::Stopping(Stop::Graceful))));
 }
 
 /// What a worker that drains gave away before it hears of a stop is found by those that hear later.
