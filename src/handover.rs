@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::children::{Child, Children};
 use crate::generation::{Generation, Held};
 use crate::logging::{self, LogFiles};
+use crate::notify;
 use crate::pidfile::PidFile;
 use crate::program::Origin;
 use crate::sockets::{self, Inherited, Listener};
@@ -68,6 +69,8 @@ pub struct Handover {
     pub names: BTreeMap<String, Vec<IpAddr>>,
     /// Sockets that were open at the first start.
     pub inherited: Inherited,
+    /// What the service manager was told.
+    pub notified: notify::Record,
     /// The scoreboard.
     pub board: RawFd,
     /// Where workers hand connections to each other: the giving end, then the taking end.
@@ -126,6 +129,8 @@ pub struct Parts<'a> {
     /// See [`Handover`].
     pub inherited: &'a Inherited,
     /// See [`Handover`].
+    pub notified: notify::Record,
+    /// See [`Handover`].
     pub board: RawFd,
     /// See [`Handover`].
     pub rendezvous: &'a Rendezvous,
@@ -178,6 +183,7 @@ impl Handover {
             origin: parts.origin.clone(),
             names: parts.names,
             inherited: parts.inherited.clone(),
+            notified: parts.notified,
             board: parts.board,
             rendezvous: parts.rendezvous.ends().map(sys::number),
             doors: parts.doors.iter().map(door).collect(),

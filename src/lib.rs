@@ -47,6 +47,7 @@ mod generation;
 mod handover;
 mod logging;
 mod master;
+mod notify;
 mod pidfile;
 mod privileges;
 mod program;

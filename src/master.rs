@@ -25,6 +25,7 @@ use crate::config::Names;
 use crate::daemon::Waiting;
 use crate::diagnose::{self, Oom};
 use crate::generation::Generation;
+use crate::notify::Notifier;
 use crate::program::Program;
 use crate::registry::Registry;
 use crate::signals::{self, Signals};
@@ -54,6 +55,8 @@ pub struct Parts {
     pub inherited: Inherited,
     /// The signals, watched already.
     pub signals: Signals,
+    /// Who is to be told how it goes.
+    pub notifier: Notifier,
     /// The first generation.
     pub generation: Generation,
     /// The process that waits for a daemon's start.
@@ -68,6 +71,7 @@ pub struct Master {
     registry: Registry,
     inherited: Inherited,
     signals: Signals,
+    notifier: Notifier,
     waiting: Waiting,
     state: State,
     events: VecDeque<Event>,
@@ -106,6 +110,7 @@ impl Master {
             registry: parts.registry,
             inherited: parts.inherited,
             signals: parts.signals,
+            notifier: parts.notifier,
             waiting: parts.waiting,
             events: VecDeque::new(),
             generations: BTreeMap::from([(number, generation)]),
@@ -146,6 +151,8 @@ impl Master {
 
     fn supervise(mut self) -> u8 {
         loop {
+            let now = now();
+            self.notifier.tell(&self.state.standing(now), now);
             if let Some(code) = self.exit {
                 if code != 0 {
                     self.waiting.fails(code);
@@ -155,6 +162,7 @@ impl Master {
             if std::mem::take(&mut self.executes) {
                 let error = self.execute();
                 self.happened(Event::LoadFailed(error.to_string()));
+                continue;
             }
             self.wait();
             for (signal, count) in self.signals.take() {
@@ -176,7 +184,8 @@ impl Master {
             .values()
             .any(|child| child.ready)
             .then_some(self.looked + LOOK);
-        let deadline = [self.state.deadline(), look].into_iter().flatten().min();
+        let deadline = [self.state.deadline(), self.notifier.deadline(), look];
+        let deadline = deadline.into_iter().flatten().min();
         let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
             // Rounded up: waking a little early would only mean to wait once more.
             let wait = deadline.saturating_sub(now()) + Duration::from_micros(999);

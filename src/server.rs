@@ -16,6 +16,7 @@ use crate::generation::{Failure, Generation, Held};
 use crate::handover::{self, Handover, Role};
 use crate::logging::LogFiles;
 use crate::master::{Master, Parts};
+use crate::notify::Notifier;
 use crate::program::Program;
 use crate::registry::Registry;
 use crate::signals::{self, Signals};
@@ -90,6 +91,7 @@ impl Server {
         let names = Names::default();
         let call = program.call(name, names.clone());
         let inherited = Inherited::look(&call);
+        let notifier = Notifier::look();
         let loaded = {
             let known = Known {
                 apps: &self.registry.apps(),
@@ -108,7 +110,14 @@ impl Server {
             Action::Print => return print(&config.print()),
             Action::Check => return check(&config, &self.registry),
         }
-        ExitCode::from(start(program, names, self.registry, inherited, config))
+        ExitCode::from(start(
+            program,
+            names,
+            self.registry,
+            inherited,
+            notifier,
+            config,
+        ))
     }
 }
 
@@ -216,6 +225,7 @@ fn start(
     names: Names,
     registry: Registry,
     inherited: Inherited,
+    mut notifier: Notifier,
     config: Config,
 ) -> u8 {
     // Before anything else: what follows belongs to the process that stays.
@@ -240,6 +250,7 @@ fn start(
                 registry,
                 inherited,
                 signals,
+                notifier,
                 generation,
                 waiting,
             };
@@ -254,6 +265,7 @@ fn start(
         }
         Err(failure) => {
             log::error!("cannot start: {}", failure.text);
+            notifier.fails(&failure.text);
             logs::flush();
             waiting.fails(exit::ERROR);
             exit::ERROR

@@ -13,6 +13,7 @@ mod event;
 mod leave;
 mod pool;
 mod roll;
+mod standing;
 
 #[cfg(test)]
 mod model;
@@ -31,6 +32,7 @@ pub use action::{Action, Fate, Note, Signal};
 pub use event::{Ending, Event, Generation, Moment, Overdue, Policy, Stop, WorkerId};
 pub use pool::{Pool, Stage, Worker};
 pub use roll::Reload;
+pub use standing::{Standing, Step};
 
 /// What a draining worker has beyond `graceful-timeout`, so that it can cut what is left itself.
 pub const GRACE: Duration = Duration::from_millis(1500);
@@ -73,6 +75,10 @@ pub struct State {
     reload_again: bool,
     /// When the stop begins that was asked for.
     stop_at: Option<Moment>,
+    // How many have begun.
+    reloads: u64,
+    // Why the start or the last reload has failed.
+    failure: Option<String>,
     pool: Pool,
     wake: Option<Moment>,
     random: u64,
@@ -93,6 +99,8 @@ impl State {
             reload: Reload::Idle,
             reload_again: false,
             stop_at: None,
+            reloads: 0,
+            failure: None,
             pool: Pool::new(seats),
             wake: None,
             random: seed,
@@ -184,8 +192,7 @@ impl State {
                 self.begin_roll(generation, policy, &mut out);
             }
             (_, Event::LoadFailed(reason)) => {
-                self.reload = Reload::Idle;
-                out.push(Action::Tell(Note::ReloadFailed(reason)));
+                self.reload_failed(reason, &mut out);
             }
             (_, Event::More) => self.more(&mut out),
             (_, Event::Less) => self.less(&mut out),
@@ -218,7 +225,15 @@ impl State {
     fn probe(&mut self, now: Moment, out: &mut Vec<Action>) {
         let until = now + self.policy(self.own).boot_timeout + TRIAL;
         self.reload = Reload::Probing { until: Some(until) };
+        self.reloads += 1;
+        self.failure = None;
         out.push(Action::Probe);
+    }
+
+    fn reload_failed(&mut self, reason: String, out: &mut Vec<Action>) {
+        self.reload = Reload::Idle;
+        self.failure = Some(reason.clone());
+        out.push(Action::Tell(Note::ReloadFailed(reason)));
     }
 
     fn ready(&mut self, id: WorkerId, now: Moment) {
@@ -287,6 +302,7 @@ impl State {
         out: &mut Vec<Action>,
     ) {
         if self.phase == Phase::Starting {
+            self.failure = Some(reason.clone());
             out.push(Action::Tell(Note::StartFailed { code, reason }));
             self.stop(Stop::Quick, code, now, out);
         } else if self

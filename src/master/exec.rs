@@ -26,6 +26,7 @@ use crate::daemon::Waiting;
 use crate::diagnose::Oom;
 use crate::generation::{Generation, Held};
 use crate::handover::{self, Handover};
+use crate::notify::Notifier;
 use crate::program::Program;
 use crate::registry::Registry;
 use crate::signals::Signals;
@@ -146,6 +147,7 @@ impl Master {
             registry,
             inherited,
             signals,
+            notifier: Notifier::resume(handover.notified),
             waiting: Waiting::nobody(),
             state: handover.state,
             events: VecDeque::from([Event::Executed(number, policy)]),

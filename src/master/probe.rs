@@ -109,6 +109,7 @@ impl Master {
             origin: self.program.origin(),
             names: proof.map_or_else(known, |proof| proof.names.clone()),
             inherited: &self.inherited,
+            notified: self.notifier.record(),
             board: board.ok_or_else(|| io::Error::other("there is no scoreboard"))?,
             rendezvous: &self.rendezvous,
             doors: self.doors.all(),

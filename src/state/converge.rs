@@ -52,8 +52,7 @@ impl State {
         if let Reload::Rolling(roll) = &self.reload {
             self.wanted = roll.old_wanted;
             self.retired = roll.old_retired;
-            self.reload = Reload::Idle;
-            out.push(Action::Tell(Note::ReloadFailed(reason.to_owned())));
+            self.reload_failed(reason.to_owned(), out);
         }
     }
 
@@ -235,6 +234,7 @@ impl State {
         let complete = (0..self.wanted).all(|slot| self.pool.any(|w| w.slot == slot && new(w)));
         if complete && !self.pool.any(|w| w.holds() && w.generation != own) {
             self.current = own;
+            self.failure = None;
             if self.reload.roll().is_some() {
                 self.reload = Reload::Idle;
             }

@@ -15,6 +15,7 @@ mod handover;
 mod lifecycle;
 mod listeners;
 mod logs;
+mod notify;
 mod process;
 mod proxies;
 mod reload;

@@ -202,6 +202,8 @@ impl Start {
             "LISTEN_FDS",
             "LISTEN_PID",
             "NOTIFY_SOCKET",
+            "WATCHDOG_USEC",
+            "WATCHDOG_PID",
         ] {
             command.env_remove(name);
         }

@@ -1,0 +1,235 @@
+//! Telling the service manager how the server stands: the protocol of sd_notify(3).
+//!
+//! What was told is remembered, over every execution of the program; what differs from how things
+//! stand now is told, a datagram at a time, so that nothing is told twice and no end of a reload is
+//! forgotten. Sending never waits: what the manager has no room for is told a moment later, and what
+//! else goes wrong is for the log at debug. In the master alone: the program on trial has no
+//! [`Notifier`], and the workers lose the variables and the socket.
+
+mod words;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::state::{Moment, Standing};
+
+use self::words::Told;
+
+/// The variable that names the manager's socket.
+const SOCKET: &str = "NOTIFY_SOCKET";
+/// How often a start, a reload or a stop that takes long asks for more time.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How much it asks for: three times as long, so that one that comes late is no end.
+const MORE: Duration = Duration::from_secs(15);
+/// After this time is tried again what could not be sent.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// The service manager as the master knows it; nothing is told when there is none.
+#[derive(Debug)]
+pub struct Notifier {
+    record: Record,
+    // Made when it is first needed: sockets that are open at the start are taken for inherited ones.
+    socket: Option<UnixDatagram>,
+    again: Option<Moment>,
+    watchdog: Option<Moment>,
+    more: Option<Moment>,
+}
+
+/// What the next image must know.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// A path, or `@` and an abstract name.
+    place: Option<OsString>,
+    /// How often the watchdog is to be fed: half of what it waits.
+    watchdog: Option<Duration>,
+    /// The process that the manager has started; a daemon is another one.
+    started: u32,
+    told: Told,
+}
+
+impl Record {
+    /// What the environment of process `pid` says of a manager.
+    fn read(variable: impl Fn(&str) -> Option<OsString>, pid: u32) -> Record {
+        let number = |name: &str| variable(name)?.to_str()?.parse::<u64>().ok();
+        let place = variable(SOCKET).filter(|place| {
+            let bytes = place.as_bytes();
+            bytes.len() > 1 && matches!(bytes[0], b'/' | b'@')
+        });
+        // A watchdog without a process is for whoever reads it (sd_watchdog_enabled(3)).
+        let ours = match variable("WATCHDOG_PID") {
+            Some(_) => number("WATCHDOG_PID") == Some(u64::from(pid)),
+            None => true,
+        };
+        let interval = number("WATCHDOG_USEC").filter(|micros| ours && *micros > 1);
+        Record {
+            watchdog: interval.map(|micros| Duration::from_micros(micros / 2)),
+            place,
+            started: pid,
+            told: Told::default(),
+        }
+    }
+}
+
+impl Notifier {
+    /// The manager that has started this process, by its environment. First thing in the master.
+    pub fn look() -> Notifier {
+        let record = Record::read(|name| std::env::var_os(name), std::process::id());
+        Notifier::resume(record)
+    }
+
+    /// The manager that another image has talked to.
+    pub fn resume(record: Record) -> Notifier {
+        Notifier {
+            // At once: nobody knows how long the execution took.
+            watchdog: record.watchdog.map(|_| Moment::ZERO),
+            record,
+            socket: None,
+            again: None,
+            more: None,
+        }
+    }
+
+    /// What the next image must know.
+    pub fn record(&self) -> Record {
+        self.record.clone()
+    }
+
+    /// When [`Notifier::tell`] is due at the latest.
+    pub fn deadline(&self) -> Option<Moment> {
+        let due = [self.again, self.watchdog, self.more];
+        due.into_iter()
+            .flatten()
+            .min()
+            .filter(|_| self.record.place.is_some())
+    }
+
+    /// Tells what has changed, that the server lives, and that it needs more time.
+    pub fn tell(&mut self, standing: &Standing<'_>, now: Moment) {
+        if self.record.place.is_none() {
+            return;
+        }
+        self.again = None;
+        let pid = std::process::id();
+        let main = (pid != self.record.started).then_some(pid);
+        while let Some((message, told)) = words::next(&self.record.told, standing, main, now) {
+            if !self.send(&message) {
+                self.again = Some(now + AGAIN);
+                return;
+            }
+            self.record.told = told;
+        }
+        if let (Some(due), Some(interval)) = (self.watchdog, self.record.watchdog) {
+            if due <= now {
+                // Nobody can be served while each worker is past its deadline.
+                let fed = !standing.stuck && self.send("WATCHDOG=1");
+                self.watchdog = Some(now + if fed { interval } else { interval.min(AGAIN) });
+            }
+        }
+        match self.more {
+            _ if !words::takes_time(standing) => self.more = None,
+            None => self.more = Some(now + PATIENCE),
+            Some(due) if due <= now => {
+                self.send(&format!("EXTEND_TIMEOUT_USEC={}", MORE.as_micros()));
+                self.more = Some(now + PATIENCE);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// The start has failed before there was a state.
+    pub fn fails(&mut self, reason: &str) {
+        self.send(&words::failed(reason));
+    }
+
+    /// Sends one datagram; false when there is no room for it now.
+    fn send(&mut self, message: &str) -> bool {
+        match self.try_send(message.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) => {
+                log::debug!("cannot tell the service manager: {error}");
+                true
+            }
+            Ok(()) => true,
+        }
+    }
+
+    fn try_send(&mut self, message: &[u8]) -> io::Result<()> {
+        let Some(place) = &self.record.place else {
+            return Ok(());
+        };
+        let address = match place.as_bytes() {
+            [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+            path => SocketAddr::from_pathname(OsString::from_vec(path.to_vec()))?,
+        };
+        let socket = match self.socket.take() {
+            Some(socket) => socket,
+            None => {
+                let socket = UnixDatagram::unbound()?;
+                socket.set_nonblocking(true)?;
+                socket
+            }
+        };
+        let sent = socket.send_to_addr(message, &address);
+        self.socket = Some(socket);
+        sent.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Record {
+        let variable = |name: &str| {
+            let (_, value) = variables.iter().find(|(key, _)| *key == name)?;
+            Some(OsString::from(value))
+        };
+        Record::read(variable, 7)
+    }
+
+    #[test]
+    fn the_environment_says_where_and_how_often() {
+        let second = Some(Duration::from_secs(1));
+        let at = |place: &str| Some(OsString::from(place));
+        for (variables, place, watchdog) in [
+            (&[][..], None, None),
+            (&[(SOCKET, "/run/n")], at("/run/n"), None),
+            (&[(SOCKET, "@n")], at("@n"), None),
+            // vsock(7) and relative paths are not for us.
+            (&[(SOCKET, "vsock:2:1")], None, None),
+            (&[(SOCKET, "@")], None, None),
+            (&[(SOCKET, "")], None, None),
+            (&[("WATCHDOG_USEC", "2000000")], None, second),
+            (
+                &[("WATCHDOG_USEC", "2000000"), ("WATCHDOG_PID", "7")],
+                None,
+                second,
+            ),
+            (
+                &[("WATCHDOG_USEC", "2000000"), ("WATCHDOG_PID", "8")],
+                None,
+                None,
+            ),
+            (
+                &[("WATCHDOG_USEC", "2000000"), ("WATCHDOG_PID", "")],
+                None,
+                None,
+            ),
+            (&[("WATCHDOG_USEC", "0")], None, None),
+            (&[("WATCHDOG_USEC", "soon")], None, None),
+        ] {
+            let record = read(variables);
+            assert_eq!(
+                (record.place, record.watchdog),
+                (place, watchdog),
+                "{variables:?}"
+            );
+        }
+    }
+}
