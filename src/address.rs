@@ -36,11 +36,13 @@ pub fn parse(text: &str) -> Result<Written, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(text, path.strip_prefix("//").unwrap_or(path));
     }
-    if let Some(number) = text.strip_prefix("fd://") {
-        return match number.parse() {
+    if let Some(rest) = text.strip_prefix("fd://") {
+        return match rest.parse() {
             Ok(number) if number >= 0 => Ok(Written::Plain(Address::Fd(number))),
+            Err(_) if is_passed(rest) => Ok(Written::Plain(Address::Passed(rest.to_owned()))),
             _ => Err(format!(
-                "expected the number of a descriptor after fd://, found \"{text}\""
+                "expected the number of a descriptor or the name of a passed socket after fd://, \
+                 found \"{text}\""
             )),
         };
     }
@@ -56,7 +58,7 @@ pub fn parse(text: &str) -> Result<Written, String> {
     host(text, text)
 }
 
-const FORMS: &str = "expected HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N";
+const FORMS: &str = "expected HOST:PORT, [IPV6]:PORT, unix:PATH, fd://N or fd://NAME";
 
 fn unix(text: &str, path: &str) -> Result<Written, String> {
     let (address, length) = match path.strip_prefix('@') {
@@ -126,6 +128,16 @@ fn number(text: &str, port: &str) -> Result<u16, String> {
         .ok_or_else(|| format!("expected a port from 0 to 65535, found \"{port}\" in \"{text}\""))
 }
 
+/// Whether a passed socket could have this name, which no number has (`FileDescriptorName=`,
+/// systemd.socket(5)).
+fn is_passed(name: &str) -> bool {
+    let allowed = |byte: u8| matches!(byte, b' '..=b'~') && byte != b':';
+    (1..=255).contains(&name.len())
+        && name.bytes().all(allowed)
+        && !name.starts_with(['+', '-'])
+        && !name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// Whether it could be a host name: labels of letters, digits, `-` and `_`, not all of them
 /// numbers (those are IPv4 addresses gone wrong).
 fn is_name(name: &str) -> bool {
@@ -192,6 +204,10 @@ mod tests {
             ("unix:app.sock", unix("app.sock")),
             ("unix:@app", Written::Plain(Address::Abstract("app".into()))),
             ("fd://3", Written::Plain(Address::Fd(3))),
+            (
+                "fd://app.socket",
+                Written::Plain(Address::Passed("app.socket".into())),
+            ),
         ] {
             assert_eq!(parse(text), Ok(meant), "{text:?}");
         }
@@ -199,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_is_refused() {
-        let forms = "expected HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N, found";
+        let forms = "expected HOST:PORT, [IPV6]:PORT, unix:PATH, fd://N or fd://NAME, found";
         let long = format!("unix:/{}", "x".repeat(107));
         for (text, message) in [
             ("", format!("{forms} \"\"")),
@@ -260,12 +276,16 @@ mod tests {
                 format!("the path of a unix socket has at most 107 bytes, found 108 in \"{long}\""),
             ),
             (
-                "fd://stdin",
-                "expected the number of a descriptor after fd://, found \"fd://stdin\"".into(),
+                "fd://a:b",
+                "expected the number of a descriptor or the name of a passed socket after fd://, \
+                 found \"fd://a:b\""
+                    .into(),
             ),
             (
                 "fd://-1",
-                "expected the number of a descriptor after fd://, found \"fd://-1\"".into(),
+                "expected the number of a descriptor or the name of a passed socket after fd://, \
+                 found \"fd://-1\""
+                    .into(),
             ),
         ] {
             assert_eq!(parse(text), Err(message), "{text:?}");

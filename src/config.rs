@@ -237,6 +237,8 @@ pub enum Address {
     Abstract(String),
     /// An inherited descriptor that is already bound.
     Fd(i32),
+    /// All descriptors that were passed under this name (sd_listen_fds_with_names(3)).
+    Passed(String),
 }
 
 /// An account, looked up in the system.

@@ -18,7 +18,7 @@ use crate::logging::LogFiles;
 use crate::pidfile::PidFile;
 use crate::privileges::Account;
 use crate::registry::Registry;
-use crate::sockets::{self, Inherited, Listener};
+use crate::sockets::{self, BindError, Inherited, Listener};
 use crate::state::{self, Policy};
 
 /// What it takes to supervise the workers of one configuration.
@@ -92,12 +92,8 @@ impl Generation {
         let account = Account::of(&config);
         account.check()?;
         let logs = LogFiles::open(&config)?;
-        let binds = inherited.binds(&config.binds);
-        let listeners =
-            sockets::listeners(&binds, &held.listeners, inherited).map_err(|error| Failure {
-                text: error.to_string(),
-                in_use: error.in_use,
-            })?;
+        let binds = inherited.binds(&config.binds)?;
+        let listeners = sockets::listeners(&binds, &held.listeners, inherited)?;
         let pidfile = match &config.pidfile {
             None => None,
             Some(path) => match held.pidfiles.iter().find(|file| file.path() == path) {
@@ -211,6 +207,15 @@ impl Failure {
         Failure {
             text,
             in_use: false,
+        }
+    }
+}
+
+impl From<BindError> for Failure {
+    fn from(error: BindError) -> Failure {
+        Failure {
+            text: error.to_string(),
+            in_use: error.in_use,
         }
     }
 }

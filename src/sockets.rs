@@ -54,6 +54,7 @@ enum Place {
     Unix(OsString),
     Abstract(String),
     Fd(RawFd),
+    Passed(String),
 }
 
 /// Why a listener could not be made: what to say, and whether to try again makes sense.
@@ -130,7 +131,9 @@ impl Listener {
             Address::Tcp(address) => (Domain::for_address(*address), SockAddr::from(*address)),
             Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
             Address::Abstract(name) => (Domain::UNIX, SockAddr::unix(format!("\0{name}"))?),
-            Address::Fd(_) => return Err(io::Error::other("it was not inherited")),
+            Address::Fd(_) | Address::Passed(_) => {
+                return Err(io::Error::other("it was not inherited"));
+            }
         };
         // Close-on-exec; non-blocking, because a connection that goes away between poll and accept
         // would otherwise stop a worker.
@@ -166,6 +169,7 @@ impl Listener {
             Address::Unix(path) => Place::Unix(path.into()),
             Address::Abstract(name) => Place::Abstract(name.clone()),
             Address::Fd(number) => Place::Fd(*number),
+            Address::Passed(name) => Place::Passed(name.clone()),
         };
         Record {
             text: self.bind.text.clone(),
@@ -190,6 +194,7 @@ impl Listener {
             Place::Unix(path) => Address::Unix(path.into()),
             Place::Abstract(name) => Address::Abstract(name.clone()),
             Place::Fd(number) => Address::Fd(*number),
+            Place::Passed(name) => Address::Passed(name.clone()),
         };
         let file = match (&address, record.file) {
             (Address::Unix(path), Some(identity)) => Some(SocketFile::adopt(path, identity, ours)),

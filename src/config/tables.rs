@@ -300,7 +300,7 @@ impl Bind {
             Address::Tcp(address) => LocalAddr::Tcp(*address),
             Address::Unix(path) => LocalAddr::Unix(path.clone()),
             Address::Abstract(name) => LocalAddr::Unix(format!("@{name}").into()),
-            Address::Fd(_) => LocalAddr::Unix(self.text.clone().into()),
+            Address::Fd(_) | Address::Passed(_) => LocalAddr::Unix(self.text.clone().into()),
         };
         ListenerConf {
             bind: self.text.clone(),

@@ -175,6 +175,19 @@ pub(super) fn program() -> String {
         "Each setting under its own name; an empty variable counts as unset. \
                               Lists are separated by commas or spaces.",
     );
+    page.item(
+        "LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES",
+        "Sockets that systemd passes. One with the address of a listener is used for it, bind takes \
+         the others by number or name, and without bind all of them are served.",
+    );
+    page.item(
+        "NOTIFY_SOCKET",
+        "Where the service manager is told how it goes (sd_notify(3)).",
+    );
+    page.item(
+        "WATCHDOG_USEC, WATCHDOG_PID",
+        "How often the service manager wants a sign of life.",
+    );
     for setting in settings::all() {
         if let Some(variable) = setting.variable {
             let use_of = match setting.kind {

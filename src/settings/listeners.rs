@@ -11,8 +11,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         variable: Some("PORT"),
         doc: "An address to listen on.\n\n\
               HOST:PORT, HOST (port 8000), :PORT (every IPv4 address), [IPV6]:PORT, unix:PATH, \
-              unix:@NAME (abstract) or fd://N (a descriptor that is already bound). Repeatable. A \
-              host name is looked up once, at the start; its first IPv4 address is bound, or its \
+              unix:@NAME (abstract), fd://N (a descriptor that is already bound) or fd://NAME (the \
+              sockets that systemd passes under this name). Repeatable. A host name is looked up once, at the start; its first IPv4 address is bound, or its \
               first IPv6 address when it has no other.\n\n\
               When nothing else says where to listen and PORT is set, 0.0.0.0:$PORT is the \
               default. In the file each [[listen]] table is one listener with settings of its own; \

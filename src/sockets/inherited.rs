@@ -9,6 +9,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use serde::{Deserialize, Serialize};
 use socket2::Socket;
 
+use super::BindError;
 use crate::config::{Address, Bind, Call, Origin};
 use crate::sys;
 
@@ -18,7 +19,8 @@ const FIRST: RawFd = 3;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Inherited {
     sockets: Vec<RawFd>,
-    passed: Vec<RawFd>,
+    // With their names; those of systemd only.
+    passed: Vec<(RawFd, String)>,
 }
 
 impl Inherited {
@@ -37,15 +39,18 @@ impl Inherited {
         }
         let variable = |name: &str| {
             let (_, value) = call.environment.iter().find(|(key, _)| key == name)?;
-            value.to_str()?.parse::<u32>().ok()
+            value.to_str()
         };
-        let ours = variable("LISTEN_PID") == Some(std::process::id());
-        let count = variable("LISTEN_FDS").filter(|_| ours).unwrap_or(0);
+        let number = |name: &str| variable(name)?.parse::<u32>().ok();
+        let ours = number("LISTEN_PID") == Some(std::process::id());
+        let count = number("LISTEN_FDS").filter(|_| ours).unwrap_or(0);
         let end = FIRST.saturating_add(i32::try_from(count).unwrap_or(0));
-        let passed = sockets
-            .iter()
-            .copied()
-            .filter(|number| *number < end)
+        let names = variable("LISTEN_FDNAMES").unwrap_or_default();
+        let names = names.split(':').chain(std::iter::repeat(""));
+        let passed = (FIRST..end)
+            .zip(names)
+            .filter(|(number, _)| sockets.contains(number))
+            .map(|(number, name)| (number, name.to_owned()))
             .collect();
         Inherited { sockets, passed }
     }
@@ -55,22 +60,60 @@ impl Inherited {
         &self.sockets
     }
 
-    /// The listeners to have: what is configured; when nothing is and systemd passed sockets, those.
-    pub fn binds(&self, configured: &[Bind]) -> Vec<Bind> {
+    /// The listeners to have: what is configured, with a descriptor for each name of passed sockets;
+    /// when nothing is and systemd passed sockets, those.
+    ///
+    /// # Errors
+    /// No socket has this name; those that there are are said.
+    pub fn binds(&self, configured: &[Bind]) -> Result<Vec<Bind>, BindError> {
         let default = configured.iter().all(|bind| bind.origin == Origin::Default);
         match configured.first() {
-            Some(first) if default && !self.passed.is_empty() => self
+            Some(first) if default && !self.passed.is_empty() => Ok(self
                 .passed
                 .iter()
-                .map(|number| Bind {
+                .map(|(number, _)| Bind {
                     text: format!("fd://{number}"),
                     address: Address::Fd(*number),
                     origin: Origin::Environment("LISTEN_FDS".to_owned()),
                     ..first.clone()
                 })
-                .collect(),
-            _ => configured.to_vec(),
+                .collect()),
+            _ => {
+                let numbered = configured.iter().map(|bind| self.numbered(bind));
+                Ok(numbered.collect::<Result<Vec<_>, _>>()?.concat())
+            }
         }
+    }
+
+    /// A bind with descriptors instead of the name of passed sockets.
+    fn numbered(&self, bind: &Bind) -> Result<Vec<Bind>, BindError> {
+        let Address::Passed(wanted) = &bind.address else {
+            return Ok(vec![bind.clone()]);
+        };
+        let named = self.passed.iter().filter(|(_, name)| name == wanted);
+        let binds: Vec<Bind> = named
+            .map(|(number, _)| Bind {
+                address: Address::Fd(*number),
+                ..bind.clone()
+            })
+            .collect();
+        if !binds.is_empty() {
+            return Ok(binds);
+        }
+        let mut names: Vec<&str> = self.passed.iter().map(|(_, name)| &**name).collect();
+        names.retain(|name| !name.is_empty());
+        names.dedup();
+        let there = match names[..] {
+            [] => "no socket with a name was".to_owned(),
+            _ => format!("passed were \"{}\"", names.join("\", \"")),
+        };
+        Err(BindError {
+            text: format!(
+                "cannot bind {}: no socket of this name was passed; {there}",
+                bind.text
+            ),
+            in_use: false,
+        })
     }
 
     /// A copy of an inherited socket.
@@ -88,15 +131,15 @@ impl Inherited {
 
     /// A copy of the socket that systemd passed for `address`, if it did.
     pub fn find(&self, address: &Address) -> Option<OwnedFd> {
-        let number = self.passed.iter().find(|number| {
-            let local = socket(**number).and_then(|socket| socket.local_addr().ok());
+        let (number, _) = self.passed.iter().find(|(number, _)| {
+            let local = socket(*number).and_then(|socket| socket.local_addr().ok());
             local.is_some_and(|local| match address {
                 Address::Tcp(wanted) => local.as_socket() == Some(*wanted),
                 Address::Unix(wanted) => local.as_pathname() == Some(wanted),
                 Address::Abstract(wanted) => {
                     local.as_abstract_namespace() == Some(wanted.as_bytes())
                 }
-                Address::Fd(_) => false,
+                Address::Fd(_) | Address::Passed(_) => false,
             })
         })?;
         self.take(*number).ok()

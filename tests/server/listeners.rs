@@ -247,6 +247,39 @@ fn a_socket_of_systemd_is_found_by_its_address() {
     server.stop();
 }
 
+#[test]
+fn a_socket_of_systemd_is_taken_by_its_name() {
+    let socket = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let shell = "export LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES=app.socket:other";
+    let listener = socket();
+    let address = listener.local_addr().unwrap();
+    let server = testapp()
+        .inherit(listener, 3, shell)
+        .bind("fd://app.socket")
+        .args("--workers 1")
+        .ready();
+    assert_eq!(server.address(), address);
+    for _ in 0..2 {
+        server.take_over();
+    }
+    assert_eq!(server.address(), address);
+    assert_eq!(server.who().generation, 3);
+    server.stop();
+
+    let unknown = testapp().inherit(socket(), 3, shell);
+    let ended = unknown.bind("fd://api").run();
+    assert_eq!(ended.code, Some(1));
+    let why = "cannot bind fd://api: no socket of this name was passed; passed were \"app.socket\"";
+    assert!(ended.log.contains(why), "{}", ended.log);
+    let ended = testapp().bind("fd://api").run();
+    assert_eq!(ended.code, Some(1));
+    assert!(
+        ended.log.contains("no socket with a name was"),
+        "{}",
+        ended.log
+    );
+}
+
 /// LISTEN_PID is meant for somebody else: a parent that did not clear it.
 #[test]
 fn sockets_for_another_process_are_not_taken() {

@@ -201,6 +201,7 @@ impl Start {
             "WEB_CONCURRENCY",
             "LISTEN_FDS",
             "LISTEN_PID",
+            "LISTEN_FDNAMES",
             "NOTIFY_SOCKET",
             "WATCHDOG_USEC",
             "WATCHDOG_PID",
