@@ -241,7 +241,10 @@ pub(super) const SETTINGS: &[Setting] = &[
         }),
         default: "/tmp",
         variable: Some("TMPDIR"),
-        doc: "Directory for request bodies larger than body-buffer.",
+        doc: "Directory for request bodies larger than body-buffer.\n\n\
+              It must hold what worker-connections bodies of limit-request-body bytes may bring at \
+              once; where it is in memory (tmpfs), that is memory. Lower one of them where clients \
+              are not to be trusted with so much.",
         ..HERE
     },
 ];

@@ -40,8 +40,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         doc: "How many connections a worker may hold.\n\n\
               A hard bound. At it a new connection takes the place of one that has said nothing for \
               a second or only has yet to close, else of the one that is idle longest, else of one \
-              that has not brought a whole head for a second; when there is none, the worker stops \
-              accepting.",
+              that has not brought a whole head for a second, else of one whose body has been \
+              slower than body-min-rate for five; when there is none, the worker stops accepting.",
         ..HERE
     },
     Setting {

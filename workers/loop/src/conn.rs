@@ -129,9 +129,8 @@ impl<P: Protocol> Work<P> {
     /// As new, for another connection.
     pub(crate) fn renew(&mut self) {
         self.protocol = P::default();
-        if !self.input.is_empty() {
-            self.input = Buffer::default();
-        }
+        // What one large request needed is not kept for the next.
+        self.input = Buffer::default();
         if !self.output.is_empty() {
             self.output = Output::default();
         }

@@ -10,9 +10,9 @@ use ferricorn_base::clients;
 use ferricorn_base::conf::Deadlines;
 use ferricorn_base::transport::{Ready, Transport, wait};
 
-/// Bytes of a body that each window of its deadline must bring.
-pub(crate) fn least_brought(deadlines: &Deadlines) -> u64 {
-    least(deadlines.body_min_rate, deadlines.body)
+/// Bytes of a body that so much of a window of its deadline must bring.
+pub(crate) fn least_brought(deadlines: &Deadlines, waited: Duration) -> u64 {
+    least(deadlines.body_min_rate, waited)
 }
 
 /// At least one, so that what stands still is always too slow.

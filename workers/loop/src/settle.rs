@@ -254,7 +254,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             (Wait::Body, _) => {
                 let brought = active.work.body_read - active.work.window;
                 let in_time = self.clock.now() < active.work.receive_due;
-                if in_time && brought >= least_brought(&self.conf.deadlines) {
+                let deadlines = &self.conf.deadlines;
+                if in_time && brought >= least_brought(deadlines, deadlines.body) {
                     return self.settle(active, Next::Read);
                 }
                 if active.phase == Phase::Answered {

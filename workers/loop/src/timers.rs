@@ -182,6 +182,7 @@ mod tests {
         }
         timers.set(0, Wait::KeepAlive, 20);
         assert_eq!(timers.oldest(Wait::KeepAlive), Some(1));
+        assert!(timers.waiting(Wait::KeepAlive).eq([1, 2, 0]));
         timers.clear(1);
         assert_eq!(timers.oldest(Wait::KeepAlive), Some(2));
         timers.set(2, Wait::Write, 30);

@@ -114,7 +114,8 @@ impl<P: Protocol> StreamWire<P> {
         match result {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 let brought = self.received - self.window;
-                if self.receive_left.is_zero() || brought < least_brought(deadlines) {
+                if self.receive_left.is_zero() || brought < least_brought(deadlines, deadlines.body)
+                {
                     self.refused = Some(StatusCode::REQUEST_TIMEOUT);
                     return Err(error);
                 }

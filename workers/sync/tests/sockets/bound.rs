@@ -169,3 +169,26 @@ fn a_connection_that_lingers_makes_room_too() {
     }
     assert_eq!(server.get("/").reply().status, 200);
 }
+
+/// Nor does one whose body trickles; it is told so. One that keeps its rate stays.
+#[test]
+fn a_connection_whose_body_comes_too_slowly_makes_room_too() {
+    let server = quick(|conf| {
+        conf.worker_connections = 2;
+        conf.deadlines.body = Duration::from_secs(3600);
+        conf.deadlines.body_min_rate = 1000;
+    });
+    let mut clients = [server.connect(), server.connect()];
+    for client in &mut clients {
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100001\r\n");
+        client.send("Expect: 100-continue\r\n\r\n");
+        assert_eq!(client.head().status, 100);
+    }
+    let [good, slow] = &mut clients;
+    good.send(vec![b'x'; 100_000]);
+    slow.send("a few");
+    assert_eq!(server.get("/").reply().status, 200);
+    assert_eq!(slow.reply().status, 408);
+    good.send("x");
+    assert_eq!(good.reply().status, 200);
+}
