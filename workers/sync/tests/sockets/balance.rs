@@ -94,13 +94,14 @@ fn a_worker_that_is_stuck_delays_nobody() {
     );
     gate.open();
     stuck.reply();
-    // It moves again, and takes its part again.
+    // It moves again, and takes its part again as often as the machine lets it run.
     let fewest = (0..2).min_by_key(|seat| server.connections(*seat)).unwrap();
     let accepted = server.counter(fewest, Counter::Accepted);
-    for _ in 0..20 {
+    let takes_part = || server.counter(fewest, Counter::Accepted) > accepted + 5;
+    while !takes_part() {
+        assert!(clients.len() < 500, "it accepts no more");
         let mut client = server.get("/");
         client.reply();
         clients.push(client);
     }
-    assert!(server.counter(fewest, Counter::Accepted) > accepted + 5);
 }
