@@ -186,7 +186,8 @@ fn a_handler_past_timeout_is_diagnosed_and_its_worker_replaced() {
             .nth(1)
             .and_then(|rest| rest.split(' ').next()?.parse::<f64>().ok());
         assert!(age.is_some_and(|age| (1.0..30.0).contains(&age)), "{line}");
-        assert!(begun.elapsed() >= Duration::from_secs(1));
+        // The server's clock began a moment before this one: with the turn of its loop.
+        assert!(begun.elapsed() >= Duration::from_millis(900));
         assert!(client.answer().is_err());
         // The diagnosis comes before the death.
         let text = server.log.text();
