@@ -120,7 +120,6 @@ impl State {
         };
         self.phase = Phase::Stopping { code, how };
         self.stop_at = None;
-        out.push(Action::Tell(Note::Stopping(how)));
         if matches!(self.reload, Reload::Probing { .. } | Reload::Executing) {
             self.reload = Reload::Idle;
             out.push(Action::Cancel);
@@ -128,6 +127,8 @@ impl State {
         if how == Stop::Graceful {
             out.push(Action::Deafen);
         }
+        // Whoever reads it knows that nobody is let in any more who would only be reset.
+        out.push(Action::Tell(Note::Stopping(how)));
         // Those that drain first: what they gave away before they heard of the stop lies where the
         // others look for it when they hear.
         let mut all = self.pool.which(|_| true);

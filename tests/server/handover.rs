@@ -328,8 +328,6 @@ fn during_a_stop_nobody_is_let_in_where_the_listener_is_ours_alone() {
         server.until_in_handler(1);
         server.signal(Signal::SIGTERM);
         server.wait("stopping: workers finish");
-        // The line is written before the listener is deafened; it does not take long.
-        std::thread::sleep(Duration::from_millis(300));
         let address = server.address();
         let late = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(300));
         assert_eq!(late.is_ok(), let_in, "{late:?}");
