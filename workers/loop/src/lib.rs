@@ -32,6 +32,7 @@ mod preface;
 mod protocol;
 mod quota;
 mod respond;
+mod room;
 mod send;
 mod serve;
 mod settle;
