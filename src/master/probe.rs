@@ -184,22 +184,22 @@ impl Master {
             return;
         };
         let took = (super::now() - trial.began).as_secs_f64();
-        let event = match trial.verdict {
-            _ if trial.given_up => {
-                Event::LoadFailed(format!("the program gave no answer within {took:.0} s"))
-            }
+        let failure = match trial.verdict {
+            _ if trial.given_up => format!("the program gave no answer within {took:.0} s"),
             Some(Ok(proof)) => {
                 log::info!("It can serve (after {took:.2} s)");
                 self.proof = Some(Proof {
                     image: Some(trial.image),
                     ..proof
                 });
-                Event::Proved
+                return self.happened(Event::Proved);
             }
-            Some(Err(reason)) => Event::LoadFailed(reason),
-            None => Event::LoadFailed(format!("the program {ending} without an answer")),
+            Some(Err(reason)) => reason,
+            None => format!("the program {ending} without an answer"),
         };
-        self.happened(event);
+        // Whoever reads of the failure finds nothing left of the trial.
+        drop((trial.image, trial.answer, trial.listeners));
+        self.happened(Event::LoadFailed(failure));
     }
 }
 
