@@ -166,6 +166,8 @@ pub struct Config {
     pub heartbeat_timeout: Duration,
     /// How long requests in flight have on a graceful stop and when a worker retires.
     pub graceful_timeout: Duration,
+    /// How long workers may go on draining when two generations have come after theirs.
+    pub superseded_timeout: Duration,
     /// How long the server goes on as before when it is told to stop.
     pub pre_stop_delay: Duration,
     /// The working directory, absolute: `chdir`, else that of the call.
@@ -360,6 +362,7 @@ impl Default for Config {
             reload_check_path: None,
             heartbeat_timeout: Duration::from_secs(30),
             graceful_timeout: Duration::from_secs(30),
+            superseded_timeout: Duration::from_secs(10),
             pre_stop_delay: Duration::ZERO,
             directory: Path::new("/").to_owned(),
             daemon: false,

@@ -136,6 +136,7 @@ pub fn accusation(fate: Fate) -> &'static str {
         Fate::Silent => "is silent past heartbeat-timeout",
         Fate::BootTimeout => "was not ready within boot-timeout",
         Fate::GracefulTimeout => "did not finish within graceful-timeout",
+        Fate::Superseded => "did not finish within superseded-timeout",
         Fate::Stubborn => "did not leave when told to",
         Fate::Recycled(_)
         | Fate::Replaced
@@ -152,6 +153,7 @@ pub fn reason(fate: Fate) -> String {
         Fate::Recycled(Retirement::Panic) => "replaced after a panic".to_owned(),
         Fate::Recycled(Retirement::Asked) => "replaced after SIGTERM".to_owned(),
         Fate::Replaced => "replaced by a reload".to_owned(),
+        Fate::Superseded => "replaced by two reloads".to_owned(),
         Fate::Surplus => "fewer workers are wanted".to_owned(),
         Fate::Stopped(Stop::Graceful) => "the server stops".to_owned(),
         Fate::Stopped(Stop::Quick) => "the server stops at once".to_owned(),

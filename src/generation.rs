@@ -196,6 +196,7 @@ fn policy(config: &Config) -> Policy {
         workers: config.workers,
         boot_timeout: config.boot_timeout,
         graceful_timeout: config.graceful_timeout,
+        superseded_timeout: config.superseded_timeout,
         pre_stop_delay: config.pre_stop_delay,
         max_surge: config.surge(),
         max_unavailable: config.unavailable(),

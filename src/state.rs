@@ -189,7 +189,7 @@ impl State {
                 }
             }
             (_, Event::Executed(generation, policy)) => {
-                self.begin_roll(generation, policy, &mut out);
+                self.begin_roll(generation, policy, now, &mut out);
             }
             (_, Event::LoadFailed(reason)) => {
                 self.reload_failed(reason, &mut out);

@@ -87,6 +87,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("reload-check-path", "\"/health\"", "\"/health\""),
     ("heartbeat-timeout", "5", "5"),
     ("graceful-timeout", "\"2h\"", "7200"),
+    ("superseded-timeout", "5", "5"),
     ("pre-stop-delay", "\"3s\"", "3"),
     ("stream-threads", "1", "1"),
     ("max-surge", "2", "2"),

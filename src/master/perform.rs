@@ -37,6 +37,7 @@ impl Master {
                 let stop = stop || self.is_last_at_a_listener(worker);
                 self.tell(worker, Down::Drain { stop, heirs });
             }
+            Action::Hurry(worker, within) => self.tell(worker, Down::Hurry(within)),
             Action::Deafen => self.deafen(),
             Action::Quit(worker) => self.tell(worker, Down::Quit),
             Action::Signal(worker, signal) => {

@@ -135,6 +135,20 @@ pub(super) const SETTINGS: &[Setting] = &[
         ..HERE
     },
     Setting {
+        name: "superseded-timeout",
+        kind: Kind::Time {
+            zero: true,
+            set: |config, time| config.superseded_timeout = time,
+        },
+        default: "10",
+        doc: "How long workers may go on draining after a second reload.\n\n\
+              With a long graceful-timeout and long requests, such as WebSockets, the workers of \
+              several generations could pile up. When a reload begins to replace the workers, those \
+              that still drain because of an earlier one get this time from then on, unless \
+              graceful-timeout ends them sooner. So hardly more than two generations are alive.",
+        ..HERE
+    },
+    Setting {
         name: "pre-stop-delay",
         kind: Kind::Time {
             zero: true,

@@ -37,6 +37,8 @@ pub enum Action {
         /// Others serve on: the connections become theirs.
         heirs: bool,
     },
+    /// Tell a worker that drains to cut what is not finished within this time.
+    Hurry(WorkerId, Duration),
     /// Tell a worker over its life-line to leave now.
     Quit(WorkerId),
     /// Send a signal.
@@ -100,6 +102,8 @@ pub enum Fate {
     Silent,
     /// It drained for longer than `graceful-timeout`.
     GracefulTimeout,
+    /// It drained when two generations had come after its own, for `superseded-timeout` at most.
+    Superseded,
     /// It did not leave when told to.
     Stubborn,
 }

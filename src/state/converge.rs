@@ -24,7 +24,13 @@ impl State {
     }
 
     /// Begins to replace what serves by the generation that this image can spawn.
-    pub(super) fn begin_roll(&mut self, target: Generation, policy: Policy, out: &mut Vec<Action>) {
+    pub(super) fn begin_roll(
+        &mut self,
+        target: Generation,
+        policy: Policy,
+        now: Moment,
+        out: &mut Vec<Action>,
+    ) {
         let (old_wanted, old_retired) = (self.wanted, self.retired);
         // TTIN and TTOU outlive a reload unless the setting itself has changed.
         if self.policy(self.current).workers != policy.workers {
@@ -44,6 +50,7 @@ impl State {
             old_retired,
         });
         out.push(Action::Tell(Note::Rolling(target)));
+        self.hurry_superseded(target, now, out);
     }
 
     /// Gives the roll up, if there is one: who is left of the old generation stays. Nobody can be

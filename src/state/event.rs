@@ -72,6 +72,8 @@ pub struct Policy {
     pub boot_timeout: Duration,
     /// How long a worker may drain.
     pub graceful_timeout: Duration,
+    /// How long a worker may go on draining when two generations have come after its own.
+    pub superseded_timeout: Duration,
     /// How long the server goes on as before when it is told to stop.
     pub pre_stop_delay: Duration,
     /// How many workers more than wanted may be up while some are replaced.
@@ -119,6 +121,7 @@ impl Policy {
         workers: 1,
         boot_timeout: Duration::from_secs(60),
         graceful_timeout: Duration::from_secs(30),
+        superseded_timeout: Duration::from_secs(10),
         pre_stop_delay: Duration::ZERO,
         max_surge: 1,
         max_unavailable: 0,

@@ -4,7 +4,7 @@
 //! everything that waits for an end gets one. Pure.
 
 use super::action::{Action, Fate, Note, Signal};
-use super::event::{Moment, Overdue, Stop, WorkerId};
+use super::event::{Generation, Moment, Overdue, Stop, WorkerId};
 use super::pool::{Stage, Worker};
 use super::roll::Reload;
 use super::{ABORT, GRACE, Phase, QUICK, State};
@@ -81,8 +81,12 @@ impl State {
                 }
                 Stage::Draining { .. } => {
                     worker.stage = Stage::Killed;
-                    worker.fate = Some(Fate::GracefulTimeout);
-                    out.push(Action::Diagnose(id, Fate::GracefulTimeout));
+                    let fate = match worker.fate {
+                        Some(Fate::Superseded) => Fate::Superseded,
+                        _ => Fate::GracefulTimeout,
+                    };
+                    worker.fate = Some(fate);
+                    out.push(Action::Diagnose(id, fate));
                     out.push(Action::Signal(id, Signal::Kill));
                 }
                 Stage::Leaving { .. } => {
@@ -176,6 +180,32 @@ impl State {
             stop,
             heirs,
         });
+    }
+
+    /// Two generations are enough: gives those who still drain for an older one than that before
+    /// `target` a deadline, unless theirs comes sooner.
+    pub(super) fn hurry_superseded(
+        &mut self,
+        target: Generation,
+        now: Moment,
+        out: &mut Vec<Action>,
+    ) {
+        let within = self.policy(target).superseded_timeout;
+        let others = self.pool.iter().map(|(_, worker)| worker.generation);
+        let Some(previous) = others.filter(|generation| *generation < target).max() else {
+            return;
+        };
+        for id in self.pool.which(|worker| worker.generation < previous) {
+            let Some(worker) = self.pool.get_mut(id) else {
+                continue;
+            };
+            let limit = now + within + GRACE;
+            if matches!(worker.stage, Stage::Draining { until } if until > limit) {
+                worker.stage = Stage::Draining { until: limit };
+                worker.fate = Some(Fate::Superseded);
+                out.push(Action::Hurry(id, within));
+            }
+        }
     }
 
     pub(super) fn quit(&mut self, id: WorkerId, fate: Fate, now: Moment, out: &mut Vec<Action>) {

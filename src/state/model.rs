@@ -68,6 +68,8 @@ struct Model {
     qualities: HashMap<Generation, Quality>,
     newest: Generation,
     failures: HashMap<(usize, Generation), (u32, Moment)>,
+    /// When those must be gone that two generations have come after.
+    superseded: HashMap<WorkerId, Moment>,
     stopping: Option<Moment>,
     exit: Option<u8>,
     chaos: bool,
@@ -93,6 +95,7 @@ impl Model {
             qualities: HashMap::from([(1, quality)]),
             newest: 1,
             failures: HashMap::new(),
+            superseded: HashMap::new(),
             stopping: None,
             exit: None,
             chaos,
@@ -177,6 +180,10 @@ impl Model {
             Event::Exited(id, _) => {
                 let process = self.processes.remove(id).unwrap();
                 assert_eq!(self.reaped.insert(*id, false), None, "reaped twice");
+                let limit = self.superseded.remove(id).unwrap_or(Moment::MAX);
+                // One that hangs besides is given time for its core.
+                let late = self.now > limit.saturating_add(ABORT + 10 * MS);
+                assert!(!late || self.stopping.is_some(), "{id} outlives its limit");
                 if !process.dying {
                     self.note_failure(&process);
                 }
@@ -210,6 +217,7 @@ impl Model {
             }
             _ => {}
         }
+        let draining = self.draining();
         let actions = self.state.step(event.clone(), self.now);
         // TTOU and the canary of a smaller generation lower it in the same step.
         let floor = floor.min(self.state.floor());
@@ -225,12 +233,42 @@ impl Model {
                 "{serving} served, {now} do, {must} must"
             );
         }
+        if let Event::Executed(target, policy) = &event {
+            self.assert_two_generations_last(&draining, *target, policy);
+        }
         for (id, buried) in &self.reaped {
             assert!(*buried, "{id} was reaped and not buried");
         }
         // Nothing else comes between an exec and what follows it.
         if let Some(event) = self.next.take() {
             self.deliver(event);
+        }
+    }
+
+    fn draining(&self) -> Vec<WorkerId> {
+        let pool = self.state.pool();
+        pool.which(|worker| matches!(worker.stage, Stage::Draining { .. }))
+    }
+
+    /// Whoever drained already, and for an older generation than the one before the newest, has a
+    /// near end.
+    fn assert_two_generations_last(
+        &self,
+        draining: &[WorkerId],
+        target: Generation,
+        policy: &Policy,
+    ) {
+        let pool = self.state.pool();
+        let older = pool.iter().map(|(_, worker)| worker.generation);
+        let Some(previous) = older.filter(|generation| *generation < target).max() else {
+            return;
+        };
+        let limit = self.now + policy.superseded_timeout + GRACE;
+        for worker in draining.iter().filter_map(|id| pool.get(*id)) {
+            if let (true, Stage::Draining { until }) = (worker.generation < previous, worker.stage)
+            {
+                assert!(until <= limit, "one of {} drains on", worker.generation);
+            }
         }
     }
 
@@ -306,6 +344,13 @@ impl Model {
                     let delay = self.random.ms(4000);
                     self.after(delay, Event::Exited(worker, Ending::Code(0)));
                 }
+            }
+            Action::Hurry(worker, within) => {
+                let process = &self.processes[&worker];
+                assert!(process.dying && process.generation + 1 < self.newest);
+                let limit = self.now + within + GRACE;
+                let before = self.superseded.insert(worker, limit);
+                assert!(before.is_none_or(|before| limit < before), "more time");
             }
             Action::Quit(worker) => {
                 self.alive(worker);
@@ -562,6 +607,7 @@ fn random_policy(random: &mut Random) -> Policy {
         workers: 1 + random.below(5) as usize,
         boot_timeout: Duration::from_secs(2),
         graceful_timeout: Duration::from_secs(5),
+        superseded_timeout: Duration::from_secs(random.below(4)),
         pre_stop_delay: [Duration::ZERO, Duration::from_secs(1)][random.below(2) as usize],
         max_surge,
         max_unavailable,

@@ -14,6 +14,7 @@ fn policy(workers: usize) -> Policy {
         workers,
         boot_timeout: 10 * SECOND,
         graceful_timeout: 30 * SECOND,
+        superseded_timeout: 10 * SECOND,
         pre_stop_delay: Duration::ZERO,
         max_surge: 1,
         max_unavailable: 0,
@@ -337,6 +338,75 @@ fn whatever_breaks_the_canary_leaves_the_old_workers_serving() {
         assert_eq!(left, old);
         assert_eq!(bench.later(60 * SECOND), []);
     }
+}
+
+/// The newest worker, which drains for a reload from now on.
+fn replaced(bench: &mut Bench, generation: Generation, policy: Policy) -> WorkerId {
+    let old = bench.state.pool().which(Worker::serves)[0];
+    let canary = bench.reload(generation, policy);
+    bench.step(Event::Ready(canary));
+    assert_eq!(bench.drained(), [old]);
+    old
+}
+
+#[test]
+fn who_drains_for_an_older_generation_than_the_last_gets_a_deadline() {
+    let slow = Policy {
+        graceful_timeout: 3600 * SECOND,
+        ..policy(1)
+    };
+    let mut bench = Bench::serving(slow);
+    let first = replaced(&mut bench, 2, slow);
+    bench.now += 100 * SECOND;
+    bench.step(Event::Reload);
+    // Nothing has come after the second generation yet.
+    bench.step(Event::Proved);
+    bench.step(Event::Executed(3, slow));
+    assert!(bench.did(&Action::Hurry(first, 10 * SECOND)));
+    let [canary] = bench.spawned()[..] else {
+        panic!()
+    };
+    let second = bench.state.pool().which(Worker::serves)[0];
+    bench.step(Event::Ready(canary));
+    assert_eq!(bench.drained(), [second]);
+    assert_eq!(bench.later(10 * SECOND), []);
+    bench.later(GRACE);
+    assert_eq!(
+        bench.actions,
+        [
+            Action::Diagnose(first, Fate::Superseded),
+            Action::Signal(first, Signal::Kill)
+        ]
+    );
+    bench.step(Event::Exited(first, KILLED));
+    assert!(bench.did(&Action::Bury(first, KILLED, Some(Fate::Superseded))));
+    // The second has all its time until there is a fourth.
+    assert_eq!(bench.later(1000 * SECOND), []);
+    let third = replaced(&mut bench, 4, slow);
+    bench.later(10 * SECOND + GRACE);
+    assert!(bench.did(&Action::Signal(second, Signal::Kill)));
+    assert!(!bench.did(&Action::Signal(third, Signal::Kill)));
+}
+
+#[test]
+fn nobody_gets_more_time_because_a_generation_came_after_the_next() {
+    let soon = Policy {
+        graceful_timeout: 5 * SECOND,
+        ..policy(1)
+    };
+    let mut bench = Bench::serving(soon);
+    let first = replaced(&mut bench, 2, soon);
+    bench.now += SECOND;
+    replaced(&mut bench, 3, soon);
+    bench.now += 4 * SECOND + GRACE;
+    bench.step(Event::Tick);
+    assert_eq!(
+        bench.actions[..2],
+        [
+            Action::Diagnose(first, Fate::GracefulTimeout),
+            Action::Signal(first, Signal::Kill)
+        ]
+    );
 }
 
 /// The slots of those who serve, with their generations.

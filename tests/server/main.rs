@@ -11,6 +11,7 @@ mod support;
 mod bounds;
 mod clients;
 mod configuration;
+mod generations;
 mod handover;
 mod lifecycle;
 mod listeners;

@@ -129,6 +129,7 @@ fn values_arrive_where_they_are_used() {
         boot-timeout = 20
         heartbeat-timeout = 25
         graceful-timeout = 15
+        superseded-timeout = 4
         pre-stop-delay = 3
         chdir = "/usr"
         pidfile = "run/a.pid"
@@ -158,6 +159,7 @@ fn values_arrive_where_they_are_used() {
     );
     assert_eq!(config.heartbeat_timeout, seconds(25));
     assert_eq!(config.graceful_timeout, seconds(15));
+    assert_eq!(config.superseded_timeout, seconds(4));
     assert_eq!(config.pre_stop_delay, seconds(3));
     assert_eq!(config.conf.deadlines.graceful, seconds(15));
     assert_eq!(config.directory, Path::new("/usr"));

@@ -7,6 +7,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -68,6 +69,8 @@ pub enum Down {
         /// `stop` only for a moment.
         heirs: bool,
     },
+    /// Draining for long enough: cut what is not finished within this time, in whole milliseconds.
+    Hurry(Duration),
     /// Exit at once.
     Quit,
     /// New log files. Descriptors: the error log, then the access log, where the flags say so.
@@ -112,6 +115,10 @@ impl MasterEnd {
         match command {
             Down::Drain { stop, heirs } => {
                 message.extend([b'D', u8::from(stop), u8::from(heirs)]);
+            }
+            Down::Hurry(within) => {
+                message.push(b'H');
+                message.extend((within.as_millis() as u64).to_le_bytes());
             }
             Down::Quit => message.push(b'Q'),
             Down::Logs { error, access } => {
@@ -188,6 +195,10 @@ impl WorkerEnd {
                 stop: *stop != 0,
                 heirs: *heirs != 0,
             },
+            [b'H', millis @ ..] => {
+                let millis = u64::from_le_bytes(millis.try_into().map_err(|_| unknown())?);
+                Down::Hurry(Duration::from_millis(millis))
+            }
             b"Q" => Down::Quit,
             [b'L', error, access] => Down::Logs {
                 error: *error != 0,
@@ -318,6 +329,7 @@ mod tests {
                 stop: false,
                 heirs: true,
             },
+            Down::Hurry(Duration::from_millis(9_500)),
             Down::Quit,
             Down::Logs {
                 error: true,

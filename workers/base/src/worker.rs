@@ -5,6 +5,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -129,6 +130,8 @@ pub enum Command {
         /// Others serve on, and take connections over where they can.
         heirs: bool,
     },
+    /// Cut what is not finished within this time: a worker that drains has had long enough.
+    Hurry(Duration),
     /// Exit now.
     Quit,
     /// The master is gone: finish what can be finished in about a second and exit.
@@ -304,6 +307,7 @@ impl Context {
                 Ok(Some((Down::Drain { stop, heirs }, _))) => {
                     return Some(Command::Drain { stop, heirs });
                 }
+                Ok(Some((Down::Hurry(within), _))) => return Some(Command::Hurry(within)),
                 Ok(Some((Down::Quit, _))) => return Some(Command::Quit),
                 Ok(Some((Down::Logs { error, access }, fds))) => {
                     let mut fds = fds.into_iter();

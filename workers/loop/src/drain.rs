@@ -1,6 +1,7 @@
 //! Draining: accept no more, hand on what can go on elsewhere, answer what came, close the rest
 //! kindly, all before a deadline.
 
+use std::fmt;
 use std::time::Duration;
 
 use ferricorn_base::Exit;
@@ -20,10 +21,25 @@ pub(crate) const RETRY_US: u64 = 10_000;
 /// How long a worker goes on whose master died; the kernel's alarm ends it soon after.
 const ORPHANED: Duration = Duration::from_millis(900);
 
+/// Which limit ends a drain, and how long it lets it last.
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    name: &'static str,
+    time: Duration,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} s)", self.name, self.time.as_secs_f32())
+    }
+}
+
 /// The state of a worker that drains.
 #[derive(Debug)]
 pub(crate) struct Drain {
     due: u64,
+    /// What makes it due then.
+    limit: Limit,
     /// Nobody else accepts.
     stop: bool,
     /// Connections wait that nobody else will take.
@@ -66,15 +82,35 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             deadlines.keep_alive
         };
         let quiet = quiet.min(deadlines.graceful);
-        self.begin_drain(stop, heirs, quiet, deadlines.graceful);
+        let limit = Limit {
+            name: "graceful-timeout",
+            time: deadlines.graceful,
+        };
+        self.begin_drain(stop, heirs, quiet, limit);
+    }
+
+    /// What is left has so long, if it had longer.
+    pub(crate) fn hurry(&mut self, within: Duration) {
+        let due = self.clock.now() + within.as_micros() as u64;
+        if let Some(drain) = self.drain.as_mut().filter(|drain| due < drain.due) {
+            drain.due = due;
+            drain.limit = Limit {
+                name: "superseded-timeout",
+                time: within,
+            };
+        }
     }
 
     /// The master is gone; nobody will accept after us.
     pub(crate) fn orphaned(&mut self) {
-        self.begin_drain(true, false, ORPHANED / 2, ORPHANED);
+        let limit = Limit {
+            name: "the end of the master",
+            time: ORPHANED,
+        };
+        self.begin_drain(true, false, ORPHANED / 2, limit);
     }
 
-    fn begin_drain(&mut self, stop: bool, heirs: bool, quiet: Duration, grace: Duration) {
+    fn begin_drain(&mut self, stop: bool, heirs: bool, quiet: Duration, limit: Limit) {
         // Whoever gives takes no more: it would get its own connections back.
         self.stop_watching();
         let backlog = !self.accept_the_rest(stop, heirs);
@@ -86,10 +122,14 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         self.context.page.set_state(State::Draining);
         self.closing.begin();
         let now = self.clock.now();
-        let due = now + grace.as_micros() as u64;
-        let due = self.drain.as_ref().map_or(due, |drain| drain.due.min(due));
+        let due = now + limit.time.as_micros() as u64;
+        let (due, limit) = match &self.drain {
+            Some(drain) if drain.due < due => (drain.due, drain.limit),
+            _ => (due, limit),
+        };
         let drain = Drain {
             due,
+            limit,
             stop,
             backlog,
             giving: Giving::new(heirs),
@@ -116,7 +156,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         self.retry_giving();
         let drain = self.drain.as_mut()?;
         let emptied = std::mem::replace(&mut drain.backlog, backlog) && !backlog;
-        let due = drain.due;
+        let (due, limit) = (drain.due, drain.limit);
         if emptied {
             self.stop_accepting();
         }
@@ -135,7 +175,6 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         if backlog {
             log::warn!("connections are left in the backlog");
         }
-        let grace = self.conf.deadlines.graceful.as_secs_f32();
         for request in self
             .context
             .board
@@ -143,35 +182,31 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             .in_flight
         {
             let line = String::from_utf8_lossy(&request.line).into_owned();
-            log::warn!(
-                "cut {line} of {} after graceful-timeout ({grace} s)",
-                request.peer
-            );
+            log::warn!("cut {line} of {} after {limit}", request.peer);
         }
         let keys: Vec<usize> = self.conns.iter().map(|(key, _)| key).collect();
         for key in keys {
             if let Some(active) = self.take(key) {
-                self.cut(active);
+                self.cut(active, limit);
             }
         }
         Some(Exit::Done)
     }
 
     /// Ends a connection in the middle of what it does, and tells of it.
-    fn cut(&mut self, mut active: Active<P>) {
-        let grace = self.conf.deadlines.graceful.as_secs_f32();
+    fn cut(&mut self, mut active: Active<P>, limit: Limit) {
         let request = &active.request;
         let (head, client) = (request.head(), request.client());
         let (method, target) = (head.method(), head.target());
         if active.phase == Phase::Body {
-            log::warn!("cut {method} {target} of {client} after graceful-timeout ({grace} s)");
+            log::warn!("cut {method} {target} of {client} after {limit}");
             // It has no status: nothing was answered.
             self.log_access(&active.request, 0, None, 0, active.work.began_us);
         } else if active.work.unlogged.is_some() {
-            log::warn!("cut {method} {target} of {client} after graceful-timeout ({grace} s)");
+            log::warn!("cut {method} {target} of {client} after {limit}");
         } else if let (false, Some(conn)) = (self.output.is_empty(), self.conns.get(active.key)) {
             let peer = &conn.peer;
-            log::warn!("cut a response to {peer} after graceful-timeout ({grace} s)");
+            log::warn!("cut a response to {peer} after {limit}");
         }
         if let (false, Some(wire)) = (self.output.is_empty(), &mut active.wire) {
             wire.abort();

@@ -281,6 +281,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         while let Some(command) = self.context.command() {
             match command {
                 Command::Drain { stop, heirs } => self.start_drain(stop, heirs),
+                Command::Hurry(within) => self.hurry(within),
                 Command::Quit => return Some(Exit::Done),
                 Command::Orphaned => {
                     log::warn!("the master is gone: finishing");
