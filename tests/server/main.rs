@@ -22,5 +22,6 @@ mod proxies;
 mod reload;
 mod robustness;
 mod signals;
+mod stored;
 mod supervision;
 mod upgrade;
