@@ -295,11 +295,20 @@ impl Checker<'_> {
                 });
             }
         }
-        if let Some(path) = &config.reload_check_path {
-            let visible = path.bytes().all(|byte| byte.is_ascii_graphic());
-            if !path.starts_with('/') || !visible {
-                let text = "expected a path such as /health, percent-encoded";
-                errors.push(note("reload-check-path", text));
+        let is_path =
+            |path: &str| path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic());
+        if config
+            .reload_check_path
+            .as_deref()
+            .is_some_and(|path| !is_path(path))
+        {
+            let text = "expected a path such as /health, percent-encoded";
+            errors.push(note("reload-check-path", text));
+        }
+        if let Some(path) = &config.conf.readiness_path {
+            if !is_path(path) || path.contains(['?', '#']) {
+                let text = "expected a path such as /ready, percent-encoded and without a query";
+                errors.push(note("readiness-path", text));
             }
         }
         if config.initgroups && config.user.is_none() {

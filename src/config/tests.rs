@@ -89,6 +89,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("graceful-timeout", "\"2h\"", "7200"),
     ("superseded-timeout", "5", "5"),
     ("pre-stop-delay", "\"3s\"", "3"),
+    ("readiness-path", "\"/ready\"", "\"/ready\""),
     ("stream-threads", "1", "1"),
     ("max-surge", "2", "2"),
     ("max-surge", "\"50%\"", "\"50%\""),

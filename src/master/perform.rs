@@ -38,6 +38,11 @@ impl Master {
                 self.tell(worker, Down::Drain { stop, heirs });
             }
             Action::Hurry(worker, within) => self.tell(worker, Down::Hurry(within)),
+            Action::Unready => {
+                if let Some(board) = &self.board {
+                    board.set_stopping();
+                }
+            }
             Action::Deafen => self.deafen(),
             Action::Quit(worker) => self.tell(worker, Down::Quit),
             Action::Signal(worker, signal) => {

@@ -157,8 +157,23 @@ pub(super) const SETTINGS: &[Setting] = &[
         default: "0",
         doc: "How long the server goes on as before when it is told to stop.\n\n\
               SIGTERM begins it, so that a load balancer can learn of the end before new \
-              connections are refused. A second SIGTERM, or SIGINT or SIGQUIT, cuts it short. A \
-              reload is refused meanwhile.",
+              connections are refused: readiness-path says so from the first moment on. A second \
+              SIGTERM, or SIGINT or SIGQUIT, cuts it short. A reload is refused meanwhile.",
+        ..HERE
+    },
+    Setting {
+        name: "readiness-path",
+        kind: Kind::Text(|config, text| {
+            config.conf.readiness_path = Some(text).filter(|text| !text.is_empty());
+        }),
+        default: "",
+        doc: "A path at which a load balancer learns whether to send more.\n\n\
+              GET and HEAD of exactly this path, with any query, are answered by the server and not \
+              by the application, on every listener and outside the limits per peer: 200 while it \
+              serves, 503 from the SIGTERM on that begins pre-stop-delay. The connection stays \
+              open as any other. During a reload it is 200 without a gap. Other methods go to the \
+              application, and where a handler keeps a worker of the class sync busy, the answer \
+              waits for that, too. Empty: none.",
         ..HERE
     },
     Setting {

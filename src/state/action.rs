@@ -26,6 +26,8 @@ pub enum Action {
         /// The configuration that it gets.
         generation: Generation,
     },
+    /// Tell whoever asks for readiness that the server will stop.
+    Unready,
     /// Let nobody else in: before the workers of a server that stops take what waits.
     Deafen,
     /// Tell a worker over its life-line to finish and leave.

@@ -103,10 +103,12 @@ impl State {
         }
     }
 
-    /// Begins a graceful stop when `pre-stop-delay` is over. Until then nothing changes.
+    /// Begins a graceful stop when `pre-stop-delay` is over. Until then nothing changes
+    /// but what the server says of itself.
     pub(super) fn stop_soon(&mut self, now: Moment, out: &mut Vec<Action>) {
         let delay = self.policy(self.current).pre_stop_delay;
         self.stop_at = Some(now + delay);
+        out.push(Action::Unready);
         if !delay.is_zero() {
             out.push(Action::Tell(Note::StopsIn(delay)));
         }

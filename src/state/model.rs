@@ -454,7 +454,11 @@ impl Model {
                 );
                 self.exit = Some(code);
             }
-            Action::Reopen | Action::Deafen | Action::Announce | Action::Tell(_) => {}
+            Action::Reopen
+            | Action::Unready
+            | Action::Deafen
+            | Action::Announce
+            | Action::Tell(_) => {}
         }
         let up = self
             .processes

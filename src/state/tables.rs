@@ -733,7 +733,7 @@ fn a_stop_waits_for_its_delay_and_no_longer() {
         pre_stop_delay: 5 * SECOND,
         ..policy(2)
     };
-    let wait = [Action::Tell(Note::StopsIn(5 * SECOND))];
+    let wait = [Action::Unready, Action::Tell(Note::StopsIn(5 * SECOND))];
     let mut bench = Bench::serving(delayed);
     let ids: Vec<_> = bench.state.pool().iter().map(|(id, _)| id).collect();
     assert_eq!(bench.step(Event::Stop(Stop::Graceful)), wait);

@@ -336,34 +336,3 @@ fn during_a_stop_nobody_is_let_in_where_the_listener_is_ours_alone() {
         assert_eq!(server.wait_exit().code(), Some(0));
     }
 }
-
-/// So that a load balancer can learn of the end before anybody is refused.
-#[test]
-fn before_a_stop_the_server_goes_on_for_its_delay() {
-    // A second word, or one that is quick, ends the wait.
-    for (delay, second) in [
-        ("1", None),
-        ("600", Some(Signal::SIGTERM)),
-        ("600", Some(Signal::SIGINT)),
-    ] {
-        let mut server = testapp()
-            .args("--workers 2 --pre-stop-delay")
-            .arg(delay)
-            .ready();
-        let load = Load::start(server.address(), 4, "/who");
-        load.wait_good(20);
-        server.signal(Signal::SIGTERM);
-        let line = server.wait("told to stop");
-        assert!(
-            line.contains(&format!("pre-stop-delay ({delay} s)")),
-            "{line}"
-        );
-        load.wait_good(50);
-        let report = load.stop();
-        report.assert_nobody_noticed();
-        if let Some(second) = second {
-            server.signal(second);
-        }
-        assert_eq!(server.wait_exit().code(), Some(0));
-    }
-}

@@ -19,6 +19,7 @@ mod logs;
 mod notify;
 mod process;
 mod proxies;
+mod readiness;
 mod reload;
 mod robustness;
 mod signals;

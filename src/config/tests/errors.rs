@@ -309,6 +309,29 @@ fn settings_that_contradict_one_another_are_errors() {
 }
 
 #[test]
+fn a_path_to_ask_for_is_one_as_a_client_sends_it() {
+    for (name, path, good) in [
+        ("readiness-path", "/ready", true),
+        ("readiness-path", "ready", false),
+        ("readiness-path", "/is it", false),
+        ("readiness-path", "/ready?now", false),
+        ("readiness-path", "/ready#", false),
+        ("reload-check-path", "/health?deep=1", true),
+        ("reload-check-path", "*", false),
+    ] {
+        let file = format!("{name} = \"{path}\"\n");
+        if good {
+            fine(&file, &[], &[]);
+            continue;
+        }
+        let errors = wrong(&file, &[], &[]);
+        assert_eq!(errors.len(), 1, "{path}: {errors:?}");
+        let start = format!("ferricorn.toml:1: {name}: expected a path such as /");
+        assert!(errors[0].starts_with(&start), "{errors:?}");
+    }
+}
+
+#[test]
 fn what_is_odd_but_harmless_is_a_warning() {
     let variables = [
         ("FERRICORN_WORKRES", "2"),

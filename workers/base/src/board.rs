@@ -6,7 +6,7 @@
 //! and treats text as bytes of a stranger.
 //!
 //! Layout, in 64-bit words: area 0 is the header (magic, version, seats, highest seat in use, the key
-//! of the tables of peers, one *alive* word per seat); area `1 + seat` is a worker's: header,
+//! of the tables of peers, whether the server stops, one *alive* word per seat); area `1 + seat` is a worker's: header,
 //! counters, a histogram of handler times, the ring of the last requests, one cell per request on a
 //! stream thread. Behind the areas lie the tables of peers, one per seat, which take no memory until
 //! they are used.
@@ -152,6 +152,19 @@ impl Board {
                 words[HIGH_AT].store(seat as u64 + 1, Ordering::Release);
             }
         }
+    }
+
+    /// Says that the server was told to stop, which it does not forget. Master only.
+    pub fn set_stopping(&self) {
+        if let Some(header) = &self.header {
+            header.words()[STOPPING_AT].store(1, Ordering::Release);
+        }
+    }
+
+    /// Whether the master was told to stop the server, be it that it does not do so yet.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.whole.words()[STOPPING_AT].load(Ordering::Acquire) != 0
     }
 
     /// Whether the master says that the worker on `seat` serves.

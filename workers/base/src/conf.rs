@@ -34,6 +34,8 @@ pub struct Conf {
     pub body_buffer: usize,
     /// Directory of those files.
     pub tmp_dir: PathBuf,
+    /// The path of requests that ask whether the server is ready; `None`: none does.
+    pub readiness_path: Option<String>,
     /// Threads for streams, upgrades and blocking readers; beyond them a request gets 503.
     pub stream_threads: usize,
     /// Retire after this many requests; 0 never.
@@ -161,6 +163,7 @@ impl Default for Conf {
             worker_connections: 1000,
             body_buffer: 64 * 1024,
             tmp_dir: std::env::temp_dir(),
+            readiness_path: None,
             stream_threads: 64,
             max_requests: 0,
             max_requests_jitter: 0,

@@ -70,6 +70,8 @@ pub struct Loop<P: Protocol, E> {
     pub(crate) acceptor: Acceptor,
     /// What each peer takes, if that is limited.
     pub(crate) peers: Option<Box<Peers>>,
+    /// Whether some requests may be answered before a handler sees them.
+    pub(crate) screens: bool,
     pub(crate) drain: Option<Drain>,
     /// Connections that go on in the next turn.
     pub(crate) ready: VecDeque<usize>,
@@ -145,6 +147,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             pool: Pool::new(conf.stream_threads),
             clock: Clock::new(conf.server.clone()),
             concerns: conf.trust.concerns(),
+            screens: limited || conf.readiness_path.is_some(),
             conf,
             context,
             executor,

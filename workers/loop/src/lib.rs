@@ -31,6 +31,7 @@ mod pool;
 mod preface;
 mod protocol;
 mod quota;
+mod readiness;
 mod respond;
 mod room;
 mod send;

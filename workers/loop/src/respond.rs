@@ -51,8 +51,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             self.reject(active, misdirected());
             return Some(Served::Flush);
         }
-        if self.peers.is_some() {
-            if let Some(response) = self.over_rate(active) {
+        if self.screens {
+            let answer = self.readiness(active).or_else(|| self.over_rate(active));
+            if let Some(response) = answer {
                 return self.respond_early(active, response, has_body);
             }
         }

@@ -32,6 +32,7 @@ pub(super) const VERSION_AT: usize = 1;
 pub(super) const SEATS_AT: usize = 2;
 pub(super) const HIGH_AT: usize = 3;
 pub(super) const KEY_AT: usize = 4;
+pub(super) const STOPPING_AT: usize = 6;
 pub(super) const ALIVE_AT: usize = 64;
 
 // A worker's area.

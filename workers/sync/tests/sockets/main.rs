@@ -15,6 +15,7 @@ mod limits;
 mod messages;
 mod peers;
 mod proxies;
+mod readiness;
 mod responses;
 mod server;
 mod streams;
