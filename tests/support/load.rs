@@ -67,6 +67,12 @@ impl Load {
         (0..clients).fold(load, |load, _| load.add(address, path, Style::KeepAlive))
     }
 
+    /// Starts `clients` clients that make a connection for each request.
+    pub fn one_shot(address: SocketAddr, clients: usize, path: &str) -> Load {
+        let load = Load::start(address, 0, path);
+        (0..clients).fold(load, |load, _| load.add(address, path, Style::OneShot))
+    }
+
     fn add(mut self, address: SocketAddr, path: &str, style: Style) -> Load {
         let (stop, sent) = (Arc::clone(&self.stop), Arc::clone(&self.sent));
         let ending = Arc::clone(&self.ending);
