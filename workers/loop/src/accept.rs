@@ -127,6 +127,13 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         self.accept_from(Source::Rendezvous);
     }
 
+    /// Accepts what came with no event here: an arrival wakes one worker, and one that was stopped or
+    /// killed in that very moment has taken the only wake-up along.
+    pub(crate) fn accept_unannounced(&mut self) {
+        self.accept();
+        self.take_over();
+    }
+
     /// Whether it is worth while to look elsewhere too.
     fn accept_from(&mut self, source: Source) -> bool {
         if matches!(self.acceptor.watch, Watch::Closed | Watch::Full(_)) {

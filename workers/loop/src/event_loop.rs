@@ -90,6 +90,8 @@ pub struct Loop<P: Protocol, E> {
     max_requests: u64,
     pub(crate) retiring: bool,
     served_since_idle: bool,
+    /// When to look for arrivals that nobody tells of.
+    next_look_us: u64,
     /// The master or a signal has something to say.
     asked: bool,
     /// When lost lines of the access log may be told of again.
@@ -172,6 +174,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             max_requests,
             retiring: false,
             served_since_idle: false,
+            next_look_us: 0,
             asked: false,
             next_loss_us: 0,
             told_lost: 0,
@@ -211,6 +214,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             }
             self.expire(now);
             self.retry_accept();
+            if now >= self.next_look_us {
+                self.next_look_us = now + self.longest.as_micros() as u64;
+                self.accept_unannounced();
+            }
             let all = self.context.page.counter(Counter::Requests);
             self.served_since_idle |= all != requests;
             if all >= self.max_requests {

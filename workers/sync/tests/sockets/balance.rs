@@ -1,12 +1,14 @@
 //! Several workers on one listener: connections spread, and one that is stuck delays nobody.
 
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use ferricorn_base::Request;
 use ferricorn_base::board::Counter;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
 
 use crate::client::Client;
-use crate::server::{Gate, Server, Setup};
+use crate::server::{Gate, Server, Setup, eventually};
 
 /// Where a busy machine does not let a worker run in time, its siblings pass it over, as they are to,
 /// and the spread is uneven; so it is tried again. Workers that do not balance never spread evenly.
@@ -62,6 +64,30 @@ fn a_crowd_spreads_too() {
         }
         clients
     });
+}
+
+/// An arrival wakes one of those who wait for it. Where that one was stopped at that very moment, nobody
+/// else is told.
+#[test]
+fn a_wake_up_that_went_astray_delays_an_arrival_by_a_heartbeat_at_most() {
+    let first = Epoll::new(EpollCreateFlags::empty()).unwrap();
+    let copy = Epoll(first.0.try_clone().unwrap());
+    let server = Setup::new().first(copy).serve(|_: &mut Request| "hello");
+    let (sender, thread) = channel();
+    let waiting = std::thread::spawn(move || {
+        sender.send(nix::unistd::gettid()).unwrap();
+        first.wait(&mut [EpollEvent::empty()], EpollTimeout::NONE)
+    });
+    let path = format!("/proc/self/task/{}/stat", thread.recv().unwrap());
+    eventually("it waits", || {
+        let stat = std::fs::read_to_string(&path).unwrap();
+        stat.contains(") S ")
+    });
+    let begun = Instant::now();
+    server.get("/").reply();
+    let took = begun.elapsed();
+    assert_eq!(waiting.join().unwrap(), Ok(1));
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 #[test]

@@ -19,6 +19,7 @@ use ferricorn_base::rendezvous::Rendezvous;
 use ferricorn_base::transport::{Ready, wait};
 use ferricorn_base::{App, Conf, Context, Exit, Networks, Parts, ProxyVersions, Worker};
 use ferricorn_sync::Sync;
+use nix::sys::epoll::Epoll;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::os::fd::AsFd;
 
@@ -34,6 +35,8 @@ pub struct Setup {
     unix: bool,
     access: bool,
     proxy: Option<ProxyListener>,
+    /// Who is woken before any worker and does not accept.
+    first: Option<Epoll>,
 }
 
 /// A server without a master: the test plays that.
@@ -65,7 +68,14 @@ impl Setup {
             unix: false,
             access: false,
             proxy: None,
+            first: None,
         }
+    }
+
+    /// Lets somebody be woken for an arrival before the workers, and do nothing about it.
+    pub fn first(mut self, epoll: Epoll) -> Setup {
+        self.first = Some(epoll);
+        self
     }
 
     pub fn conf(mut self, change: impl FnOnce(&mut Conf)) -> Setup {
@@ -127,6 +137,9 @@ impl Setup {
             let fd = OwnedFd::from(listener);
             (fd, LocalAddr::Tcp(address), address.to_string())
         };
+        if let Some(Epoll(epoll)) = self.first {
+            ferricorn_base::sys::epoll_add_exclusive(epoll.as_fd(), fd.as_fd(), 0).unwrap();
+        }
         let mut conf = self.conf;
         conf.workers = self.workers;
         conf.listeners = vec![ListenerConf {
