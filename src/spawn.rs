@@ -25,14 +25,13 @@ use crate::sys::{self, Fork};
 use crate::{daemon, title};
 
 /// Environment variables that are the master's alone.
-const OURS: [&str; 7] = [
+const OURS: [&str; 6] = [
     "LISTEN_PID",
     "LISTEN_FDS",
     "LISTEN_FDNAMES",
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
-    "FDSTORE",
 ];
 
 /// What the new worker is.

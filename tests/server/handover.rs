@@ -22,21 +22,6 @@ fn connect(server: &Server) -> Client<std::net::TcpStream> {
 }
 
 #[test]
-fn thirty_reloads_under_load_close_no_connection() {
-    let server = testapp().args("--workers 2").ready();
-    let load = Load::keep_alive(server.address(), 8, "/who");
-    for _ in 0..30 {
-        load.wait_good(50);
-        server.reload();
-    }
-    load.wait_good(50);
-    let report = load.stop();
-    report.assert_nobody_noticed();
-    assert_eq!(report.generations().last(), Some(&31), "{report:?}");
-    server.stop();
-}
-
-#[test]
 fn three_thousand_idle_connections_go_on_with_the_new_generation() {
     let server = testapp()
         .args("--workers 2 --worker-connections 4000")
@@ -57,42 +42,6 @@ fn three_thousand_idle_connections_go_on_with_the_new_generation() {
         assert_kept(&client.answer().unwrap(), 2);
     }
     drop(clients);
-    server.stop();
-}
-
-/// The client connects, the server reloads, and only then the client speaks (uvicorn #2757).
-#[test]
-fn who_has_said_nothing_yet_is_answered_by_the_new_generation() {
-    let server = testapp().args("--workers 1").ready();
-    let mut clients: Vec<_> = (0..10).map(|_| connect(&server)).collect();
-    server.signal(Signal::SIGHUP);
-    std::thread::sleep(Duration::from_millis(200));
-    for client in &mut clients {
-        assert_eq!(client.get("/who").unwrap().status, 200);
-    }
-    server.wait("Reload complete");
-    for client in &mut clients {
-        assert_kept(&client.get("/who").unwrap(), 2);
-    }
-    server.stop();
-}
-
-#[test]
-fn a_request_that_trickles_in_goes_through_reloads() {
-    let server = testapp().args("--workers 2").ready();
-    let mut client = connect(&server);
-    for (n, byte) in WHO.bytes().enumerate() {
-        client.send([byte]).unwrap();
-        if n % 12 == 6 {
-            server.signal(Signal::SIGHUP);
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let answer = client.answer().unwrap();
-    assert!(
-        answer.who().generation >= 3 && !answer.closes(),
-        "{answer:?}"
-    );
     server.stop();
 }
 
@@ -127,7 +76,12 @@ fn after_a_stream_the_connection_goes_on_with_the_new_generation() {
     assert_eq!((head.status, head.closes()), (200, false));
     server.take_over();
     while client.chunk().unwrap().is_some() {}
-    assert_kept(&client.get("/who").unwrap(), 2);
+    // A request that was there when the stream ended is answered where it came.
+    server.until("the new generation", || {
+        let answer = client.get("/who").unwrap();
+        assert!(!answer.closes());
+        (answer.who().generation == 2).then_some(())
+    });
     server.stop();
 }
 
@@ -252,60 +206,6 @@ fn retired_workers_without_heirs_serve_what_they_have() {
     let report = load.stop();
     assert!(report.bad.is_empty(), "{report:?}");
     server.stop();
-}
-
-/// Who waits in the backlog of a server that stops has not been answered yet, whatever was sent.
-#[test]
-fn at_a_stop_everybody_who_got_through_is_answered() {
-    for round in 0..5 {
-        let mut server = testapp().args("--workers 2").ready();
-        let load = Load::start(server.address(), 4, "/who");
-        load.wait_good(20);
-        // All workers are busy, so that the crowd waits.
-        let mut busy: Vec<_> = (0..2)
-            .map(|n| {
-                let mut client = connect(&server);
-                client
-                    .send("GET /hang/500 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                    .unwrap();
-                server.until_in_handler(n + 1);
-                client
-            })
-            .collect();
-        let mut queued: Vec<_> = (0..50)
-            .map(|_| {
-                let mut client = connect(&server);
-                client.send(WHO).unwrap();
-                client
-            })
-            .collect();
-        let mut unread: Vec<_> = (0..50)
-            .map(|n| {
-                let mut client = connect(&server);
-                client.send(&WHO[..n % WHO.len()]).unwrap();
-                client
-            })
-            .collect();
-        load.may_end();
-        server.signal(Signal::SIGTERM);
-        for (n, client) in unread.iter_mut().enumerate() {
-            client.send(&WHO[n % WHO.len()..]).unwrap();
-        }
-        for client in busy.iter_mut().chain(&mut queued).chain(&mut unread) {
-            let answer = client.answer();
-            let status = answer.as_ref().map(|answer| answer.status).ok();
-            assert_eq!(
-                status,
-                Some(200),
-                "round {round}: {answer:?}\n{}",
-                server.log.text()
-            );
-        }
-        drop((busy, queued, unread));
-        assert_eq!(server.wait_exit().code(), Some(0));
-        let report = load.stop();
-        assert!(report.bad.is_empty(), "round {round}: {report:?}");
-    }
 }
 
 /// Who comes while the server stops is not let in only to be reset: the system drops the question, and

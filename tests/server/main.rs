@@ -23,6 +23,5 @@ mod readiness;
 mod reload;
 mod robustness;
 mod signals;
-mod stored;
 mod supervision;
 mod upgrade;

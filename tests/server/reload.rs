@@ -6,32 +6,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::http::{self, Client};
 use crate::support::load::Load;
-use crate::support::{Server, proc, testapp};
-
-/// After a reload that must not have worked: the old workers serve, and they are the same.
-fn assert_unchanged(server: &Server, before: &[i32]) {
-    assert_eq!(server.who().generation, 1);
-    assert_eq!(server.wait_workers(before.len()), before);
-}
-
-#[test]
-fn a_reload_under_load_loses_nothing_and_the_new_generation_answers() {
-    let server = testapp().args("--workers 3").ready();
-    let before = server.wait_workers(3);
-    let load = Load::start(server.address(), 6, "/who");
-    for _ in 0..5 {
-        load.wait_good(50);
-        server.reload();
-    }
-    load.wait_good(50);
-    let report = load.stop();
-    report.assert_nothing_lost();
-    assert_eq!(report.generations().last(), Some(&6), "{report:?}");
-    let after = server.wait_workers(3);
-    assert_eq!(server.who().generation, 6);
-    assert!(after.iter().all(|pid| !before.contains(pid)));
-    server.stop();
-}
+use crate::support::{proc, testapp};
 
 /// Gunicorn tells the old workers to stop before a new one has loaded.
 #[test]
@@ -62,78 +37,6 @@ fn a_request_in_flight_is_finished_by_the_old_generation() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_leaves_the_old_configuration_in_force() {
-    let server = testapp().file("workers = 2\n").ready();
-    let before = server.wait_workers(2);
-    for (text, reason) in [
-        ("workers = \n", "ferricorn.toml:1"),
-        ("workres = 3\n", "did you mean \"workers\""),
-        ("workers = \"many\"\n", "workers: expected"),
-        ("user = \"no-such-user\"\n", "unknown user \"no-such-user\""),
-    ] {
-        server.dir.write("ferricorn.toml", text);
-        let line = server.reload_fails();
-        assert!(line.contains(reason), "{line}");
-        assert_unchanged(&server, &before);
-    }
-    server.dir.write("ferricorn.toml", "workers = 3\n");
-    server.reload();
-    assert_eq!(server.wait_workers(3).len(), 3);
-    server.stop();
-}
-
-/// Gunicorn closes the old listener first, tries for five seconds, and exits.
-#[test]
-fn an_address_in_use_leaves_the_old_listeners_open() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut server = testapp()
-        .no_bind()
-        .file("bind = \"127.0.0.1:0\"\nworkers = 2\n")
-        .ready();
-    let before = server.wait_workers(2);
-    let load = Load::start(server.address(), 4, "/who");
-    let address = taken.local_addr().unwrap();
-    let file = format!("bind = [\"127.0.0.1:0\", \"{address}\"]\nworkers = 2\n");
-    server.dir.write("ferricorn.toml", &file);
-    let line = server.reload_fails();
-    assert!(
-        line.contains(&format!("cannot bind {address}: address in use")),
-        "{line}"
-    );
-    load.wait_good(20);
-    load.stop().assert_nothing_lost();
-    assert_unchanged(&server, &before);
-    assert!(server.is_running());
-    server.stop();
-}
-
-#[test]
-fn a_new_generation_that_cannot_load_boot_or_live_leaves_the_old_one_serving() {
-    let server = testapp().args("--workers 2 --boot-timeout 0.5").ready();
-    let before = server.wait_workers(2);
-    let load = Load::start(server.address(), 4, "/who");
-    for (control, reason) in [
-        ("load-fail", "the test wants load to fail"),
-        ("boot-fail", "the test wants boot to fail"),
-        ("boot-panic", "the test wants boot to panic"),
-        ("boot-exit", "exited with code 7"),
-        ("boot-hang", "boot-timeout"),
-    ] {
-        server.control(control, "");
-        let line = server.reload_fails();
-        assert!(line.contains(reason), "{line}");
-        load.wait_good(10);
-        server.uncontrol(control);
-    }
-    let report = load.stop();
-    report.assert_nothing_lost();
-    assert_eq!(report.generations(), [1]);
-    assert_unchanged(&server, &before);
-    server.reload();
-    server.stop();
-}
-
-#[test]
 fn one_new_worker_of_several_that_cannot_boot_gives_the_reload_up() {
     let server = testapp().args("--workers 3").ready();
     let load = Load::start(server.address(), 4, "/who");
@@ -147,25 +50,6 @@ fn one_new_worker_of_several_that_cannot_boot_gives_the_reload_up() {
     server.wait_workers(3);
     server.reload();
     server.wait_workers(3);
-    server.stop();
-}
-
-#[test]
-fn a_storm_of_reloads_under_load_loses_nothing() {
-    let server = testapp().args("--workers 2").ready();
-    let load = Load::start(server.address(), 4, "/who");
-    load.wait_good(20);
-    for _ in 0..50 {
-        server.signal(Signal::SIGHUP);
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    // A last one that is surely seen after all others.
-    let mark = server.mark();
-    server.signal(Signal::SIGHUP);
-    server.wait_after(mark, "Reload complete");
-    load.wait_good(20);
-    load.stop().assert_nothing_lost();
-    server.wait_workers(2);
     server.stop();
 }
 

@@ -30,15 +30,6 @@ impl Programs {
         write!(file, "version {version}").unwrap();
         path
     }
-
-    /// Puts a program in the place of another one, as mv(1) does.
-    fn replace(&self, path: &Path, by: &Path) {
-        let new = self.0.path("new");
-        fs::hard_link(by, &new).unwrap();
-        fs::rename(&new, path).unwrap();
-        // The two may be one file already, which rename(2) leaves alone.
-        let _ = fs::remove_file(&new);
-    }
 }
 
 /// The pid of the trial that a log has last told of.
@@ -46,32 +37,6 @@ fn trial(server: &Server, mark: usize) -> i32 {
     let line = server.wait_after(mark, "Trying ");
     let (_, rest) = line.rsplit_once("(pid ").unwrap();
     rest.trim_end_matches(')').parse().unwrap()
-}
-
-#[test]
-fn a_program_replaced_under_load_is_served_by_the_same_process_and_nothing_is_lost() {
-    let programs = Programs::new();
-    let (one, two) = (programs.version("one", 1), programs.version("two", 2));
-    let app = programs.0.path("app");
-    fs::hard_link(&one, &app).unwrap();
-    let server = program(&app).args("--workers 2").ready();
-    assert_eq!(server.get("/version").text(), "1");
-    let load = Load::start(server.address(), 6, "/who");
-    for round in 0..10 {
-        load.wait_good(20);
-        let (next, version) = if round % 2 == 0 {
-            (&two, "2")
-        } else {
-            (&one, "1")
-        };
-        programs.replace(&app, next);
-        server.take_over();
-        assert_eq!(server.get("/version").text(), version);
-    }
-    load.wait_good(20);
-    load.stop().assert_nothing_lost();
-    assert!(proc::command_line(server.pid).contains("master"));
-    server.stop();
 }
 
 #[test]
@@ -96,54 +61,6 @@ fn fifty_reloads_leave_neither_descriptors_nor_processes_behind() {
     });
     assert_eq!(server.who().generation, 52);
     assert_eq!(server.dir.read("app.pid"), format!("{}\n", server.pid));
-    server.stop();
-}
-
-#[test]
-fn a_program_that_cannot_be_executed_leaves_the_old_workers_serving() {
-    let programs = Programs::new();
-    let good = programs.version("good", 1);
-    let app = programs.0.path("app");
-    fs::hard_link(&good, &app).unwrap();
-    let whole = fs::read(&good).unwrap();
-    let bad = |name: &str, bytes: &[u8], mode: u32| {
-        let path = programs.0.path(name);
-        fs::write(&path, bytes).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        path
-    };
-    let quits = fs::read("/bin/true").unwrap();
-    let foreign = [&whole[..18], &[0xff, 0xff], &whole[20..4096]].concat();
-    let table = [
-        (bad("data", &whole[..4096], 0o644), "Permission denied"),
-        (bad("text", b"not a program\n", 0o755), "Exec format error"),
-        (bad("empty", b"", 0o755), "Exec format error"),
-        (bad("foreign", &foreign, 0o755), "Exec format error"),
-        (bad("cut", &whole[..256 << 10], 0o755), "was killed by"),
-        (
-            bad("quits", &quits, 0o755),
-            "exited with code 0 without an answer",
-        ),
-    ];
-    let server = program(&app).args("--workers 2").ready();
-    let before = (server.wait_workers(2), proc::kinds(server.pid));
-    let load = Load::start(server.address(), 2, "/who");
-    for (path, reason) in &table {
-        programs.replace(&app, path);
-        let line = server.reload_fails();
-        assert!(line.contains(reason), "{}: {line}", path.display());
-        load.wait_good(5);
-        assert_eq!((server.wait_workers(2), proc::kinds(server.pid)), before);
-    }
-    fs::remove_file(&app).unwrap();
-    let line = server.reload_fails();
-    assert!(line.contains("No such file"), "{line}");
-    load.wait_good(5);
-    let report = load.stop();
-    report.assert_nothing_lost();
-    assert_eq!(report.generations(), [1]);
-    fs::hard_link(&good, &app).unwrap();
-    server.reload();
     server.stop();
 }
 
@@ -501,7 +418,7 @@ fn an_exec_that_fails_leaves_everything_as_it_was() {
     assert!(!pidfile.exists());
     assert_eq!(server.who().generation, 1);
     fs::rename(&there, &here).unwrap();
-    server.reload();
+    server.take_over();
     assert_eq!(server.who().generation, 2);
     server.stop();
 }

@@ -29,6 +29,8 @@ pub struct Report {
     pub bad: Vec<String>,
     /// How often who answered, where the application says so.
     pub by: BTreeMap<Who, usize>,
+    /// How often which text was the answer, where that is none of these.
+    pub texts: BTreeMap<String, usize>,
     /// How often the server ended a connection that was to be kept.
     pub ended: usize,
     /// Connections that could not be made at all.
@@ -143,8 +145,12 @@ impl Report {
         match answer {
             Ok(answer) if answer.status == 200 => {
                 self.good += 1;
-                if let Some(who) = std::str::from_utf8(&answer.body).ok().and_then(Who::parse) {
-                    *self.by.entry(who).or_default() += 1;
+                let Ok(text) = String::from_utf8(answer.body) else {
+                    return;
+                };
+                match Who::parse(&text) {
+                    Some(who) => *self.by.entry(who).or_default() += 1,
+                    None => *self.texts.entry(text).or_default() += 1,
                 }
             }
             Ok(answer) => self.bad.push(format!("status {}", answer.status)),

@@ -2,14 +2,16 @@
 //!
 //! What a request asks for is in its path. What happens before any request is in the files of the
 //! directory `TESTAPP_CONTROL`, which a test may change while the server runs: `load-fail`,
-//! `load-slow`, `boot-fail`, `boot-panic`, `boot-hang`, `boot-exit`, `boot-slow`, `boot-wait` (until it is gone). Each holds the number of
-//! the slot that it concerns, or nothing for all; `load-*` concerns all; `*-slow` holds
-//! milliseconds. Processes that run their destructors at exit(3) add their pid to `exited` if it is
-//! there. `main` makes `main` itself `hang` or `exit`, and to `originals` every image adds how it was
-//! started. `TESTAPP_THREAD` starts a thread of that name before the server, `TESTAPP_PRINT`
+//! `load-slow`, `boot-fail`, `boot-panic`, `boot-hang`, `boot-exit`, `boot-slow`, `boot-wait` (until
+//! it is gone), `boot-odds` (of so many boots one fails). Each holds the number of the slot that it
+//! concerns, or nothing for all; `load-*` concerns all; `*-slow` holds milliseconds. Processes that
+//! run their destructors at exit(3) add their pid to `exited` if it is there. `main` makes `main`
+//! itself `hang` or `exit`, or find a master of a `newer` version, and to `originals` every image
+//! adds how it was started. `TESTAPP_THREAD` starts a thread of that name before the server, `TESTAPP_PRINT`
 //! leaves text in the buffer of standard output.
 
 mod hdr;
+mod trials;
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     match control("main").as_deref() {
         Some("hang") => hang(),
         Some("exit") => return ExitCode::from(9),
+        Some("newer") => trials::under_a_newer_master().expect("it can be forged"),
         _ => {}
     }
     if let Ok(text) = std::env::var("TESTAPP_PRINT") {
@@ -152,6 +155,10 @@ impl App for TestApp {
         while concerned("boot-wait") {
             std::thread::sleep(Duration::from_millis(5));
         }
+        let odds = control("boot-odds");
+        if odds.is_some_and(|odds| trials::is_unlucky(&odds).unwrap_or(true)) {
+            return Err(Error::msg("the test wants this boot to fail"));
+        }
         if concerned("boot-fail") {
             return Err(Error::msg("the test wants boot to fail"));
         }
@@ -249,6 +256,8 @@ impl Handler for TestHandler {
                 });
                 format!("{} {sum}", body.len()).into_response()
             }
+            "count" => trials::count(request),
+            "ticks" => trials::ticks(rest.parse()?).into_response(),
             "reflect" => reflect(request).into_response(),
             "answer" => {
                 let status = StatusCode::from_bytes(rest.as_bytes())?;
