@@ -29,7 +29,7 @@ use crate::notify::Notifier;
 use crate::program::Program;
 use crate::registry::Registry;
 use crate::signals::{self, Signals};
-use crate::sockets::Inherited;
+use crate::sockets::{self, Inherited};
 use crate::state::{self, Ending, Event, Moment, State, WorkerId};
 use crate::sys;
 
@@ -152,7 +152,13 @@ impl Master {
     fn supervise(mut self) -> u8 {
         loop {
             let now = now();
-            self.notifier.tell(&self.state.standing(now), now);
+            let listeners = self.generations.values().flat_map(|g| &g.listeners);
+            let stored = match self.notifier.stores() {
+                true => sockets::storable(listeners),
+                false => Vec::new(),
+            };
+            let standing = self.state.standing(now);
+            self.notifier.tell(&standing, &stored, now);
             if let Some(code) = self.exit {
                 if code != 0 {
                     self.waiting.fails(code);

@@ -6,19 +6,24 @@
 //! else goes wrong is for the log at debug. In the master alone: the program on trial has no
 //! [`Notifier`], and the workers lose the variables and the socket.
 
+mod store;
 mod words;
 
 use std::ffi::OsString;
-use std::io;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, socket,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::state::{Moment, Standing};
 
+use self::store::Change;
 use self::words::Told;
 
 /// The variable that names the manager's socket.
@@ -35,7 +40,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 pub struct Notifier {
     record: Record,
     // Made when it is first needed: sockets that are open at the start are taken for inherited ones.
-    socket: Option<UnixDatagram>,
+    socket: Option<OwnedFd>,
     again: Option<Moment>,
     watchdog: Option<Moment>,
     more: Option<Moment>,
@@ -51,6 +56,10 @@ pub struct Record {
     /// The process that the manager has started; a daemon is another one.
     started: u32,
     told: Told,
+    /// It may have a store; one of before 254 does not say, and one without takes no harm.
+    stores: bool,
+    /// The names of our listeners in it.
+    stored: Vec<String>,
 }
 
 impl Record {
@@ -72,6 +81,8 @@ impl Record {
             place,
             started: pid,
             told: Told::default(),
+            stores: number("FDSTORE") != Some(0),
+            stored: Vec::new(),
         }
     }
 }
@@ -95,6 +106,16 @@ impl Notifier {
         }
     }
 
+    /// The manager has stored listeners under these names for a master before this one.
+    pub fn has_stored(&mut self, names: Vec<String>) {
+        self.record.stored = names;
+    }
+
+    /// Whether there is anybody who could store listeners.
+    pub fn stores(&self) -> bool {
+        self.record.place.is_some() && self.record.stores
+    }
+
     /// What the next image must know.
     pub fn record(&self) -> Record {
         self.record.clone()
@@ -109,16 +130,28 @@ impl Notifier {
             .filter(|_| self.record.place.is_some())
     }
 
-    /// Tells what has changed, that the server lives, and that it needs more time.
-    pub fn tell(&mut self, standing: &Standing<'_>, now: Moment) {
+    /// Tells what has changed, that the server lives, and that it needs more time. `listeners` are
+    /// those that the manager is to keep, with their names.
+    pub fn tell(
+        &mut self,
+        standing: &Standing<'_>,
+        listeners: &[(String, BorrowedFd<'_>)],
+        now: Moment,
+    ) {
         if self.record.place.is_none() {
             return;
         }
         self.again = None;
+        // What is to survive a crash is there before anybody hears that the server is ready, and stays
+        // there at a stop, for the next start.
+        if standing.announced && !standing.stopping && !self.store(listeners) {
+            self.again = Some(now + AGAIN);
+            return;
+        }
         let pid = std::process::id();
         let main = (pid != self.record.started).then_some(pid);
         while let Some((message, told)) = words::next(&self.record.told, standing, main, now) {
-            if !self.send(&message) {
+            if !self.send(&message, None) {
                 self.again = Some(now + AGAIN);
                 return;
             }
@@ -127,7 +160,7 @@ impl Notifier {
         if let (Some(due), Some(interval)) = (self.watchdog, self.record.watchdog) {
             if due <= now {
                 // Nobody can be served while each worker is past its deadline.
-                let fed = !standing.stuck && self.send("WATCHDOG=1");
+                let fed = !standing.stuck && self.send("WATCHDOG=1", None);
                 self.watchdog = Some(now + if fed { interval } else { interval.min(AGAIN) });
             }
         }
@@ -135,7 +168,7 @@ impl Notifier {
             _ if !words::takes_time(standing) => self.more = None,
             None => self.more = Some(now + PATIENCE),
             Some(due) if due <= now => {
-                self.send(&format!("EXTEND_TIMEOUT_USEC={}", MORE.as_micros()));
+                self.send(&format!("EXTEND_TIMEOUT_USEC={}", MORE.as_micros()), None);
                 self.more = Some(now + PATIENCE);
             }
             Some(_) => {}
@@ -144,12 +177,34 @@ impl Notifier {
 
     /// The start has failed before there was a state.
     pub fn fails(&mut self, reason: &str) {
-        self.send(&words::failed(reason));
+        self.send(&words::failed(reason), None);
+    }
+
+    /// Brings the manager's store up to date; false when there is no room for a datagram now.
+    fn store(&mut self, listeners: &[(String, BorrowedFd<'_>)]) -> bool {
+        let names = listeners.iter().map(|(name, _)| &**name);
+        while let Some(change) = store::next(&self.record.stored, names.clone()) {
+            let (message, fd) = match change {
+                Change::Forget(place) => (store::forget(&self.record.stored[place]), None),
+                Change::Keep(place) => {
+                    let (name, fd) = &listeners[place];
+                    (store::keep(name), Some(*fd))
+                }
+            };
+            if !self.send(&message, fd) {
+                return false;
+            }
+            match change {
+                Change::Forget(place) => drop(self.record.stored.remove(place)),
+                Change::Keep(place) => self.record.stored.push(listeners[place].0.clone()),
+            }
+        }
+        true
     }
 
     /// Sends one datagram; false when there is no room for it now.
-    fn send(&mut self, message: &str) -> bool {
-        match self.try_send(message.as_bytes()) {
+    fn send(&mut self, message: &str, fd: Option<BorrowedFd<'_>>) -> bool {
+        match self.try_send(message.as_bytes(), fd) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(error) => {
                 log::debug!("cannot tell the service manager: {error}");
@@ -159,25 +214,29 @@ impl Notifier {
         }
     }
 
-    fn try_send(&mut self, message: &[u8]) -> io::Result<()> {
+    fn try_send(&mut self, message: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let Some(place) = &self.record.place else {
             return Ok(());
         };
         let address = match place.as_bytes() {
-            [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
-            path => SocketAddr::from_pathname(OsString::from_vec(path.to_vec()))?,
+            [b'@', name @ ..] => UnixAddr::new_abstract(name)?,
+            _ => UnixAddr::new(Path::new(place))?,
         };
-        let socket = match self.socket.take() {
+        let from = match self.socket.take() {
             Some(socket) => socket,
             None => {
-                let socket = UnixDatagram::unbound()?;
-                socket.set_nonblocking(true)?;
-                socket
+                let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+                socket(AddressFamily::Unix, SockType::Datagram, flags, None)?
             }
         };
-        let sent = socket.send_to_addr(message, &address);
-        self.socket = Some(socket);
-        sent.map(drop)
+        let fds: Vec<_> = fd.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&fds)];
+        let control = if fds.is_empty() { &[][..] } else { &rights };
+        let flags = MsgFlags::MSG_NOSIGNAL;
+        let parts = [IoSlice::new(message)];
+        let sent = sendmsg(from.as_raw_fd(), &parts, control, flags, Some(&address));
+        self.socket = Some(from);
+        Ok(sent.map(drop)?)
     }
 }
 
@@ -191,6 +250,20 @@ mod tests {
             Some(OsString::from(value))
         };
         Record::read(variable, 7)
+    }
+
+    #[test]
+    fn a_manager_stores_unless_it_says_otherwise() {
+        let somewhere = (SOCKET, "/run/n");
+        for (variables, stores) in [
+            (&[somewhere][..], true),
+            (&[somewhere, ("FDSTORE", "16")], true),
+            (&[somewhere, ("FDSTORE", "0")], false),
+            (&[("FDSTORE", "16")], false),
+        ] {
+            let notifier = Notifier::resume(read(variables));
+            assert_eq!(notifier.stores(), stores, "{variables:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
 use ferricorn_base::{App, Worker, board, logs};
@@ -20,7 +21,7 @@ use crate::notify::Notifier;
 use crate::program::Program;
 use crate::registry::Registry;
 use crate::signals::{self, Signals};
-use crate::sockets::Inherited;
+use crate::sockets::{Inherited, Listener};
 use crate::state::Event;
 use crate::trial;
 
@@ -224,7 +225,7 @@ fn start(
     program: Program,
     names: Names,
     registry: Registry,
-    inherited: Inherited,
+    mut inherited: Inherited,
     mut notifier: Notifier,
     config: Config,
 ) -> u8 {
@@ -241,7 +242,7 @@ fn start(
             return exit::ERROR;
         }
     };
-    match prepare(&config, &registry, &inherited) {
+    match prepare(&config, &registry, &mut inherited, &mut notifier) {
         Ok(None) => exit::OK,
         Ok(Some((signals, generation))) => {
             let parts = Parts {
@@ -273,11 +274,12 @@ fn start(
     }
 }
 
-/// Opens everything; `None` when a signal stopped it.
+/// Opens everything, or takes it from the manager's store; `None` when a signal stopped it.
 fn prepare(
     config: &Config,
     registry: &Registry,
-    inherited: &Inherited,
+    inherited: &mut Inherited,
+    notifier: &mut Notifier,
 ) -> Result<Option<(Signals, Generation)>, Failure> {
     // First, so that whoever sees a sign of life can stop it.
     let signals = Signals::watch()?;
@@ -293,17 +295,19 @@ fn prepare(
         ))
     })?;
     raise_descriptors();
+    let (stored, stored_names) = inherited.take_stored();
+    notifier.has_stored(stored_names);
+    let held = Held {
+        listeners: stored.into_iter().map(Rc::new).collect(),
+        pidfiles: Vec::new(),
+    };
     let pid = std::process::id();
     for attempt in 1.. {
-        match Generation::make(
-            1,
-            config.clone(),
-            &Held::default(),
-            inherited,
-            registry,
-            pid,
-        ) {
-            Ok(generation) => return Ok(Some((signals, generation))),
+        match Generation::make(1, config.clone(), &held, inherited, registry, pid) {
+            Ok(generation) => {
+                go_on_listening(&held.listeners, &generation);
+                return Ok(Some((signals, generation)));
+            }
             Err(failure) if failure.in_use && attempt < TRIES => {
                 log::error!("{}; trying again in a second", failure.text);
                 if is_stopped_within(&signals, Duration::from_secs(1)) {
@@ -314,6 +318,25 @@ fn prepare(
         }
     }
     Ok(None)
+}
+
+/// Some of what was stored is listened at again, and some is for nobody any more.
+fn go_on_listening(stored: &[Rc<Listener>], generation: &Generation) {
+    let is_wanted = |listener: &&Rc<Listener>| {
+        let mut wanted = generation.listeners.iter();
+        wanted.any(|other| Rc::ptr_eq(other, listener))
+    };
+    for listener in stored {
+        let url = listener.url();
+        if is_wanted(&listener) {
+            log::info!("Taken over from the service manager's store: {url}");
+        } else {
+            log::info!("Given up, since no bind wants it any more: {url}");
+        }
+    }
+    if let Some(recipe) = &generation.recipe {
+        recipe.adjust(stored);
+    }
 }
 
 fn start_log(config: &Config) -> Result<(), Failure> {

@@ -5,8 +5,10 @@
 //! when its last generation has gone. In the master only; a forked child's copy removes no file.
 
 mod inherited;
+mod stored;
 mod unix;
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +23,7 @@ use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
 use crate::config::{Address, Bind, Config};
 
 pub use inherited::Inherited;
+pub use stored::storable;
 use unix::SocketFile;
 
 /// One listening socket.
@@ -28,10 +31,13 @@ use unix::SocketFile;
 pub struct Listener {
     socket: Socket,
     bind: Bind,
+    // As it was last asked for; the bind is as it was made.
+    backlog: Cell<u32>,
     local: LocalAddr,
     // Removes the file of a unix socket when the last generation lets go of it.
     file: Option<SocketFile>,
-    // It was made here and given to nobody but our workers.
+    // It was made here, or by an image or a master before, and is accepted from by our workers alone.
+    // The service manager may store it, but never accepts.
     own: bool,
 }
 
@@ -120,6 +126,7 @@ impl Listener {
         Ok(Listener {
             socket,
             bind: bind.clone(),
+            backlog: Cell::new(bind.backlog),
             local,
             file: None,
             own: false,
@@ -156,6 +163,7 @@ impl Listener {
         Ok(Listener {
             socket,
             bind: bind.clone(),
+            backlog: Cell::new(bind.backlog),
             local,
             file,
             own: true,
@@ -174,7 +182,7 @@ impl Listener {
         Record {
             text: self.bind.text.clone(),
             address,
-            backlog: self.bind.backlog,
+            backlog: self.backlog(),
             socket_mode: self.bind.socket_mode,
             file: self.file.as_ref().map(SocketFile::identity),
             own: self.own,
@@ -211,6 +219,7 @@ impl Listener {
         Ok(Listener {
             socket,
             bind,
+            backlog: Cell::new(record.backlog),
             local,
             file,
             own: record.own,
@@ -227,8 +236,9 @@ impl Listener {
     /// # Errors
     /// What the system answers.
     pub fn adjust(&self, bind: &Bind) -> io::Result<()> {
-        if self.bind.backlog != bind.backlog {
+        if self.backlog() != bind.backlog {
             self.socket.listen(backlog(bind))?;
+            self.backlog.set(bind.backlog);
         }
         match &self.file {
             Some(file) => file.adjust(bind),
@@ -271,7 +281,7 @@ impl Listener {
 
     /// The length of the accept queue that was asked for.
     pub fn backlog(&self) -> u32 {
-        self.bind.backlog
+        self.backlog.get()
     }
 }
 
@@ -297,8 +307,10 @@ pub fn listeners(
     old: &[Rc<Listener>],
     inherited: &Inherited,
 ) -> Result<Vec<Rc<Listener>>, BindError> {
-    let one = |bind: &Bind| match old.iter().find(|listener| listener.is(bind)) {
-        Some(listener) => Ok(Rc::clone(listener)),
+    let mut left: Vec<&Rc<Listener>> = old.iter().collect();
+    let one = |bind: &Bind| match left.iter().position(|listener| listener.is(bind)) {
+        // Taken once: there may be more than one bind whose port the system chooses.
+        Some(found) => Ok(Rc::clone(left.remove(found))),
         None => Listener::bind(bind, inherited).map(Rc::new),
     };
     binds.iter().map(one).collect()

@@ -25,13 +25,14 @@ use crate::sys::{self, Fork};
 use crate::{daemon, title};
 
 /// Environment variables that are the master's alone.
-const OURS: [&str; 6] = [
+const OURS: [&str; 7] = [
     "LISTEN_PID",
     "LISTEN_FDS",
     "LISTEN_FDNAMES",
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
+    "FDSTORE",
 ];
 
 /// What the new worker is.

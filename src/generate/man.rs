@@ -178,7 +178,8 @@ pub(super) fn program() -> String {
     page.item(
         "LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES",
         "Sockets that systemd passes. One with the address of a listener is used for it, bind takes \
-         the others by number or name, and without bind all of them are served.",
+         the others by number or name, and without bind all of them are served. Those that a \
+         server before this one has stored are for the binds that they were made for.",
     );
     page.item(
         "NOTIFY_SOCKET",
@@ -187,6 +188,11 @@ pub(super) fn program() -> String {
     page.item(
         "WATCHDOG_USEC, WATCHDOG_PID",
         "How often the service manager wants a sign of life.",
+    );
+    page.item(
+        "FDSTORE",
+        "How many descriptors the service manager stores; unless that is 0, it gets the listeners, \
+         so that they outlive a server that was killed or is started again.",
     );
     for setting in settings::all() {
         if let Some(variable) = setting.variable {

@@ -9,7 +9,8 @@ use std::os::fd::{OwnedFd, RawFd};
 use serde::{Deserialize, Serialize};
 use socket2::Socket;
 
-use super::BindError;
+use super::stored::Label;
+use super::{BindError, Listener};
 use crate::config::{Address, Bind, Call, Origin};
 use crate::sys;
 
@@ -53,6 +54,26 @@ impl Inherited {
             .map(|(number, name)| (number, name.to_owned()))
             .collect();
         Inherited { sockets, passed }
+    }
+
+    /// Takes out the listeners that the manager had stored for us, each once, and all names under which
+    /// it has any. In the master, before it has others.
+    pub fn take_stored(&mut self) -> (Vec<Listener>, Vec<String>) {
+        let (mut listeners, mut names) = (Vec::new(), Vec::new());
+        let passed = std::mem::take(&mut self.passed);
+        for (number, name) in passed {
+            let Some(label) = Label::read(&name) else {
+                self.passed.push((number, name));
+                continue;
+            };
+            self.sockets.retain(|other| *other != number);
+            match sys::take_over(number).and_then(|fd| Listener::stored(fd, label)) {
+                Ok(listener) => listeners.push(listener),
+                Err(error) => log::warn!("the stored socket {name} is of no use: {error}"),
+            }
+            names.push(name);
+        }
+        (listeners, names)
     }
 
     /// Their numbers.

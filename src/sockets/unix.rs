@@ -57,6 +57,12 @@ impl SocketFile {
         }
     }
 
+    /// Whether it is there still, where it was made.
+    pub fn is_there(&self) -> bool {
+        fs::symlink_metadata(&self.path)
+            .is_ok_and(|there| (there.dev(), there.ino()) == self.identity)
+    }
+
     /// Its device and inode.
     pub fn identity(&self) -> (u64, u64) {
         self.identity
@@ -78,10 +84,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let ours = std::process::id() == self.owner
-            && fs::symlink_metadata(&self.path)
-                .is_ok_and(|there| (there.dev(), there.ino()) == self.identity);
-        if ours {
+        if std::process::id() == self.owner && self.is_there() {
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -23,5 +23,6 @@ mod readiness;
 mod reload;
 mod robustness;
 mod signals;
+mod stored;
 mod supervision;
 mod upgrade;

@@ -1,30 +1,34 @@
 //! What the service manager is told (sd_notify(3)), at a socket that pretends to be its own.
 
 use std::io::IoSliceMut;
-use std::os::fd::AsRawFd;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{setsockopt, sockopt};
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use crate::support::{PATIENCE, Start, testapp};
 
 /// The manager's end. Who sends is told by the system itself.
-struct Manager(UnixDatagram);
+pub struct Manager(UnixDatagram);
 
 /// One datagram.
 #[derive(Debug)]
-struct Told {
-    pid: i32,
-    text: String,
+pub struct Told {
+    pub pid: i32,
+    pub text: String,
+    /// Descriptors for its store.
+    pub fds: Vec<OwnedFd>,
 }
 
 impl Manager {
-    fn at(path: &Path) -> Manager {
+    pub fn at(path: &Path) -> Manager {
         Manager::of(UnixDatagram::bind(path).unwrap())
     }
 
@@ -37,28 +41,36 @@ impl Manager {
     }
 
     /// The next datagram, if one comes within a moment.
-    fn next(&self) -> Option<Told> {
+    pub fn next(&self) -> Option<Told> {
         let mut bytes = [0; 4096];
         let mut parts = [IoSliceMut::new(&mut bytes)];
-        let mut space = nix::cmsg_space!(libc::ucred);
-        let fd = self.0.as_raw_fd();
-        let received = match recvmsg::<()>(fd, &mut parts, Some(&mut space), MsgFlags::empty()) {
+        let mut space =
+            [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8), ScmCredentials(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let received = match recvmsg(&self.0, &mut parts, &mut control, flags) {
             Ok(received) => received,
-            Err(Errno::EAGAIN | Errno::EINTR) => return None,
+            Err(Errno::AGAIN | Errno::INTR) => return None,
             Err(errno) => panic!("{errno}"),
         };
-        let pid = received.cmsgs().unwrap().find_map(|message| match message {
-            ControlMessageOwned::ScmCredentials(sender) => Some(sender.pid()),
-            _ => None,
-        });
+        let (mut pid, mut fds) = (None, Vec::new());
+        for message in control.drain() {
+            match message {
+                RecvAncillaryMessage::ScmCredentials(sender) => {
+                    pid = Some(sender.pid.as_raw_nonzero().get());
+                }
+                RecvAncillaryMessage::ScmRights(rights) => fds.extend(rights),
+                _ => {}
+            }
+        }
         let (pid, length) = (pid.unwrap(), received.bytes);
         let text = String::from_utf8(bytes[..length].to_vec()).unwrap();
-        Some(Told { pid, text })
+        Some(Told { pid, text, fds })
     }
 
     /// All datagrams up to one that has this in it.
     #[track_caller]
-    fn until(&self, what: &str) -> Vec<Told> {
+    pub fn until(&self, what: &str) -> Vec<Told> {
         let give_up = Instant::now() + PATIENCE;
         let mut all = Vec::new();
         while Instant::now() < give_up {
@@ -71,10 +83,11 @@ impl Manager {
     }
 }
 
-/// The first words of the datagrams that are more than a status.
+/// The first words of the datagrams that say how it goes, but for those with a status alone.
 fn changes(all: &[Told]) -> Vec<&str> {
     let first = all.iter().map(|told| told.text.split('\n').next().unwrap());
-    first.filter(|word| !word.starts_with("STATUS=")).collect()
+    let other = |word: &&str| !word.starts_with("STATUS=") && !word.starts_with("FDSTORE");
+    first.filter(other).collect()
 }
 
 fn last(all: &[Told]) -> &str {

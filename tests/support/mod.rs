@@ -14,7 +14,7 @@ pub mod proxy;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -159,7 +159,7 @@ impl Start {
 
     /// Hands a listening socket over as descriptor `number`, after shell code that may set
     /// variables for the program.
-    pub fn inherit(mut self, listener: TcpListener, number: u32, shell: &str) -> Start {
+    pub fn inherit(mut self, listener: impl Into<OwnedFd>, number: u32, shell: &str) -> Start {
         let script = format!("exec {number}<&0 </dev/null; {shell}; exec \"$@\"");
         self.stdin = Some(listener.into());
         self.wrapper = vec!["sh".into(), "-c".into(), script.into(), "sh".into()];
@@ -205,6 +205,7 @@ impl Start {
             "NOTIFY_SOCKET",
             "WATCHDOG_USEC",
             "WATCHDOG_PID",
+            "FDSTORE",
         ] {
             command.env_remove(name);
         }
