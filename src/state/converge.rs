@@ -6,7 +6,7 @@
 //! because of us. Pure.
 
 use super::action::{Action, Fate, Note};
-use super::event::{Generation, Moment, Policy};
+use super::event::{Generation, Moment, Policy, WorkerId};
 use super::pool::Worker;
 use super::roll::{Reload, Roll};
 use super::{Phase, State};
@@ -164,18 +164,22 @@ impl State {
             let fate = worker.retiring.map_or(Fate::Replaced, Fate::Recycled);
             if worker.boots() {
                 self.quit(id, fate, now, out);
-            } else if self.may_lose_one() && self.is_replaceable(&worker, now) {
+            } else if self.may_lose_one() && self.is_replaceable(id, &worker, now) {
                 self.drain(id, fate, false, now, out);
             }
         }
     }
 
-    /// Whether a worker that serves may go: its successor serves, or must come after it.
-    fn is_replaceable(&mut self, worker: &Worker, now: Moment) -> bool {
+    /// Whether a worker that serves may go: a better one serves in its slot, or must come after it.
+    fn is_replaceable(&mut self, id: WorkerId, worker: &Worker, now: Moment) -> bool {
         let slot = worker.slot;
+        // Where nobody is what the slot should have, two would stand in the way of whoever is.
+        let rank = |id, w: &Worker| (self.is_fresh(w), w.retiring.is_none(), id);
+        let own = rank(id, worker);
         if self
             .pool
-            .any(|w| w.slot == slot && w.serves() && self.is_fresh(w))
+            .iter()
+            .any(|(id, w)| w.slot == slot && w.serves() && rank(id, w) > own)
         {
             return true;
         }

@@ -57,6 +57,12 @@ struct Quality {
     crashes: u64,
 }
 
+const PERFECT: Quality = Quality {
+    breaks: 0,
+    hangs: 0,
+    crashes: 0,
+};
+
 struct Model {
     random: Random,
     state: State,
@@ -73,6 +79,7 @@ struct Model {
     stopping: Option<Moment>,
     exit: Option<u8>,
     chaos: bool,
+    calm: bool,
     most_up: usize,
     story: Vec<String>,
     target: Option<Generation>,
@@ -99,6 +106,7 @@ impl Model {
             stopping: None,
             exit: None,
             chaos,
+            calm: false,
             most_up: 0,
             story: Vec::new(),
             target: None,
@@ -414,14 +422,10 @@ impl Model {
                         hangs: [0, 0, 5][self.random.below(3) as usize],
                         crashes: [0, 0, 0, 3][self.random.below(4) as usize],
                     };
-                    let quality = if self.chaos {
+                    let quality = if self.has_accidents() {
                         quality
                     } else {
-                        Quality {
-                            breaks: 0,
-                            hangs: 0,
-                            crashes: 0,
-                        }
+                        PERFECT
                     };
                     self.qualities.insert(self.newest, quality);
                     let policy = random_policy(&mut self.random);
@@ -531,12 +535,12 @@ impl Model {
             }
         } else {
             self.after(boots_in, Event::Ready(worker));
-            process.deaf = self.chaos && self.random.one_in(40);
+            process.deaf = self.has_accidents() && self.random.one_in(40);
             let lives = boots_in + self.random.ms(20_000);
             if hits(&mut self.random, quality.crashes) {
                 self.after(lives, Event::Exited(worker, Ending::Signal(libc::SIGSEGV)));
             }
-            if self.chaos && self.random.one_in(6) {
+            if self.has_accidents() && self.random.one_in(6) {
                 let which = [
                     Retirement::MaxRequests,
                     Retirement::Panic,
@@ -545,7 +549,7 @@ impl Model {
                 let which = which[self.random.below(3) as usize];
                 self.after(lives, Event::Retiring(worker, which));
             }
-            if self.chaos && self.random.one_in(10) {
+            if self.has_accidents() && self.random.one_in(10) {
                 self.after(lives, Event::Overdue(worker, Overdue::Request));
             }
         }
@@ -571,6 +575,16 @@ impl Model {
             _ => Event::Tick,
         };
         self.deliver(event);
+    }
+
+    /// From now on all goes well.
+    fn calm(&mut self) {
+        self.calm = true;
+        self.qualities.values_mut().for_each(|q| *q = PERFECT);
+    }
+
+    fn has_accidents(&self) -> bool {
+        self.chaos && !self.calm
     }
 
     fn end(&mut self) {
@@ -646,17 +660,49 @@ fn random_orders_of_events_break_no_promise() {
     }
 }
 
+/// Once nothing is broken any more, and nobody asks for anything.
+#[test]
+fn whatever_happened_a_reload_comes_to_its_end_and_all_places_are_filled() {
+    for seed in 0..2000 {
+        let mut random = Random(seed ^ 0x0c0f_fee0);
+        let policy = random_policy(&mut random);
+        let quality = Quality {
+            breaks: random.below(3) * 3,
+            hangs: 0,
+            crashes: random.below(3),
+        };
+        let mut model = Model::new(seed, policy, quality, true);
+        model.deliver(Event::Tick);
+        for _ in 0..250 {
+            if model.exit.is_some() {
+                break;
+            }
+            if model.random.one_in(5) {
+                model.disturb();
+            } else {
+                model.advance();
+            }
+        }
+        model.calm();
+        // Longer than any back-off.
+        let end = model.now + Duration::from_secs(200);
+        while model.exit.is_none() && model.now < end && model.advance() {}
+        if model.exit.is_some() {
+            continue;
+        }
+        let state = &model.state;
+        assert_eq!(*state.reload(), Reload::Idle, "seed {seed}");
+        let wanted = if state.retired { 0 } else { state.wanted };
+        assert_eq!(model.serving(), wanted, "seed {seed}");
+    }
+}
+
 #[test]
 fn without_accidents_reloads_never_leave_too_few_or_start_too_many() {
     for seed in 0..500 {
         let mut random = Random(seed ^ 0x0bad_cafe);
         let policy = random_policy(&mut random);
-        let quality = Quality {
-            breaks: 0,
-            hangs: 0,
-            crashes: 0,
-        };
-        let mut model = Model::new(seed, policy, quality, false);
+        let mut model = Model::new(seed, policy, PERFECT, false);
         model.deliver(Event::Tick);
         while model.serving() < policy.workers {
             assert!(model.advance());

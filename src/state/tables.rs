@@ -224,6 +224,55 @@ fn a_retiring_worker_is_drained_only_when_its_successor_is_ready() {
     );
 }
 
+/// A server that misses a third worker, so that a retiring one stays beside its successor.
+fn with_a_place_that_two_hold() -> (Bench, WorkerId, WorkerId) {
+    let mut bench = Bench::serving(policy(2));
+    let old = bench.state.pool().iter().next().unwrap().0;
+    bench.step(Event::More);
+    let [third] = bench.spawned()[..] else {
+        panic!()
+    };
+    bench.step(Event::Failed(third, BootStage::Boot, "no database".into()));
+    bench.step(exited(third, 3));
+    bench.step(Event::Retiring(old, Retirement::MaxRequests));
+    let [new] = bench.spawned()[..] else { panic!() };
+    bench.step(Event::Ready(new));
+    assert_eq!(bench.drained(), []);
+    (bench, old, new)
+}
+
+/// The room that the two of them take is what it needs to begin.
+#[test]
+fn a_place_that_two_hold_stops_no_roll() {
+    let (mut bench, old, _) = with_a_place_that_two_hold();
+    let mut next = bench.reload(2, policy(2));
+    bench.step(Event::Ready(next));
+    assert_eq!(bench.drained(), [old]);
+    for _ in 0..2 {
+        next = bench.spawned()[0];
+        bench.step(Event::Ready(next));
+    }
+    assert!(bench.did(&Action::Commit(2)));
+}
+
+#[test]
+fn of_two_retiring_workers_in_one_place_the_older_makes_room_for_a_successor() {
+    let (mut bench, old, new) = with_a_place_that_two_hold();
+    bench.step(Event::Retiring(new, Retirement::MaxRequests));
+    assert_eq!(bench.spawned(), []);
+    bench.later(SECOND);
+    let [third] = bench.spawned()[..] else {
+        panic!()
+    };
+    bench.step(Event::Ready(third));
+    assert_eq!(bench.drained(), [old]);
+    let [successor] = bench.spawned()[..] else {
+        panic!("{:?}", bench.actions)
+    };
+    bench.step(Event::Ready(successor));
+    assert_eq!(bench.drained(), [new]);
+}
+
 #[test]
 fn with_no_surge_a_retiring_worker_goes_first() {
     let budget = Policy {
