@@ -237,11 +237,21 @@ impl State {
     }
 
     fn ready(&mut self, id: WorkerId, now: Moment) {
-        let Some(worker) = self.pool.get_mut(id).filter(|worker| worker.boots()) else {
+        let Some(generation) = self.pool.get(id).map(|worker| worker.generation) else {
             return;
         };
-        worker.stage = Stage::Serving { since: now };
-        let generation = worker.generation;
+        let graceful = self.policy(generation).graceful_timeout;
+        let Some(worker) = self.pool.get_mut(id) else {
+            return;
+        };
+        match worker.stage {
+            Stage::Booting { .. } => worker.stage = Stage::Serving { since: now },
+            Stage::Dismissed { .. } => {
+                let until = now + graceful + GRACE;
+                return worker.stage = Stage::Draining { until };
+            }
+            _ => return,
+        }
         if let Reload::Rolling(roll) = &mut self.reload {
             roll.proved |= roll.target == generation;
         }

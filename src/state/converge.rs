@@ -142,7 +142,7 @@ impl State {
         surplus.sort_by_key(|id| std::cmp::Reverse(self.pool.get(*id).map(|w| w.slot)));
         for id in surplus {
             if self.pool.get(id).is_some_and(Worker::boots) {
-                self.quit(id, Fate::Surplus, now, out);
+                self.dismiss(id, Fate::Surplus, false, now, out);
             } else if self.may_lose_one() {
                 self.drain(id, Fate::Surplus, false, now, out);
             }
@@ -163,7 +163,7 @@ impl State {
             }
             let fate = worker.retiring.map_or(Fate::Replaced, Fate::Recycled);
             if worker.boots() {
-                self.quit(id, fate, now, out);
+                self.dismiss(id, fate, false, now, out);
             } else if self.may_lose_one() && self.is_replaceable(id, &worker, now) {
                 self.drain(id, fate, false, now, out);
             }

@@ -24,7 +24,10 @@ impl State {
         let since = match worker.stage {
             Stage::Serving { since } => Some(since),
             Stage::Draining { .. } => None,
-            Stage::Booting { .. } | Stage::Leaving { .. } | Stage::Killed => return,
+            Stage::Booting { .. }
+            | Stage::Dismissed { .. }
+            | Stage::Leaving { .. }
+            | Stage::Killed => return,
         };
         let fate = match which {
             Overdue::Request => Fate::RequestTimeout,
@@ -89,7 +92,7 @@ impl State {
                     out.push(Action::Diagnose(id, fate));
                     out.push(Action::Signal(id, Signal::Kill));
                 }
-                Stage::Leaving { .. } => {
+                Stage::Leaving { .. } | Stage::Dismissed { .. } => {
                     worker.stage = Stage::Killed;
                     // What was the matter with it first is what its obituary should say.
                     let fate = *worker.fate.get_or_insert(Fate::Stubborn);
@@ -148,7 +151,10 @@ impl State {
                 (Stage::Serving { .. } | Stage::Draining { .. }, Stop::Graceful) => {
                     self.drain(id, Fate::Stopped(how), true, now, out);
                 }
-                _ => self.quit(id, Fate::Stopped(how), now, out),
+                (Stage::Booting { .. } | Stage::Dismissed { .. }, Stop::Graceful) => {
+                    self.dismiss(id, Fate::Stopped(how), true, now, out);
+                }
+                (_, Stop::Quick) => self.quit(id, Fate::Stopped(how), now, out),
             }
         }
     }
@@ -182,6 +188,24 @@ impl State {
             stop,
             heirs,
         });
+    }
+
+    /// Ends a worker that boots. It begins to accept before it says that it is ready, so it is to finish
+    /// what it may have; where it has not come so far, it has hardly any time.
+    pub(super) fn dismiss(
+        &mut self,
+        id: WorkerId,
+        fate: Fate,
+        stop: bool,
+        now: Moment,
+        out: &mut Vec<Action>,
+    ) {
+        self.drain(id, fate, stop, now, out);
+        // It may be in the app's own code, where nobody reads the life-line.
+        out.push(Action::Signal(id, Signal::Term));
+        if let Some(worker) = self.pool.get_mut(id) {
+            worker.stage = Stage::Dismissed { until: now + QUICK };
+        }
     }
 
     /// Two generations are enough: gives those who still drain for an older one than that before

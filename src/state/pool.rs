@@ -40,6 +40,11 @@ pub enum Stage {
         /// `boot-timeout`.
         until: Moment,
     },
+    /// It was told to finish before it was heard to be ready: it may accept connections by now.
+    Dismissed {
+        /// When it is killed, unless it is heard to be ready.
+        until: Moment,
+    },
     /// It accepts connections.
     Serving {
         /// When it became ready.
@@ -78,9 +83,10 @@ impl Worker {
     /// Its next deadline.
     pub fn deadline(&self) -> Option<Moment> {
         match self.stage {
-            Stage::Booting { until } | Stage::Draining { until } | Stage::Leaving { until } => {
-                Some(until)
-            }
+            Stage::Booting { until }
+            | Stage::Dismissed { until }
+            | Stage::Draining { until }
+            | Stage::Leaving { until } => Some(until),
             Stage::Serving { .. } | Stage::Killed => None,
         }
     }

@@ -498,7 +498,8 @@ fn a_roll_that_fails_ends_new_workers_in_places_that_old_ones_hold() {
         panic!("{:?}", bench.actions)
     };
     bench.step(Event::Failed(one, BootStage::Boot, "one in ten".into()));
-    assert!(bench.failed_reload() && bench.did(&Action::Quit(two)));
+    assert!(bench.failed_reload());
+    assert_eq!(bench.drained(), [two]);
     bench.step(exited(one, 3));
     bench.step(exited(two, 0));
     bench.step(exited(old, 0));
@@ -731,8 +732,39 @@ fn a_stop_during_a_reload_works_at_once() {
         stop: true,
         heirs: false
     }));
-    assert!(bench.did(&Action::Quit(canary)));
+    assert!(bench.did(&Action::Drain {
+        worker: canary,
+        stop: true,
+        heirs: false
+    }));
     assert!(bench.did(&Action::Signal(canary, Signal::Term)));
+}
+
+/// A worker accepts before it is heard to be ready: what it has by then must not be cut.
+#[test]
+fn a_worker_that_is_not_wanted_any_more_is_drained_if_it_was_ready_already() {
+    for ready in [true, false] {
+        let mut bench = Bench::serving(policy(1));
+        bench.step(Event::More);
+        let [id] = bench.spawned()[..] else { panic!() };
+        bench.step(Event::Less);
+        assert!(bench.did(&Action::Drain {
+            worker: id,
+            stop: false,
+            heirs: true
+        }));
+        assert!(bench.did(&Action::Signal(id, Signal::Term)));
+        if ready {
+            assert_eq!(bench.step(Event::Ready(id)), []);
+        }
+        let killed = [Action::Signal(id, Signal::Kill)];
+        let soon = bench.later(QUICK) == killed;
+        assert_eq!(soon, !ready);
+        if ready {
+            bench.later(30 * SECOND + GRACE);
+            assert!(bench.did(&killed[0]));
+        }
+    }
 }
 
 /// Whether somebody serves on for the clients of whoever is told to drain.

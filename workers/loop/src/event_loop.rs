@@ -185,12 +185,18 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// Tells the master that it is ready, and serves until told to end.
     pub fn run(mut self) -> Exit {
-        // The master may let another go as soon as it hears, so accepting comes first.
-        if let Err(error) = self.arm() {
-            return Exit::Broken(format!("cannot listen: {error}"));
+        // Nobody may want it any more; then it accepts from nobody.
+        if let Some(exit) = self.command() {
+            return exit;
         }
-        if let Err(error) = self.context.ready() {
-            return Exit::Broken(format!("cannot tell the master to be ready: {error}"));
+        if self.drain.is_none() {
+            // The master may let another go as soon as it hears, so accepting comes first.
+            if let Err(error) = self.arm() {
+                return Exit::Broken(format!("cannot listen: {error}"));
+            }
+            if let Err(error) = self.context.ready() {
+                return Exit::Broken(format!("cannot tell the master to be ready: {error}"));
+            }
         }
         let mut events = Events::with_capacity(512);
         loop {
