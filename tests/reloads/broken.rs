@@ -98,6 +98,7 @@ fn an_application_that_is_broken_changes_nothing() {
     let tried = Tried::new(testapp().args("--workers 2 --boot-timeout 0.5").ready());
     for (control, text, reason) in [
         ("load-fail", "", "the test wants load to fail"),
+        ("load-panic", "", "the test wants load to panic"),
         ("boot-fail", "", "the test wants boot to fail"),
         ("boot-panic", "", "the test wants boot to panic"),
         ("boot-exit", "", "exited with code 7"),

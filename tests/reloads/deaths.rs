@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::http;
+use crate::support::http::{self, Client};
 use crate::support::load::Load;
 use crate::support::{Server, Start, proc, testapp};
 use crate::turn;
@@ -38,10 +38,19 @@ fn a_master_that_is_killed_leaves_its_queue_to_the_next() {
             let ended = workers.iter().all(|pid| !proc::is_alive(*pid));
             ended.then_some(())
         });
-        // Nobody serves now; these wait.
-        let waiting = load.sent();
+        // Nobody serves now; who comes waits.
+        let mut waiting: Vec<_> = (0..20)
+            .map(|_| {
+                let mut client = Client::connect(address).unwrap();
+                let who = "GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n";
+                client.send(who).unwrap();
+                client
+            })
+            .collect();
         server = with_stored(&listener).ready();
-        assert!(load.sent() >= waiting);
+        for client in &mut waiting {
+            assert_eq!(client.answer().unwrap().who().generation, 1);
+        }
     }
     load.wait_good(100);
     load.stop().assert_nothing_lost();

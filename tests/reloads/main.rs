@@ -13,6 +13,7 @@ mod support;
 
 mod across;
 mod broken;
+mod chaos;
 mod deaths;
 mod load;
 mod moments;

@@ -2,7 +2,7 @@
 //!
 //! What a request asks for is in its path. What happens before any request is in the files of the
 //! directory `TESTAPP_CONTROL`, which a test may change while the server runs: `load-fail`,
-//! `load-slow`, `boot-fail`, `boot-panic`, `boot-hang`, `boot-exit`, `boot-slow`, `boot-wait` (until
+//! `load-panic`, `load-slow`, `boot-fail`, `boot-panic`, `boot-hang`, `boot-exit`, `boot-slow`, `boot-wait` (until
 //! it is gone), `boot-odds` (of so many boots one fails). Each holds the number of the slot that it
 //! concerns, or nothing for all; `load-*` concerns all; `*-slow` holds milliseconds. Processes that
 //! run their destructors at exit(3) add their pid to `exited` if it is there. `main` makes `main`
@@ -135,6 +135,9 @@ impl App for TestApp {
     fn load(&mut self) -> Result<(), Error> {
         if let Some(millis) = control("load-slow").and_then(|text| text.parse().ok()) {
             std::thread::sleep(Duration::from_millis(millis));
+        }
+        if control("load-panic").is_some() {
+            panic!("the test wants load to panic");
         }
         match control("load-fail") {
             Some(_) => Err(Error::msg("the test wants load to fail")),
