@@ -58,6 +58,25 @@ fn whatever_an_operator_does_closes_no_connection() {
     server.stop();
 }
 
+/// Whoever got through is answered, also by workers that were told to go while they booted.
+#[test]
+fn a_stop_at_any_moment_of_a_reload_loses_nothing() {
+    let _turn = turn();
+    for round in 0..12 {
+        let mut server = testapp().args("--workers 2").ready();
+        let load = Load::start(server.address(), 6, "/who");
+        load.wait_good(20);
+        server.signal(Signal::SIGHUP);
+        // The trial, the exec, the roll, and what drains after it.
+        std::thread::sleep(Duration::from_millis(7 * round));
+        load.may_end();
+        server.signal(Signal::SIGTERM);
+        assert_eq!(server.wait_exit().code(), Some(0));
+        let report = load.stop();
+        assert!(report.bad.is_empty(), "round {round}: {report:?}");
+    }
+}
+
 /// Numbers that are the same in every run (xorshift).
 struct Random(u64);
 
