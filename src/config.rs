@@ -148,6 +148,14 @@ pub struct Config {
     pub action: Action,
     /// The file that was read, absolute; `None` when there was none.
     pub file: Option<PathBuf>,
+    /// Where it is, or would be if there were one; `None` when none is read at all.
+    pub place: Option<PathBuf>,
+    /// Whether to reload when a file changes that is served from.
+    pub reload: bool,
+    /// Whether to look for changes now and then, and not to be told of them.
+    pub reload_polls: bool,
+    /// Further files whose change is worth a reload, absolute.
+    pub reload_extra_files: Vec<PathBuf>,
     /// What the user should know but what stops nothing.
     pub warnings: Vec<ConfigError>,
     /// The listeners: one socket each.
@@ -353,6 +361,10 @@ impl Default for Config {
         Config {
             action: Action::Serve,
             file: None,
+            place: None,
+            reload: false,
+            reload_polls: false,
+            reload_extra_files: Vec::new(),
             warnings: Vec::new(),
             binds: Vec::new(),
             workers: 1,

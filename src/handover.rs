@@ -31,6 +31,7 @@ use crate::program::Origin;
 use crate::sockets::{self, Inherited, Listener};
 use crate::state::{self, Moment, Policy, Signal, State, WorkerId};
 use crate::sys;
+use crate::watch::Plan;
 
 use self::sealed::{open, parse};
 pub use self::sealed::{seal, unseal};
@@ -89,6 +90,8 @@ pub struct Handover {
     pub state: State,
     /// The file of the configuration that was proved and its text, as they were read on trial.
     pub proved: Option<(OsString, String)>,
+    /// The files to be watched.
+    pub watch: Option<Plan>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -150,6 +153,8 @@ pub struct Parts<'a> {
     pub state: State,
     /// See [`Handover`].
     pub proved: Option<(OsString, String)>,
+    /// See [`Handover`].
+    pub watch: Option<Plan>,
 }
 
 impl Handover {
@@ -201,6 +206,7 @@ impl Handover {
             next: parts.next,
             state: parts.state,
             proved: parts.proved,
+            watch: parts.watch,
         }
     }
 

@@ -63,6 +63,7 @@ mod state;
 mod sys;
 mod title;
 mod trial;
+mod watch;
 
 pub use ferricorn_base::{
     App, Begin, Body, BoxApp, Client, Command, Conf, Context, Error, Exchange, Exit, Forwarded,

@@ -1,8 +1,8 @@
 //! The shell around the state: it waits, turns what happens into events, and performs the actions.
 //!
-//! One thread, one loop on poll(2) over the signal pipe and the life-lines, one timer. It never
-//! waits anywhere else, never reads a byte from a client and never loads an application. What to
-//! do is the state's to decide.
+//! One thread, one loop on poll(2) over the signal pipe, the life-lines, a trial and the files that are
+//! watched, one timer. It never waits anywhere else, never reads a byte from a client and never loads an
+//! application. What to do is the state's to decide.
 
 mod exec;
 mod perform;
@@ -32,6 +32,7 @@ use crate::signals::{self, Signals};
 use crate::sockets::{self, Inherited};
 use crate::state::{self, Ending, Event, Moment, State, WorkerId};
 use crate::sys;
+use crate::watch::{Plan, Watch};
 
 use self::probe::{Proof, Trial};
 
@@ -59,6 +60,8 @@ pub struct Parts {
     pub notifier: Notifier,
     /// The first generation.
     pub generation: Generation,
+    /// The files to be watched.
+    pub watch: Option<Plan>,
     /// The process that waits for a daemon's start.
     pub waiting: Waiting,
 }
@@ -83,6 +86,7 @@ pub struct Master {
     broken: String,
     trial: Option<Trial>,
     proof: Option<Proof>,
+    watch: Option<Watch>,
     executes: bool,
     children: Children,
     doors: Doors,
@@ -119,6 +123,7 @@ impl Master {
             broken: String::new(),
             trial: None,
             proof: None,
+            watch: parts.watch.map(|plan| Watch::new(plan, now())),
             executes: false,
             children: Children::new(),
             doors: Doors::default(),
@@ -143,6 +148,9 @@ impl Master {
                 let warnings = recipe.warnings(&generation.listeners);
                 warnings.iter().for_each(|text| log::warn!("{text}"));
             }
+        }
+        if let Some(watch) = &self.watch {
+            log::info!("Watching for changes: {}", watch.names());
         }
         self.name();
         self.happened(Event::Tick);
@@ -179,6 +187,7 @@ impl Master {
             self.reap_trial();
             self.hear_all();
             self.look();
+            self.look_at_files();
             self.happened(Event::Tick);
         }
     }
@@ -190,7 +199,8 @@ impl Master {
             .values()
             .any(|child| child.ready)
             .then_some(self.looked + LOOK);
-        let deadline = [self.state.deadline(), self.notifier.deadline(), look];
+        let watch = self.watch.as_ref().and_then(Watch::deadline);
+        let deadline = [self.state.deadline(), self.notifier.deadline(), watch, look];
         let deadline = deadline.into_iter().flatten().min();
         let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
             // Rounded up: waking a little early would only mean to wait once more.
@@ -204,6 +214,7 @@ impl Master {
         let mut fds: Vec<PollFd<'_>> = std::iter::once(signals)
             .chain(lifelines)
             .chain(trial)
+            .chain(self.watch.as_ref().and_then(Watch::fd))
             .map(|fd: BorrowedFd<'_>| PollFd::new(fd, PollFlags::POLLIN))
             .collect();
         match poll(&mut fds, timeout) {
@@ -334,6 +345,15 @@ impl Master {
         }
         for (id, which) in late {
             self.happened(Event::Overdue(id, which));
+        }
+    }
+
+    /// Reloads when one of the files has changed that are watched.
+    fn look_at_files(&mut self) {
+        let changed = self.watch.as_mut().and_then(|watch| watch.changed(now()));
+        if let Some(names) = changed {
+            log::info!("Changed: {names}");
+            self.happened(Event::Reload);
         }
     }
 

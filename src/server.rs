@@ -24,6 +24,7 @@ use crate::signals::{self, Signals};
 use crate::sockets::{Inherited, Listener};
 use crate::state::Event;
 use crate::trial;
+use crate::watch::Plan;
 
 /// How often an address that is in use is tried at the start, a second apart.
 const TRIES: u32 = 5;
@@ -229,6 +230,7 @@ fn start(
     mut notifier: Notifier,
     config: Config,
 ) -> u8 {
+    let watch = Plan::of(&config, program.path());
     // Before anything else: what follows belongs to the process that stays.
     let detached = if config.daemon {
         daemon::detach()
@@ -253,6 +255,7 @@ fn start(
                 signals,
                 notifier,
                 generation,
+                watch,
                 waiting,
             };
             match Master::new(parts) {

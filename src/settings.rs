@@ -150,6 +150,8 @@ pub enum Kind {
     Class(fn(&mut Config, String)),
     /// A path, made absolute; empty means none.
     Path(fn(&mut Config, Option<PathBuf>)),
+    /// Paths of files, made absolute; repeatable.
+    Paths(fn(&mut Config, Vec<PathBuf>)),
     /// A directory that must exist; empty means none.
     Directory(fn(&mut Config, Option<PathBuf>)),
     /// A file, `-` for the standard stream, or empty for none.
@@ -257,7 +259,7 @@ impl Setting {
     pub fn repeatable(&self) -> bool {
         matches!(
             self.kind,
-            Kind::Binds | Kind::Pairs(_) | Kind::Fields(_) | Kind::Mounts
+            Kind::Binds | Kind::Pairs(_) | Kind::Fields(_) | Kind::Paths(_) | Kind::Mounts
         )
     }
 

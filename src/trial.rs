@@ -33,6 +33,7 @@ use crate::registry::Registry;
 use crate::sockets::Listener;
 use crate::spawn::{self, Order};
 use crate::state::QUICK;
+use crate::watch::{Plan, Print};
 use crate::{diagnose, sys};
 
 use self::answer::TOGETHER;
@@ -84,7 +85,7 @@ fn passes(
     let program = Program::executed(handover.origin.clone());
     let names = Names::known(handover.names.clone());
     let call = program.call(name, names.clone());
-    let read = RefCell::new(None);
+    let (read, looked) = (RefCell::new(None), RefCell::new(None));
     let config = {
         let known = Known {
             apps: &registry.apps(),
@@ -92,11 +93,17 @@ fn passes(
             defaults: &registry.defaults(),
         };
         Config::load_with(&call, &known, &|path: &Path| {
+            let print = Print::of(path);
+            *looked.borrow_mut() = Some((path.to_owned(), print));
             let text = crate::config::read(path)?;
             *read.borrow_mut() = Some((path.as_os_str().to_owned(), text.clone()));
             Ok(text)
         })?
     };
+    let mut watch = Plan::of(&config, program.path());
+    if let (Some(plan), Some((path, print))) = (&mut watch, looked.take()) {
+        plan.read(&path, print);
+    }
     umask(Mode::from_bits_truncate(config.umask));
     std::env::set_current_dir(&config.directory)
         .map_err(|error| format!("cannot enter {}: {error}", config.directory.display()))?;
@@ -123,6 +130,7 @@ fn passes(
         names: names.found(),
         listeners: new.iter().map(|listener| listener.record()).collect(),
         pidfile: pidfile.map(|file| file.path().into()),
+        watch,
     };
     let state = handover::seal(&passed).map_err(text)?;
     for together in new.chunks(TOGETHER) {

@@ -190,6 +190,26 @@ impl Checker<'_> {
                 set(config, path);
                 literal
             }
+            Kind::Paths(set) => {
+                let mut paths = Vec::new();
+                for item in given.items() {
+                    let path = absolute(&config.directory, &item.raw);
+                    match path.map_err(|()| item.raw.clone()) {
+                        Ok(path) => paths.extend(path),
+                        Err(odd) => {
+                            let expected = setting.kind.expected();
+                            return Err(format!("expected {expected}, found {odd}"));
+                        }
+                    }
+                }
+                if let Some(path) = paths.iter().find(|path| path.is_dir()) {
+                    return Err(format!("\"{}\" is a directory", path.display()));
+                }
+                let literals = paths.iter().map(|path| show_path(Some(path)));
+                let literal = format!("[{}]", literals.collect::<Vec<_>>().join(", "));
+                set(config, paths);
+                literal
+            }
             Kind::Directory(set) => {
                 let path = absolute(&config.directory, raw).map_err(|()| wrong())?;
                 // A built-in default that does not exist is a matter of its first use.

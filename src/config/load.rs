@@ -1,5 +1,6 @@
 //! From a call to a configuration: the sources in their order, then the checks.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -24,14 +25,16 @@ pub(super) fn load(call: &Call, known: &Known<'_>, read: Reader<'_>) -> Result<L
     let variables = raw::environment(&call.environment);
     let mut errors = Vec::new();
     let named = line.get("config").or(variables.get("config"));
-    let (path, mut file) = match read_file(named, &call.directory, read) {
-        Ok(Some((path, file))) => (Some(path), file),
-        Ok(None) => (None, file::File::default()),
-        Err(error) => {
-            errors.push(error);
-            (None, file::File::default())
+    let place = place(named, &call.directory);
+    let mut file = None;
+    if let Some(path) = &place {
+        match read_file(named, path, read) {
+            Ok(found) => file = found,
+            Err(error) => errors.push(error),
         }
-    };
+    }
+    let path = place.clone().filter(|_| file.is_some());
+    let mut file = file.unwrap_or_default();
     errors.append(&mut file.errors);
 
     let mut given: Values = file.values;
@@ -42,6 +45,7 @@ pub(super) fn load(call: &Call, known: &Known<'_>, read: Reader<'_>) -> Result<L
 
     let mut config = Config {
         file: path,
+        place,
         warnings: raw::misspelt(&call.environment),
         directory: call.directory.clone(),
         ..Config::default()
@@ -70,20 +74,27 @@ pub(super) fn load(call: &Call, known: &Known<'_>, read: Reader<'_>) -> Result<L
     Err(Refusal::Errors(errors))
 }
 
-/// The file that counts and what it gives: the one named, else `ferricorn.toml` if there is one.
+/// What the file is called: as it was named, else `ferricorn.toml`.
+fn name(named: Option<&Given>) -> &Path {
+    let name = named.map(|given| given.raw.os().unwrap_or_default());
+    Path::new(name.unwrap_or(OsStr::new("ferricorn.toml")))
+}
+
+/// Where the file that counts is, if one is wanted.
+fn place(named: Option<&Given>, directory: &Path) -> Option<PathBuf> {
+    let wanted = named.is_none_or(|given| !given.raw.is_empty());
+    wanted.then(|| directory.join(name(named)))
+}
+
+/// What the file gives. One that nobody named need not be there.
 fn read_file(
     named: Option<&Given>,
-    directory: &Path,
+    path: &Path,
     read: Reader<'_>,
-) -> Result<Option<(PathBuf, file::File)>, ConfigError> {
-    let name = match named {
-        Some(given) if given.raw.is_empty() => return Ok(None),
-        Some(given) => Path::new(given.raw.os().unwrap_or_default()),
-        None => Path::new("ferricorn.toml"),
-    };
-    let path = directory.join(name);
-    match read(&path) {
-        Ok(text) => Ok(Some((path, file::parse(name, &text)))),
+) -> Result<Option<file::File>, ConfigError> {
+    let name = name(named);
+    match read(path) {
+        Ok(text) => Ok(Some(file::parse(name, &text))),
         Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(match named {
             Some(given) => ConfigError {

@@ -33,6 +33,7 @@ use crate::signals::Signals;
 use crate::sockets::Inherited;
 use crate::state::{self, Event};
 use crate::sys;
+use crate::watch::Watch;
 
 impl Master {
     /// Executes what was proved. It returns only when that failed; then nothing has changed.
@@ -157,6 +158,7 @@ impl Master {
             broken,
             trial: None,
             proof: None,
+            watch: handover.watch.map(|plan| Watch::new(plan, now())),
             executes: false,
             children,
             doors: Doors::adopt(doors),

@@ -27,6 +27,7 @@ use crate::spawn;
 use crate::state::{Ending, Event};
 use crate::sys;
 use crate::trial::{self, Answer, MasterEnd};
+use crate::watch::Plan;
 
 /// A trial under way.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ pub(super) struct Proof {
     pub(super) file: Option<(OsString, String)>,
     /// Host names that it knows.
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
+    /// What is to be watched.
+    pub(super) watch: Option<Plan>,
 }
 
 impl Trial {
@@ -69,6 +72,9 @@ impl Trial {
 impl Master {
     /// Executes what is on disk now in a child.
     pub(super) fn probe(&mut self) -> io::Result<()> {
+        if let Some(watch) = &mut self.watch {
+            watch.tried();
+        }
         let image = self.program.open()?;
         let (answer, theirs) = trial::pair()?;
         let handover = self.handover(None)?;
@@ -120,6 +126,7 @@ impl Master {
             next: self.next,
             state: self.state.clone(),
             proved: proof.and_then(|proof| proof.file.clone()),
+            watch: proof.and_then(|proof| proof.watch.clone()),
         }))
     }
 
@@ -225,6 +232,7 @@ fn proof(listeners: Vec<OwnedFd>, fds: Vec<OwnedFd>) -> io::Result<Proof> {
         held,
         file: passed.file,
         names: passed.names,
+        watch: passed.watch,
     })
 }
 

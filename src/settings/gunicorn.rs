@@ -10,7 +10,6 @@ const STATSD: &str = "StatsD is not available yet";
 const STRICT: &str = "the parser is strict, and there is no switch to make it less so";
 const DIRTY: &str = "there is no separate pool for long tasks";
 const CONTROL: &str = "there is no control socket yet";
-const RELOAD: &str = "watching files is not available yet; send SIGHUP";
 
 /// Names with dashes, and the hint.
 #[rustfmt::skip]
@@ -18,7 +17,6 @@ const ABSENT: &[(&[&str], &str)] = &[
     (&["threads"], "worker classes with threads are not available yet; raise workers"),
     (&["preload", "preload-app"], "preloading is not available yet"),
     (&["reuse-port"], "workers share the master's sockets, so that a reload loses no connection"),
-    (&["reload", "reload-engine", "reload-extra-file", "reload-extra-files"], RELOAD),
     (&["spew", "paste", "paster", "paste-global", "raw-paste-global-conf", "pythonpath"], PYTHON),
     (&["log-config", "log-config-json", "logconfig", "logconfig-dict", "logconfig-json",
        "logger-class"], "use log-level, error-logfile and access-logformat"),

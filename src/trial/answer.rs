@@ -17,6 +17,7 @@ use nix::sys::socket::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::watch::Plan;
 use crate::{sockets, sys};
 
 /// Descriptors in one message; the system takes no more than 253 (SCM_MAX_FD, unix(7)).
@@ -48,6 +49,8 @@ pub struct Passed {
     pub listeners: Vec<sockets::Record>,
     /// The path of a new pid file.
     pub pidfile: Option<OsString>,
+    /// The files to be watched, as they were when they were read.
+    pub watch: Option<Plan>,
 }
 
 /// The master's end of a trial. It never waits.

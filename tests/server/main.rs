@@ -26,3 +26,4 @@ mod signals;
 mod stored;
 mod supervision;
 mod upgrade;
+mod watch;

@@ -22,6 +22,7 @@ fn the_defaults_of_the_table_are_those_of_the_types() {
     assert_eq!(config.conf.mounts[0].app, "welcome");
 
     let plain = Config::default();
+    assert_eq!(config.place.take(), Some("/ferricorn.toml".into()));
     config.binds.clear();
     config.shown.clear();
     config.workers = plain.workers;
