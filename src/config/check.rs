@@ -191,17 +191,15 @@ impl Checker<'_> {
                 literal
             }
             Kind::Paths(set) => {
-                let mut paths = Vec::new();
-                for item in given.items() {
-                    let path = absolute(&config.directory, &item.raw);
-                    match path.map_err(|()| item.raw.clone()) {
-                        Ok(path) => paths.extend(path),
-                        Err(odd) => {
-                            let expected = setting.kind.expected();
-                            return Err(format!("expected {expected}, found {odd}"));
-                        }
-                    }
-                }
+                let items = given.items().iter();
+                let paths = items.map(|item| {
+                    let odd =
+                        |()| format!("expected {}, found {}", setting.kind.expected(), item.raw);
+                    absolute(&config.directory, &item.raw).map_err(odd)
+                });
+                let paths: Vec<PathBuf> = paths
+                    .filter_map(Result::transpose)
+                    .collect::<Result<_, _>>()?;
                 if let Some(path) = paths.iter().find(|path| path.is_dir()) {
                     return Err(format!("\"{}\" is a directory", path.display()));
                 }

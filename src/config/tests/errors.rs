@@ -332,6 +332,27 @@ fn a_path_to_ask_for_is_one_as_a_client_sends_it() {
 }
 
 #[test]
+fn files_to_watch_are_paths_of_files() {
+    for (value, message) in [
+        (
+            "[\"a\", 1]",
+            "expected the path of a file or a list of paths, found 1",
+        ),
+        ("[\"a\", \"/usr\"]", "\"/usr\" is a directory"),
+    ] {
+        let errors = wrong(&format!("reload-extra-file = {value}\n"), &[], &[]);
+        let expected = format!("ferricorn.toml:1: reload-extra-file: {message}");
+        assert_eq!(errors, [expected]);
+    }
+    let both = ["--reload-extra-file=a", "--reload-extra-file", "/b"];
+    let config = fine("chdir = \"/usr\"\n", &[], &both);
+    assert_eq!(
+        config.reload_extra_files,
+        [Path::new("/usr/a"), Path::new("/b")]
+    );
+}
+
+#[test]
 fn what_is_odd_but_harmless_is_a_warning() {
     let variables = [
         ("FERRICORN_WORKRES", "2"),
