@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::sys::socket::{setsockopt, sockopt};
+use nix::time::{ClockId, clock_gettime};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
@@ -90,6 +91,12 @@ fn changes(all: &[Told]) -> Vec<&str> {
     first.filter(other).collect()
 }
 
+/// Now, as sd_notify(3) wants it told.
+fn micros() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap();
+    now.tv_sec() as u64 * 1_000_000 + now.tv_nsec() as u64 / 1000
+}
+
 fn last(all: &[Told]) -> &str {
     &all.last().unwrap().text
 }
@@ -150,6 +157,47 @@ fn a_life_is_told_in_order_and_by_the_master_alone() {
         ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]
     );
     assert!(all.iter().all(|told| told.pid == pid), "{all:#?}");
+}
+
+/// Whoever asks for a reload (Type=notify-reload, systemd.service(5)) takes for its begin what was told
+/// of a later time than that, and for its end the next READY.
+#[test]
+fn every_reload_that_is_asked_for_has_a_begin_and_an_end_of_its_own() {
+    let (manager, start) = managed(1);
+    let server = start.file("backlog = 5\n").ready();
+    manager.until("READY=1");
+    let ask = || {
+        let asked = micros();
+        server.signal(Signal::SIGHUP);
+        asked
+    };
+    let ended = |asked: u64| {
+        loop {
+            let all = manager.until("RELOADING=1");
+            let mut lines = last(&all).lines();
+            let time = lines.find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
+            let time: u64 = time.unwrap().parse().unwrap();
+            assert!(time <= micros());
+            if time >= asked {
+                break;
+            }
+        }
+        last(&manager.until("READY=1")).to_owned()
+    };
+    assert!(ended(ask()).contains("generation 2"));
+
+    // One after another, the second when nobody knows yet how the first will end.
+    server.control("boot-wait", "");
+    ask();
+    manager.until("RELOADING=1");
+    let asked = ask();
+    server.wait("a reload follows when this one is over");
+    server.uncontrol("boot-wait");
+    assert!(ended(asked).contains("generation 4"));
+
+    server.dir.write("ferricorn.toml", "backlogg = 5\n");
+    assert!(ended(ask()).contains("Reload failed: "));
+    server.stop();
 }
 
 #[test]

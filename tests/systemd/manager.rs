@@ -11,6 +11,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::support::{Dir, PATIENCE, can_unshare, http, is_root, proc, testapp_path};
 
 const SYSTEMD: &str = "/lib/systemd/systemd";
@@ -183,13 +186,23 @@ impl Manager {
         http::get(address, "/who").unwrap().who()
     }
 
-    /// How many processes the service has.
-    pub fn processes(&self) -> usize {
-        let service = self
-            .cgroup
-            .join("system.slice/ferricorn.service/cgroup.procs");
-        let pids = fs::read_to_string(service).unwrap_or_default();
-        pids.lines().count()
+    /// The processes of the service, as they are called outside.
+    pub fn processes(&self) -> Vec<i32> {
+        let service = self.cgroup.join("system.slice/ferricorn.service");
+        let pids = fs::read_to_string(service.join("cgroup.procs")).unwrap_or_default();
+        pids.lines().map(|pid| pid.parse().unwrap()).collect()
+    }
+
+    /// Stops its workers as a debugger would.
+    pub fn stop_workers(&self) {
+        let all = self.processes();
+        for pid in &all {
+            let parent = proc::stat(*pid).map(|stat| stat.parent);
+            if parent.is_some_and(|parent| all.contains(&parent)) {
+                // Unless it has just ended.
+                let _ = kill(Pid::from_raw(*pid), Signal::SIGSTOP);
+            }
+        }
     }
 }
 

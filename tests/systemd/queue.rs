@@ -1,12 +1,19 @@
 //! Who connects while the server is not there waits for it: sockets that systemd holds for us.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use crate::manager::{Manager, own_address};
-use crate::support::http::Client;
+use crate::support::http::{self, Client};
 use crate::support::load::Load;
 
 const ANY_PORT: &str = "bind = \"127.0.0.1:0\"\nworkers = 2\n";
+
+fn ask(address: SocketAddr, path: &str) -> Client<TcpStream> {
+    let mut client = Client::connect(address).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client.send(request).unwrap();
+    client
+}
 
 /// What was in the hands of a worker dies with it, which is one request for each client at the most.
 #[test]
@@ -43,14 +50,7 @@ fn a_queue_outlives_its_server() {
     let address = manager.address();
     // Nobody accepts any more.
     manager.systemctl("kill --kill-whom=all -s STOP ferricorn.service");
-    let request = "GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let mut waiting: Vec<Client<TcpStream>> = (0..50)
-        .map(|_| {
-            let mut client = Client::connect(address).unwrap();
-            client.send(request).unwrap();
-            client
-        })
-        .collect();
+    let mut waiting: Vec<_> = (0..50).map(|_| ask(address, "/who")).collect();
     manager.signal("KILL");
     for client in &mut waiting {
         assert_eq!(client.answer().unwrap().status, 200);
@@ -72,6 +72,33 @@ fn a_restart_under_load_loses_nothing() {
         load.wait_good(100);
     }
     load.stop().assert_nothing_lost();
+    manager.systemctl("stop ferricorn.service");
+}
+
+/// What is under way is finished, and who comes meanwhile waits: a few for a worker that still drains,
+/// the rest for the next server.
+#[test]
+fn a_restart_takes_the_time_of_what_is_under_way() {
+    let Some(manager) = Manager::boot(ANY_PORT, "") else {
+        return;
+    };
+    manager.systemctl("start ferricorn.service");
+    let address = manager.address();
+    let mut slow = ask(address, "/hang/1500");
+    manager.until("the request", || {
+        let log = manager.log();
+        log.contains("in the handler of /hang/1500").then_some(())
+    });
+    let mut restart = manager.begin("restart ferricorn.service");
+    manager.until_shows("StatusText", "Stopping");
+    let late: Vec<_> = (0..20)
+        .map(|_| std::thread::spawn(move || http::get(address, "/who").unwrap().who()))
+        .collect();
+    assert_eq!(slow.answer().unwrap().status, 200);
+    assert!(restart.wait().unwrap().success());
+    let master: i32 = manager.show("MainPID").parse().unwrap();
+    let late: Vec<_> = late.into_iter().map(|who| who.join().unwrap()).collect();
+    assert!(late.iter().any(|who| who.pid > master), "{late:?}");
     manager.systemctl("stop ferricorn.service");
 }
 

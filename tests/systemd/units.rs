@@ -6,6 +6,13 @@ use std::process::Command;
 use crate::manager::{is_installed, shipped};
 use crate::support::{Dir, testapp_path};
 
+/// "systemd 252 (252.38-1~deb12u1)": 252.
+fn version() -> u32 {
+    let output = Command::new("systemd-analyze").arg("--version").output();
+    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    text.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
 #[test]
 fn the_units_are_valid() {
     if !is_installed("systemd-analyze") {
@@ -17,6 +24,12 @@ fn the_units_are_valid() {
         let text = fs::read_to_string(shipped(unit)).unwrap();
         let program = testapp_path().to_str().unwrap();
         dir.write(unit, &text.replace("/usr/local/bin/ferricorn", program));
+    }
+    if version() >= 253 {
+        fs::create_dir(dir.path("ferricorn.service.d")).unwrap();
+        let conf = "notify-reload.conf";
+        let there = dir.path("ferricorn.service.d").join(conf);
+        fs::copy(shipped(conf), there).unwrap();
     }
     let mut verify = Command::new("systemd-analyze");
     verify
