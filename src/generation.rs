@@ -160,8 +160,8 @@ impl Recipe {
 
     /// Takes over for listeners that were there before what may change without a new socket.
     pub fn adjust(&self, listeners: &[Rc<Listener>]) {
-        for bind in &self.config.binds {
-            let Some(listener) = listeners.iter().find(|l| l.is(bind)) else {
+        for listener in listeners {
+            let Some(bind) = self.config.binds.iter().find(|bind| listener.is(bind)) else {
                 continue;
             };
             if let Err(error) = listener.adjust(bind) {

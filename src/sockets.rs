@@ -256,7 +256,7 @@ impl Listener {
     }
 
     /// Lets the system drop whoever wants to connect from now on, where the listener is nobody's but
-    /// ours (SO_ATTACH_FILTER, socket(7)). A client that gets no answer asks again a second later, and
+    /// ours (SO_ATTACH_FILTER, socket(7)), but for one where that is not permitted. A client that gets no answer asks again a second later, and
     /// hears then that nobody listens; one that were let in while we close would be reset instead.
     /// What has been let in before stays. On a unix socket nothing is lost by a close.
     ///
@@ -268,7 +268,12 @@ impl Listener {
         }
         // A program of one instruction: let none of its bytes through.
         let drop = SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0);
-        self.socket.attach_filter(&[drop])
+        self.socket.attach_filter(&[drop]).or_else(|error| {
+            // Some systems let only the privileged do that. A full queue drops as well, and one of
+            // length 0 holds a single client (tcp(7), listen(2)).
+            let shortened = self.socket.listen(0);
+            shortened.map_err(|_| error)
+        })
     }
 
     /// Its address as a user would type it.
