@@ -186,8 +186,13 @@ impl Manager {
         http::get(address, "/who").unwrap().who()
     }
 
+    /// How many processes the service has.
+    pub fn processes(&self) -> usize {
+        self.pids().len()
+    }
+
     /// The processes of the service, as they are called outside.
-    pub fn processes(&self) -> Vec<i32> {
+    fn pids(&self) -> Vec<i32> {
         let service = self.cgroup.join("system.slice/ferricorn.service");
         let pids = fs::read_to_string(service.join("cgroup.procs")).unwrap_or_default();
         pids.lines().map(|pid| pid.parse().unwrap()).collect()
@@ -195,7 +200,7 @@ impl Manager {
 
     /// Stops its workers as a debugger would.
     pub fn stop_workers(&self) {
-        let all = self.processes();
+        let all = self.pids();
         for pid in &all {
             let parent = proc::stat(*pid).map(|stat| stat.parent);
             if parent.is_some_and(|parent| all.contains(&parent)) {
