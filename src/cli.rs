@@ -14,6 +14,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
 use crate::config::raw::{Given, Raw, Values};
 use crate::config::{Known, Origin};
+use crate::ctl;
 use crate::generate::Artifact;
 use crate::settings::{self, Kind, Setting, Sources};
 
@@ -24,6 +25,8 @@ pub(crate) enum Asked {
     Values(Values),
     /// A generated text.
     Artifact(Artifact),
+    /// A command for a running server, whose configuration these values give.
+    Ctl(ctl::Call, Values),
 }
 
 /// Reads a command line, the program's name first.
@@ -44,6 +47,10 @@ pub(crate) fn parse(arguments: &[OsString], known: &Known<'_>) -> Result<Asked, 
             let what = matches.get_one::<String>("WHAT").map(String::as_str);
             let artifact = what.and_then(Artifact::named).unwrap_or(Artifact::Man);
             Ok(Asked::Artifact(artifact))
+        }
+        Some(("ctl", matches)) => {
+            collect(matches, &mut given);
+            Ok(Asked::Ctl(ctl::read(matches), given))
         }
         Some((command, matches)) => {
             collect(matches, &mut given);
@@ -96,7 +103,7 @@ pub(crate) fn command(name: &str, known: &Known<'_>) -> Command {
         .version(version)
         .args_override_self(true)
         .args(arguments(known))
-        .subcommands([check, generate])
+        .subcommands([check, ctl(known), generate])
         .args(help_and_version())
         .disable_help_flag(true)
         .disable_version_flag(true)
@@ -109,10 +116,26 @@ pub(crate) fn command(name: &str, known: &Known<'_>) -> Command {
         )
 }
 
+/// The client of the control socket. It reads the configuration that the server has read.
+fn ctl(known: &Known<'_>) -> Command {
+    let config = settings::find("config").map(|setting| argument(setting, known));
+    let config = config.into_iter().flatten().map(|arg| arg.global(true));
+    ctl::command()
+        .args(config)
+        .args(help_and_version().into_iter().take(1))
+        .disable_help_flag(true)
+        .mut_subcommands(|command| {
+            command
+                .args(help_and_version().into_iter().take(1))
+                .disable_help_flag(true)
+        })
+}
+
 fn usage(name: &str, known: &Known<'_>) -> String {
     let app = if known.apps.len() > 1 { " [APP]" } else { "" };
     format!(
-        "{name} [OPTIONS]{app}\n       {name} check [OPTIONS]{app}\n       {name} generate <WHAT>"
+        "{name} [OPTIONS]{app}\n       {name} check [OPTIONS]{app}\n       {name} ctl \
+         [OPTIONS] <COMMAND>\n       {name} generate <WHAT>"
     )
 }
 
@@ -188,7 +211,7 @@ fn argument(setting: &'static Setting, known: &Known<'_>) -> Vec<Arg> {
 /// What a shell may complete.
 fn hint(setting: &Setting) -> ValueHint {
     match setting.kind {
-        Kind::File | Kind::Path(_) | Kind::Log(_) => ValueHint::FilePath,
+        Kind::File | Kind::Path(_) | Kind::Log(_) | Kind::Control(_) => ValueHint::FilePath,
         Kind::Directory(_) => ValueHint::DirPath,
         Kind::User(_) => ValueHint::Username,
         _ => ValueHint::Unknown,

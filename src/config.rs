@@ -28,6 +28,8 @@ use std::time::Duration;
 use ferricorn_base::{Conf, Networks, ProxyVersions};
 use log::LevelFilter;
 
+use crate::control::Place;
+use crate::ctl;
 use crate::settings::Setting;
 
 pub(crate) use self::file::read;
@@ -77,6 +79,8 @@ pub enum Loaded {
     Config(Box<Config>),
     /// The text of one generated file for standard output.
     Generated(String),
+    /// A command for a running server.
+    Ctl(Box<ctl::Call>),
 }
 
 /// Why there is no configuration.
@@ -186,6 +190,8 @@ pub struct Config {
     pub env: Vec<(OsString, OsString)>,
     /// The pid file, absolute.
     pub pidfile: Option<PathBuf>,
+    /// Where the control socket is.
+    pub control: Place,
     /// Whom the workers run as; `None`: as the master.
     pub user: Option<User>,
     /// The workers' group; `None`: see [`Config::gid`].
@@ -346,7 +352,7 @@ impl Config {
     ) -> Result<Config, String> {
         match load::load(call, known, reader) {
             Ok(Loaded::Config(config)) => Ok(*config),
-            Ok(Loaded::Generated(_)) => Err("it asks for a text".to_owned()),
+            Ok(Loaded::Generated(_) | Loaded::Ctl(_)) => Err("it asks for a text".to_owned()),
             Err(Refusal::Usage(error)) => Err(error.to_string()),
             Err(Refusal::Errors(errors)) => {
                 let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -380,6 +386,7 @@ impl Default for Config {
             daemon: false,
             env: Vec::new(),
             pidfile: None,
+            control: Place::Auto,
             user: None,
             group: None,
             initgroups: false,

@@ -138,6 +138,7 @@ pub fn accusation(fate: Fate) -> &'static str {
         Fate::GracefulTimeout => "did not finish within graceful-timeout",
         Fate::Superseded => "did not finish within superseded-timeout",
         Fate::Stubborn => "did not leave when told to",
+        Fate::Unwanted => "is unwanted",
         Fate::Recycled(_)
         | Fate::Replaced
         | Fate::Surplus
@@ -152,12 +153,14 @@ pub fn reason(fate: Fate) -> String {
         Fate::Recycled(Retirement::MaxRequests) => "replaced after max-requests".to_owned(),
         Fate::Recycled(Retirement::Panic) => "replaced after a panic".to_owned(),
         Fate::Recycled(Retirement::Asked) => "replaced after SIGTERM".to_owned(),
+        Fate::Recycled(Retirement::Commanded) => "replaced as the operator asked".to_owned(),
         Fate::Replaced => "replaced by a reload".to_owned(),
         Fate::Superseded => "replaced by two reloads".to_owned(),
         Fate::Surplus => "fewer workers are wanted".to_owned(),
         Fate::Stopped(Stop::Graceful) => "the server stops".to_owned(),
         Fate::Stopped(Stop::Quick) => "the server stops at once".to_owned(),
         Fate::CouldNotBoot(_) => "it could not boot".to_owned(),
+        Fate::Unwanted => "the operator asked for it".to_owned(),
         fate => format!("it {}", accusation(fate)),
     }
 }

@@ -14,6 +14,7 @@ use ferricorn_base::conf::Conf;
 use log::LevelFilter;
 
 use crate::config::Config;
+use crate::control;
 use crate::logging::LogFiles;
 use crate::pidfile::PidFile;
 use crate::privileges::Account;
@@ -40,6 +41,8 @@ pub struct Generation {
     pub listeners: Vec<Rc<Listener>>,
     /// Its log files.
     pub logs: LogFiles,
+    /// The control socket, shared like the listeners.
+    pub control: Option<Rc<Listener>>,
     /// The pid file, shared like the listeners.
     pub pidfile: Option<Rc<PidFile>>,
     /// What its workers are made from; none when another image made them.
@@ -94,6 +97,7 @@ impl Generation {
         let logs = LogFiles::open(&config)?;
         let binds = inherited.binds(&config.binds)?;
         let listeners = sockets::listeners(&binds, &held.listeners, inherited)?;
+        let control = control::open(&config.control, &held.listeners, master)?;
         let pidfile = match &config.pidfile {
             None => None,
             Some(path) => match held.pidfiles.iter().find(|file| file.path() == path) {
@@ -115,6 +119,7 @@ impl Generation {
             name: config.proc_name.clone(),
             listeners,
             logs,
+            control,
             pidfile,
             recipe: Some(Recipe {
                 config,

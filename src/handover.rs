@@ -23,6 +23,7 @@ use log::LevelFilter;
 use serde::{Deserialize, Serialize};
 
 use crate::children::{Child, Children};
+use crate::control;
 use crate::generation::{Generation, Held};
 use crate::logging::{self, LogFiles};
 use crate::notify;
@@ -88,6 +89,8 @@ pub struct Handover {
     pub next: state::Generation,
     /// What the master has decided so far.
     pub state: State,
+    /// Who is connected to the control socket.
+    pub control: control::Record,
     /// The file of the configuration that was proved and its text, as they were read on trial.
     pub proved: Option<(OsString, String)>,
     /// The files to be watched.
@@ -103,6 +106,7 @@ struct GenerationRecord {
     log_level: String,
     name: Option<String>,
     listeners: Vec<usize>,
+    control: Option<usize>,
     pidfile: Option<usize>,
     logs: logging::Record,
     error_log: RawFd,
@@ -152,6 +156,8 @@ pub struct Parts<'a> {
     /// See [`Handover`].
     pub state: State,
     /// See [`Handover`].
+    pub control: control::Record,
+    /// See [`Handover`].
     pub proved: Option<(OsString, String)>,
     /// See [`Handover`].
     pub watch: Option<Plan>,
@@ -163,6 +169,7 @@ impl Handover {
         let mut held = parts.new;
         let generations = parts.generations.values().map(|generation| {
             let listeners = generation.listeners.iter();
+            let control = generation.control.as_ref();
             let pidfile = generation.pidfile.as_ref();
             GenerationRecord {
                 number: generation.number,
@@ -172,6 +179,7 @@ impl Handover {
                 log_level: generation.log_level.to_string(),
                 name: generation.name.clone(),
                 listeners: listeners.map(|l| held.add_listener(Rc::clone(l))).collect(),
+                control: control.map(|l| held.add_listener(Rc::clone(l))),
                 pidfile: pidfile.map(|file| held.add_pidfile(Rc::clone(file))),
                 logs: generation.logs.record(),
                 error_log: sys::number(generation.logs.error()),
@@ -205,6 +213,7 @@ impl Handover {
             serving: parts.serving,
             next: parts.next,
             state: parts.state,
+            control: parts.control,
             proved: parts.proved,
             watch: parts.watch,
         }
@@ -232,6 +241,7 @@ impl Handover {
         all.extend(self.rendezvous);
         all.extend(self.doors.iter().flatten());
         all.extend(self.workers.iter().filter_map(|(_, w)| w.lifeline));
+        all.extend(self.control.descriptors());
         all.sort_unstable();
         all.dedup();
         all
@@ -266,6 +276,7 @@ impl Handover {
     pub fn generations(&self, held: &Held) -> io::Result<BTreeMap<state::Generation, Generation>> {
         let one = |record: &GenerationRecord| {
             let listeners = record.listeners.iter();
+            let control = record.control.and_then(|n| held.listeners.get(n));
             let pidfile = record.pidfile.and_then(|n| held.pidfiles.get(n));
             let access = record.access_log.map(sys::take_over).transpose()?;
             let error = sys::take_over(record.error_log)?;
@@ -280,6 +291,7 @@ impl Handover {
                     .filter_map(|n| held.listeners.get(*n).map(Rc::clone))
                     .collect(),
                 logs: LogFiles::handed_over(error, access, record.logs.clone()),
+                control: control.map(Rc::clone),
                 pidfile: pidfile.map(Rc::clone),
                 recipe: None,
             };

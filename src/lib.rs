@@ -38,7 +38,9 @@ mod children;
 mod cli;
 #[doc(hidden)]
 pub mod config;
+mod control;
 mod cpus;
+mod ctl;
 mod daemon;
 mod diagnose;
 mod exit;

@@ -1,9 +1,10 @@
 //! The shell around the state: it waits, turns what happens into events, and performs the actions.
 //!
-//! One thread, one loop on poll(2) over the signal pipe, the life-lines, a trial and the files that are
-//! watched, one timer. It never waits anywhere else, never reads a byte from a client and never loads an
-//! application. What to do is the state's to decide.
+//! One thread, one loop on poll(2) over the signal pipe, the life-lines, a trial, the control socket and
+//! the files that are watched, one timer. It never waits anywhere else, never reads a byte from a client
+//! of the application and never loads one. What to do is the state's to decide.
 
+mod control;
 mod exec;
 mod perform;
 mod probe;
@@ -22,6 +23,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::children::{Child, Children, Doors};
 use crate::config::Names;
+use crate::control::Control;
+use crate::control::words::News;
 use crate::daemon::Waiting;
 use crate::diagnose::{self, Oom};
 use crate::generation::Generation;
@@ -91,6 +94,7 @@ pub struct Master {
     children: Children,
     doors: Doors,
     rendezvous: Rendezvous,
+    control: Control,
     // Always there, but in a worker, which takes it.
     board: Option<Board>,
     oom: Oom,
@@ -128,6 +132,7 @@ impl Master {
             children: Children::new(),
             doors: Doors::default(),
             rendezvous: Rendezvous::new()?,
+            control: Control::new(now()),
             board: Some(Board::create()?),
             oom: Oom::watch(now()),
             looked: now(),
@@ -143,6 +148,9 @@ impl Master {
                 generation.urls(),
                 std::process::id()
             );
+            if let Some(socket) = &generation.control {
+                log::info!("Control socket: {}", socket.url());
+            }
             if let Some(recipe) = &generation.recipe {
                 log::info!("Using worker: {}", recipe.conf.worker_class);
                 let warnings = recipe.warnings(&generation.listeners);
@@ -186,6 +194,7 @@ impl Master {
             }
             self.reap_trial();
             self.hear_all();
+            self.hear_control();
             self.look();
             self.look_at_files();
             self.happened(Event::Tick);
@@ -193,14 +202,20 @@ impl Master {
     }
 
     /// Waits for a signal, a report or the next deadline.
-    fn wait(&self) {
+    fn wait(&mut self) {
         let look = self
             .children
             .values()
             .any(|child| child.ready)
             .then_some(self.looked + LOOK);
         let watch = self.watch.as_ref().and_then(Watch::deadline);
-        let deadline = [self.state.deadline(), self.notifier.deadline(), watch, look];
+        let deadline = [
+            self.state.deadline(),
+            self.notifier.deadline(),
+            self.control.deadline(),
+            watch,
+            look,
+        ];
         let deadline = deadline.into_iter().flatten().min();
         let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
             // Rounded up: waking a little early would only mean to wait once more.
@@ -211,16 +226,21 @@ impl Master {
         let signals = std::os::fd::AsFd::as_fd(&self.signals);
         let lifelines = self.children.values().filter_map(Child::lifeline);
         let trial = self.trial.as_ref().and_then(Trial::answer);
+        let sockets = self.control_sockets();
         let mut fds: Vec<PollFd<'_>> = std::iter::once(signals)
             .chain(lifelines)
             .chain(trial)
             .chain(self.watch.as_ref().and_then(Watch::fd))
             .map(|fd: BorrowedFd<'_>| PollFd::new(fd, PollFlags::POLLIN))
+            .chain(self.control.polls(&sockets, now()))
             .collect();
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => log::error!("cannot wait: {errno}"),
         }
+        let clients = &fds[fds.len() - self.control.len()..];
+        let found: Vec<PollFlags> = clients.iter().filter_map(PollFd::revents).collect();
+        self.control.polled(&found);
     }
 
     fn signalled(&mut self, signal: i32) {
@@ -232,7 +252,9 @@ impl Master {
                 log::debug!("SIGWINCH ignored: there is a terminal");
             }
             _ => {
-                log::info!("Handling signal: {}", crate::exit::signal_name(signal));
+                let name = crate::exit::signal_name(signal);
+                log::info!("Handling signal: {name}");
+                self.publish(&News::Signal { name });
                 if let Some(event) = signals::event(signal) {
                     self.happened(event);
                 }
@@ -292,7 +314,8 @@ impl Master {
             };
             match report {
                 Up::Ready => self.ready(id),
-                Up::Retiring(why) => self.happened(Event::Retiring(id, why)),
+                Up::Retiring(why) => self.retiring(id, why),
+                Up::Left(parting) => self.happened(Event::Left(id, parting)),
                 Up::Failed { stage, reason } => self.happened(Event::Failed(id, stage, reason)),
                 Up::ReopenLogs => self.send_logs_to(id),
             }
@@ -314,6 +337,7 @@ impl Master {
             board.set_alive(child.seat, true);
         }
         log::info!("Worker {slot} is ready (pid {pid}, after {took:.2} s)");
+        self.news_of(id, |who| News::WorkerReady { who, seconds: took });
         self.happened(Event::Ready(id));
     }
 
@@ -362,6 +386,7 @@ impl Master {
         self.events.push_back(event);
         while let Some(event) = self.events.pop_front() {
             for action in self.state.step(event, now()) {
+                self.news_before(&action);
                 self.perform(action);
             }
             if matches!(self.state.phase(), state::Phase::Stopping { .. }) {

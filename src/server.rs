@@ -11,6 +11,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 
 use crate::config::{Action, Config, Known, Loaded, Names, Refusal};
+use crate::ctl;
 use crate::daemon::{self, Waiting};
 use crate::exit;
 use crate::generation::{Failure, Generation, Held};
@@ -105,6 +106,7 @@ impl Server {
         let config = match loaded {
             Ok(Loaded::Config(config)) => *config,
             Ok(Loaded::Generated(text)) => return print(&text),
+            Ok(Loaded::Ctl(call)) => return ctl::run(&call),
             Err(refusal) => return refuse(&refusal),
         };
         match config.action {

@@ -25,6 +25,7 @@ use std::time::Duration;
 use ferricorn_base::Networks;
 
 use crate::config::{Config, Destination, Group, Share, User};
+use crate::control::Place;
 
 /// One setting.
 #[derive(Debug)]
@@ -152,6 +153,8 @@ pub enum Kind {
     Path(fn(&mut Config, Option<PathBuf>)),
     /// Paths of files, made absolute; repeatable.
     Paths(fn(&mut Config, Vec<PathBuf>)),
+    /// Where the control socket is: a path, `auto` or `none`.
+    Control(fn(&mut Config, Place)),
     /// A directory that must exist; empty means none.
     Directory(fn(&mut Config, Option<PathBuf>)),
     /// A file, `-` for the standard stream, or empty for none.

@@ -25,6 +25,7 @@ use crate::config::{Address, Bind, Config};
 pub use inherited::Inherited;
 pub use stored::storable;
 use unix::SocketFile;
+pub use unix::remove_stale;
 
 /// One listening socket.
 #[derive(Debug)]
@@ -274,6 +275,21 @@ impl Listener {
             let shortened = self.socket.listen(0);
             shortened.map_err(|_| error)
         })
+    }
+
+    /// Takes a connection: the control socket's, which is the master's. It never waits.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nobody waits; else what accept(2) answers.
+    pub fn accept(&self) -> io::Result<OwnedFd> {
+        let (socket, _) = self.socket.accept()?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    }
+
+    /// Whether its socket file, if it has one, still is where it was made.
+    pub fn is_in_place(&self) -> bool {
+        self.file.as_ref().is_none_or(SocketFile::is_there)
     }
 
     /// Its address as a user would type it.

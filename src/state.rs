@@ -11,6 +11,7 @@ mod backoff;
 mod converge;
 mod event;
 mod leave;
+mod ledger;
 mod pool;
 mod roll;
 mod standing;
@@ -30,6 +31,7 @@ use crate::exit::{APP_LOAD, WORKER_BOOT};
 
 pub use action::{Action, Fate, Note, Signal};
 pub use event::{Ending, Event, Generation, Moment, Overdue, Policy, Stop, WorkerId};
+pub use ledger::{Ledger, Outcome, Verdict};
 pub use pool::{Pool, Stage, Worker};
 pub use roll::Reload;
 pub use standing::{Standing, Step};
@@ -77,6 +79,7 @@ pub struct State {
     stop_at: Option<Moment>,
     // How many have begun.
     reloads: u64,
+    ledger: Ledger,
     // Why the start or the last reload has failed.
     failure: Option<String>,
     pool: Pool,
@@ -100,6 +103,7 @@ impl State {
             reload_again: false,
             stop_at: None,
             reloads: 0,
+            ledger: Ledger::default(),
             failure: None,
             pool: Pool::new(seats),
             wake: None,
@@ -112,8 +116,12 @@ impl State {
         self.phase
     }
 
+    /// The number that the next reload to begin will have, from 1.
+    pub fn next_reload(&self) -> u64 {
+        self.reloads + 1
+    }
+
     /// The workers.
-    #[cfg(test)]
     pub fn pool(&self) -> &Pool {
         &self.pool
     }
@@ -153,6 +161,12 @@ impl State {
             }
             (_, Event::Stop(how)) => self.stop(how, 0, now, &mut out),
             (_, Event::Overdue(id, which)) => self.overdue(id, which, now, &mut out),
+            (_, Event::Left(id, parting)) => {
+                if let Some(worker) = self.pool.get_mut(id) {
+                    worker.left = Some(parting);
+                }
+            }
+            (_, Event::Kill(id)) => self.kill(id, &mut out),
             (Phase::Stopping { .. }, Event::SpawnFailed(id, _)) => {
                 self.pool.remove(id);
             }
@@ -196,6 +210,7 @@ impl State {
             }
             (_, Event::More) => self.more(&mut out),
             (_, Event::Less) => self.less(&mut out),
+            (_, Event::Scale(workers)) => self.scale(workers, &mut out),
             (_, Event::RetireAll) => {
                 self.abort_roll("the workers are retired", &mut out);
                 self.retired = true;
@@ -226,6 +241,7 @@ impl State {
         let until = now + self.policy(self.own).boot_timeout + TRIAL;
         self.reload = Reload::Probing { until: Some(until) };
         self.reloads += 1;
+        self.ledger.open(self.reloads, now);
         self.failure = None;
         out.push(Action::Probe);
     }
@@ -233,7 +249,8 @@ impl State {
     fn reload_failed(&mut self, reason: String, out: &mut Vec<Action>) {
         self.reload = Reload::Idle;
         self.failure = Some(reason.clone());
-        out.push(Action::Tell(Note::ReloadFailed(reason)));
+        out.push(Action::Tell(Note::ReloadFailed(reason.clone())));
+        out.extend(self.ledger.fail(reason).map(Action::Verdict));
     }
 
     fn ready(&mut self, id: WorkerId, now: Moment) {
@@ -245,9 +262,13 @@ impl State {
             return;
         };
         match worker.stage {
-            Stage::Booting { .. } => worker.stage = Stage::Serving { since: now },
+            Stage::Booting { .. } => {
+                worker.stage = Stage::Serving { since: now };
+                worker.served = true;
+            }
             Stage::Dismissed { .. } => {
                 let until = now + graceful + GRACE;
+                worker.served = true;
                 return worker.stage = Stage::Draining { until };
             }
             _ => return,
@@ -341,7 +362,10 @@ impl State {
         let Some(worker) = self.pool.remove(id) else {
             return;
         };
-        out.push(Action::Bury(id, ending, worker.fate));
+        out.push(Action::Bury(id, ending, worker.fate, worker.left));
+        if worker.served {
+            self.ledger.left(worker.generation, worker.left);
+        }
         if matches!(self.phase, Phase::Stopping { .. }) {
             return;
         }

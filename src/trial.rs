@@ -120,7 +120,8 @@ fn passes(
 
     let is_new =
         |listener: &&Rc<Listener>| !held.listeners.iter().any(|old| Rc::ptr_eq(old, listener));
-    let new: Vec<&Rc<Listener>> = generation.listeners.iter().filter(is_new).collect();
+    let opened = generation.listeners.iter().chain(&generation.control);
+    let new: Vec<&Rc<Listener>> = opened.filter(is_new).collect();
     let pidfile = generation
         .pidfile
         .as_ref()

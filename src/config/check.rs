@@ -14,7 +14,8 @@ use ferricorn_base::trust::ForwardedFields;
 use super::lists::{fields, names, pairs};
 use super::print::Shown;
 use super::raw::{Given, Raw, Values};
-use super::{Config, ConfigError, Destination, Group, Known, Names, Origin, User};
+use super::{Address, Bind, Config, ConfigError, Destination, Group, Known, Names, Origin, User};
+use crate::control::Place;
 use crate::cpus;
 use crate::settings::value::{self, quote};
 use crate::settings::{self, Kind, Scope, Setting};
@@ -235,6 +236,16 @@ impl Checker<'_> {
                 );
                 literal
             }
+            Kind::Control(set) => {
+                let place = control(&config.directory, raw).ok_or_else(wrong)?;
+                let literal = match &place {
+                    Place::Auto => quote("auto"),
+                    Place::Nowhere => quote("none"),
+                    Place::At(path) => show_path(Some(path)),
+                };
+                set(config, place);
+                literal
+            }
             Kind::User(set) => {
                 let text = raw.measure().ok_or_else(wrong)?;
                 set(config, user(&text)?);
@@ -329,6 +340,14 @@ impl Checker<'_> {
                 errors.push(note("readiness-path", text));
             }
         }
+        let at_control = |bind: &&Bind| match (&bind.address, &config.control) {
+            (Address::Unix(path), Place::At(control)) => path == control,
+            _ => false,
+        };
+        if let Some(bind) = config.binds.iter().find(at_control) {
+            let text = format!("the same as bind {}", bind.text);
+            errors.push(note("control-socket", &text));
+        }
         if config.initgroups && config.user.is_none() {
             errors.push(note("initgroups", "needs user"));
         }
@@ -387,6 +406,19 @@ fn did_you_mean(word: &str, choices: &[&str]) -> String {
     match settings::nearest(word, choices.iter().copied()) {
         Some(near) => format!("; did you mean \"{near}\"?"),
         None => String::new(),
+    }
+}
+
+/// Where a control socket is to be.
+pub(crate) fn control(directory: &Path, raw: &Raw) -> Option<Place> {
+    match raw.text() {
+        Some("auto") => Some(Place::Auto),
+        Some("none") => Some(Place::Nowhere),
+        _ => Some(
+            absolute(directory, raw)
+                .ok()?
+                .map_or(Place::Nowhere, Place::At),
+        ),
     }
 }
 

@@ -52,6 +52,19 @@ pub(crate) fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
+/// What can be read of the text of a file, whatever else is wrong with it: the settings that are plain
+/// texts.
+pub(super) fn peek(text: &str) -> Values {
+    let (table, _) = DeTable::parse_recoverable(text);
+    let texts = table.get_ref().iter().filter_map(|(key, value)| {
+        let name: &str = key.get_ref();
+        let raw = Raw::Text(value.get_ref().as_str()?.to_owned());
+        let origin = Origin::Default;
+        Some((settings::find(name)?.name, Given { raw, origin }))
+    });
+    texts.collect()
+}
+
 /// Reads the text of a file. `path` is what messages call it.
 pub(crate) fn parse(path: &Path, text: &str) -> File {
     let source = Source { path, text };

@@ -4,12 +4,13 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::check::Checker;
+use super::check::{self, Checker};
 use super::print::Shown;
-use super::raw::{self, Given, Values};
+use super::raw::{self, Given, Raw, Values};
 use super::{Call, Config, ConfigError, Known, Loaded, Origin, Refusal, file};
 use crate::cli::{self, Asked};
-use crate::{generate, settings};
+use crate::control::Place;
+use crate::{ctl, generate, settings};
 
 /// Reads a file as text.
 pub(super) type Reader<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
@@ -20,6 +21,10 @@ pub(super) fn load(call: &Call, known: &Known<'_>, read: Reader<'_>) -> Result<L
         Asked::Artifact(artifact) => {
             let name = cli::program(&call.arguments);
             return Ok(Loaded::Generated(generate::text(artifact, &name, known)));
+        }
+        Asked::Ctl(asked, line) => {
+            let place = socket(call, known, line, read);
+            return Ok(Loaded::Ctl(Box::new(ctl::Call { place, ..asked })));
         }
     };
     let variables = raw::environment(&call.environment);
@@ -84,6 +89,26 @@ fn name(named: Option<&Given>) -> &Path {
 fn place(named: Option<&Given>, directory: &Path) -> Option<PathBuf> {
     let wanted = named.is_none_or(|given| !given.raw.is_empty());
     wanted.then(|| directory.join(name(named)))
+}
+
+/// Where the server that has read this configuration has its control socket. Whatever else is wrong
+/// with the configuration is for that server to say.
+fn socket(call: &Call, known: &Known<'_>, line: Values, read: Reader<'_>) -> Place {
+    let variables = raw::environment(&call.environment);
+    let named = line.get("config").or(variables.get("config"));
+    let file = place(named, &call.directory);
+    let text = file.and_then(|path| read(&path).ok());
+    let mut given = text.map(|text| file::peek(&text)).unwrap_or_default();
+    given.extend(variables);
+    given.extend(line);
+    let directory = given.get("chdir").and_then(|given| given.raw.os());
+    let directory = call.directory.join(directory.unwrap_or_default());
+    let default = settings::find("control-socket").map(|setting| known.default_of(setting));
+    let default = Raw::Word(default.unwrap_or_default().into());
+    let raw = given
+        .get("control-socket")
+        .map_or(&default, |given| &given.raw);
+    check::control(&directory, raw).unwrap_or(Place::Auto)
 }
 
 /// What the file gives. One that nobody named need not be there.

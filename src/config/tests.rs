@@ -15,11 +15,11 @@ const KNOWN: Known<'_> = Known {
 };
 
 /// Loads `file` (as ./ferricorn.toml), variables and arguments.
-fn attempt(
+fn load_all(
     file: &str,
     environment: &[(&str, &str)],
     arguments: &[&str],
-) -> Result<Config, Refusal> {
+) -> Result<Loaded, Refusal> {
     let mut words = vec![OsString::from("ferricorn")];
     words.extend(arguments.iter().map(OsString::from));
     let call = Call {
@@ -36,9 +36,18 @@ fn attempt(
         Some("/other.toml") => Ok("workers = 9".to_owned()),
         _ => Err(std::io::ErrorKind::NotFound.into()),
     };
-    match load::load(&call, &KNOWN, &read)? {
+    load::load(&call, &KNOWN, &read)
+}
+
+fn attempt(
+    file: &str,
+    environment: &[(&str, &str)],
+    arguments: &[&str],
+) -> Result<Config, Refusal> {
+    match load_all(file, environment, arguments)? {
         Loaded::Config(config) => Ok(*config),
         Loaded::Generated(text) => panic!("a document: {text}"),
+        Loaded::Ctl(call) => panic!("a command: {call:?}"),
     }
 }
 
@@ -179,6 +188,8 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("initgroups", "false", "false"),
     ("umask", "\"0027\"", "\"0027\""),
     ("proc-name", "\"shop\"", "\"shop\""),
+    ("control-socket", "\"none\"", "\"none\""),
+    ("control-socket", "\"/run/c\"", "\"/run/c\""),
     ("access-logfile", "\"-\"", "\"-\""),
     ("access-logfile", "\"log/a\"", "\"/log/a\""),
     ("access-logformat", "\"json\"", "\"json\""),

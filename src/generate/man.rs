@@ -95,8 +95,8 @@ const EXAMPLES: &[(&str, &str)] = &[
         "ferricorn -c /etc/ferricorn.toml --print-config",
     ),
     (
-        "Check the configuration, then reload a running server:",
-        "ferricorn -c /etc/ferricorn.toml check && kill -HUP $(cat /run/ferricorn.pid)",
+        "Reload a running server, and wait until its old workers have gone:",
+        "ferricorn -c /etc/ferricorn.toml ctl reload --wait",
     ),
 ];
 
@@ -109,6 +109,7 @@ pub(super) fn program() -> String {
     for (command, rest) in [
         ("ferricorn", "[OPTIONS] [APP]"),
         ("ferricorn check", "[OPTIONS] [APP]"),
+        ("ferricorn ctl", "[OPTIONS] COMMAND"),
         ("ferricorn generate", "WHAT"),
     ] {
         page.paragraph();
@@ -135,6 +136,7 @@ pub(super) fn program() -> String {
         "check",
         "Check the configuration and exit, as --check-config does.",
     );
+    page.item("ctl COMMAND", "Steer a running server; see CONTROL.");
     page.item(
         "generate WHAT",
         "Print a generated document: man (this page), man-toml (ferricorn.toml(5)), settings (the \
@@ -166,6 +168,33 @@ pub(super) fn program() -> String {
         "Print the options: -h briefly, --help with their explanations.",
     );
     page.item("-V, --version", "Print the version.");
+    page.section("CONTROL");
+    page.text(
+        "ctl steers a running server over its control socket, which --control-socket names. It \
+         finds the server by --socket FILE; else by the configuration, which it reads as the server \
+         does (-c FILE, the environment); else there is one server of this user only. Only root and \
+         the master's user may. It ends with 0 when what was asked for has come about, with 1 when \
+         it has not and with the reason, with 2 when the command line cannot be read. Its commands:",
+    );
+    crate::ctl::commands().for_each(|(command, text)| page.item(command, text));
+    page.paragraph();
+    page.text(
+        "reload --wait prints what happens, worker by worker, and ends when the new workers have \
+         taken over and the last old one has gone: with the time that it took, and with the requests \
+         that old workers completed and the connections that they handed over, closed idle, or were \
+         forced to cut. While a reload is under way, another one follows it, and that one is waited \
+         for. stop --wait and quit --wait end when the server has ended. drain replaces one worker \
+         as SIGTERM to it does.",
+    );
+    page.paragraph();
+    page.text(
+        "Both ways the socket carries lines of JSON, which --json shows. A command is an object such \
+         as {\"command\": \"reload\", \"wait\": true}; scale takes workers or by, drain and kill take \
+         pid. It is answered by one object of type answer, with ok and, where that is false, error. \
+         Objects of type event come before it where there is something to wait for; after \
+         {\"command\": \"events\"} they come until the server ends. Each line of the server has the \
+         version of this protocol, 1.",
+    );
     page.section("SIGNALS");
     page.text("The master understands:");
     page.items(SIGNALS);
@@ -185,6 +214,11 @@ pub(super) fn program() -> String {
         "NOTIFY_SOCKET",
         "Where the service manager is told how it goes (sd_notify(3)).",
     );
+    page.item(
+        "RUNTIME_DIRECTORY, XDG_RUNTIME_DIR, TMPDIR",
+        "Where the control socket is put when control-socket is auto, and looked for by ctl.",
+    );
+    page.item("MAINPID", "Which server ctl means when there are several.");
     page.item(
         "WATCHDOG_USEC, WATCHDOG_PID",
         "How often the service manager wants a sign of life.",

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::rc::Rc;
 
 use ferricorn_base::board::Board;
 use ferricorn_base::logs;
@@ -22,6 +23,8 @@ use super::Master;
 use super::probe::Proof;
 use crate::children::Doors;
 use crate::config::{Call, Config, Known, Names};
+use crate::control::Control;
+use crate::control::words::News;
 use crate::daemon::Waiting;
 use crate::diagnose::Oom;
 use crate::generation::{Generation, Held};
@@ -30,7 +33,7 @@ use crate::notify::Notifier;
 use crate::program::Program;
 use crate::registry::Registry;
 use crate::signals::Signals;
-use crate::sockets::Inherited;
+use crate::sockets::{Inherited, Listener};
 use crate::state::{self, Event};
 use crate::sys;
 use crate::watch::Watch;
@@ -127,8 +130,15 @@ impl Master {
         let call = program.call(name, names.clone());
         let inherited = handover.inherited;
         let made = make(number, &call, handover.proved, &held, &inherited, &registry);
+        let known = |one: &Rc<Listener>| {
+            let mut controls = generations.values().filter_map(|g| g.control.as_ref());
+            controls.any(|control| Rc::ptr_eq(control, one))
+        };
         let broken = match made {
             Ok(generation) => {
+                if let Some(socket) = generation.control.as_ref().filter(|socket| !known(socket)) {
+                    log::info!("Control socket: {}", socket.url());
+                }
                 if let Some(recipe) = &generation.recipe {
                     let warnings = recipe.warnings(&generation.listeners);
                     warnings.iter().for_each(|text| log::warn!("{text}"));
@@ -163,6 +173,7 @@ impl Master {
             children,
             doors: Doors::adopt(doors),
             rendezvous: Rendezvous::of(rendezvous),
+            control: Control::adopt(handover.control),
             board: Some(board),
             oom: Oom::watch(now()),
             looked: now(),
@@ -174,6 +185,10 @@ impl Master {
     /// Supervises what was adopted; returns the exit code.
     pub fn resume(mut self) -> u8 {
         log::info!("Executed {}", self.program.path().display());
+        self.publish(&News::Executed {
+            reload: self.state.next_reload() - 1,
+            server: env!("CARGO_PKG_VERSION").to_owned(),
+        });
         self.name();
         self.reap();
         self.happened(Event::Tick);

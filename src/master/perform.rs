@@ -5,13 +5,16 @@
 use std::rc::Rc;
 
 use ferricorn_base::board::SeatView;
-use ferricorn_base::lifeline::Down;
+use ferricorn_base::lifeline::{Down, Parting};
 
+use super::control::{counts, who};
 use super::{Master, now};
 use crate::children::Child;
+use crate::control::words::News;
+use crate::generation::Generation;
 use crate::sockets::Listener;
 use crate::spawn::{self, Order};
-use crate::state::{self, Action, Ending, Event, Fate, WorkerId};
+use crate::state::{self, Action, Ending, Event, Fate, Step, WorkerId};
 use crate::{diagnose, report};
 
 impl Master {
@@ -53,7 +56,9 @@ impl Master {
                 }
             }
             Action::Diagnose(worker, fate) => self.diagnose(worker, fate),
-            Action::Bury(worker, ending, fate) => self.bury(worker, ending, fate),
+            Action::Bury(worker, ending, fate, parting) => {
+                self.bury(worker, ending, fate, parting);
+            }
             Action::Probe => {
                 if let Err(error) = self.probe() {
                     self.events.push_back(Event::LoadFailed(error.to_string()));
@@ -62,13 +67,28 @@ impl Master {
             Action::Cancel => self.cancel(),
             // When all that has happened until now was dealt with.
             Action::Exec => self.executes = true,
-            Action::Commit(generation) => self.commit(generation),
+            Action::Commit(generation) => {
+                self.commit(generation);
+                self.publish(&News::TakenOver { generation });
+            }
+            Action::Verdict(verdict) => self.verdict(verdict),
             Action::Forget(generation) => {
                 self.generations.remove(&generation);
             }
-            Action::Reopen => self.reopen(),
-            Action::Announce => self.announce(),
-            Action::Exit(code) => self.exit = Some(code),
+            Action::Reopen => {
+                self.reopen();
+                self.publish(&News::Reopened {});
+            }
+            Action::Announce => {
+                self.announce();
+                let listeners = self.generations.get(&self.serving).map(Generation::urls);
+                let listeners = listeners.unwrap_or_default();
+                self.publish(&News::Started { listeners });
+            }
+            Action::Exit(code) => {
+                self.exit = Some(code);
+                self.publish(&News::Stopped { code });
+            }
             Action::Tell(note) => report::note(&note),
         }
     }
@@ -99,6 +119,14 @@ impl Master {
         log::info!("Booting worker with pid: {pid} (worker {slot}, generation {generation})");
         let child = Child::new(pid, slot, seat, generation, now(), Some(lifeline));
         self.children.insert(worker, child);
+        let standing = self.state.standing(now());
+        let cause = match standing.reload {
+            Some(Step::Rolling { target, .. }) if target == generation => "reload",
+            _ if !standing.announced => "start",
+            _ => "vacant",
+        };
+        let cause = cause.to_owned();
+        self.news_of(worker, |who| News::WorkerStarted { who, cause });
         Ok(())
     }
 
@@ -196,7 +224,13 @@ impl Master {
         log::error!("Worker {slot} (pid {pid}) {what}{serving} ({whereabouts})");
     }
 
-    fn bury(&mut self, worker: WorkerId, ending: Ending, fate: Option<Fate>) {
+    fn bury(
+        &mut self,
+        worker: WorkerId,
+        ending: Ending,
+        fate: Option<Fate>,
+        parting: Option<Parting>,
+    ) {
         let Some(child) = self.children.remove(&worker) else {
             return;
         };
@@ -217,5 +251,11 @@ impl Master {
             let serving = diagnose::serving(&self.view(&child), now());
             log::error!("Worker {slot} (pid {pid}) {words}{serving}");
         }
+        self.publish(&News::WorkerLeft {
+            who: who(&child),
+            ending: words,
+            well,
+            counts: parting.map(counts),
+        });
     }
 }

@@ -17,6 +17,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getppid, setpgid};
 
 use super::Master;
+use crate::control::words::News;
 use crate::daemon;
 use crate::generation::Held;
 use crate::handover::{self, Handover, Parts};
@@ -94,7 +95,13 @@ impl Master {
         })?;
         // Here as well, whoever comes first; it fails when the child has executed its program.
         let _ = setpgid(Pid::from_raw(pid), Pid::from_raw(pid));
-        log::info!("Trying {} (pid {pid})", self.program.path().display());
+        let path = self.program.path().display().to_string();
+        log::info!("Trying {path} (pid {pid})");
+        self.publish(&News::Trying {
+            reload: self.state.next_reload() - 1,
+            program: path,
+            pid,
+        });
         self.trial = Some(Trial {
             pid,
             image,
@@ -125,6 +132,7 @@ impl Master {
             serving: self.serving,
             next: self.next,
             state: self.state.clone(),
+            control: self.control.record(),
             proved: proof.and_then(|proof| proof.file.clone()),
             watch: proof.and_then(|proof| proof.watch.clone()),
         }))
@@ -195,6 +203,10 @@ impl Master {
             _ if trial.given_up => format!("the program gave no answer within {took:.0} s"),
             Some(Ok(proof)) => {
                 log::info!("It can serve (after {took:.2} s)");
+                self.publish(&News::Passed {
+                    reload: self.state.next_reload() - 1,
+                    seconds: took,
+                });
                 self.proof = Some(Proof {
                     image: Some(trial.image),
                     ..proof

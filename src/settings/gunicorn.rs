@@ -9,7 +9,7 @@ const SYSLOG: &str = "syslog is not available yet; write to standard error";
 const STATSD: &str = "StatsD is not available yet";
 const STRICT: &str = "the parser is strict, and there is no switch to make it less so";
 const DIRTY: &str = "there is no separate pool for long tasks";
-const CONTROL: &str = "there is no control socket yet";
+const CONTROL: &str = "the control socket has mode 0600; control-socket says where it is, or none";
 
 /// Names with dashes, and the hint.
 #[rustfmt::skip]
@@ -40,8 +40,7 @@ const ABSENT: &[(&[&str], &str)] = &[
     (&["dirty-app", "dirty-apps", "dirty-workers", "dirty-timeout", "dirty-threads",
        "dirty-graceful-timeout", "on-dirty-starting", "dirty-post-fork", "dirty-worker-init",
        "dirty-worker-exit"], DIRTY),
-    (&["control-socket", "control-socket-mode", "control-socket-disable",
-       "no-control-socket"], CONTROL),
+    (&["control-socket-mode", "control-socket-disable", "no-control-socket"], CONTROL),
     (&["on-starting", "on-reload", "when-ready", "pre-fork", "post-fork", "post-worker-init",
        "worker-int", "worker-abort", "pre-exec", "pre-request", "post-request", "child-exit",
        "worker-exit", "nworkers-changed", "on-exit", "ssl-context"], HOOKS),

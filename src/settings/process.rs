@@ -82,6 +82,20 @@ pub(super) const SETTINGS: &[Setting] = &[
         ..HERE
     },
     Setting {
+        name: "control-socket",
+        kind: Kind::Control(|config, place| config.control = place),
+        default: "auto",
+        doc: "The unix socket for ctl: a path, auto or none.\n\n\
+              The commands of ctl and other programs steer the server over it: lines of JSON both \
+              ways, see ferricorn(1). Only root and the master's user may; the file has mode 0600. \
+              With none there is no socket.\n\n\
+              auto is PID.sock, with the pid of the master, in the first of these directories that \
+              can be had: that of RUNTIME_DIRECTORY, which systemd sets; ferricorn in \
+              XDG_RUNTIME_DIR; ferricorn-UID in TMPDIR or /tmp. The last two are made if need be, \
+              for the user alone. When none of it works the server starts without a socket.",
+        ..HERE
+    },
+    Setting {
         name: "proc-name",
         short: Some('n'),
         aliases: &["name"],

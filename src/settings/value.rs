@@ -48,6 +48,7 @@ impl Kind {
             Kind::Paths(_) => "the path of a file or a list of paths".to_owned(),
             Kind::Directory(_) => "the path of a directory".to_owned(),
             Kind::Log(_) => "a path or \"-\"".to_owned(),
+            Kind::Control(_) => "a path, \"auto\" or \"none\"".to_owned(),
             Kind::User(_) => "the name or number of a user".to_owned(),
             Kind::Group(_) => "the name or number of a group".to_owned(),
             Kind::Networks(_) => {
@@ -80,6 +81,7 @@ impl Kind {
             Kind::Choice(..) => "WORD",
             Kind::Class(_) => "CLASS",
             Kind::Path(_) | Kind::Paths(_) | Kind::File | Kind::Log(_) => "FILE",
+            Kind::Control(_) => "FILE|auto|none",
             Kind::Directory(_) => "DIR",
             Kind::User(_) => "USER",
             Kind::Group(_) => "GROUP",

@@ -30,7 +30,7 @@ impl SocketFile {
         path: &Path,
         bind: &Bind,
     ) -> io::Result<SocketFile> {
-        remove_stale(address, path)?;
+        remove_stale(path)?;
         // Nobody may connect before mode and owner are what they should be.
         let before = umask(Mode::from_bits_truncate(0o777));
         let bound = socket.bind(address);
@@ -91,7 +91,11 @@ impl Drop for SocketFile {
 }
 
 /// Removes a socket that nobody listens on; connect(2) is the only way to know.
-fn remove_stale(address: &SockAddr, path: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// `AddrInUse` when somebody listens there; `AlreadyExists` when it is no socket; else what the system
+/// answers.
+pub fn remove_stale(path: &Path) -> io::Result<()> {
     let there = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         there => there?,
@@ -102,7 +106,7 @@ fn remove_stale(address: &SockAddr, path: &Path) -> io::Result<()> {
     }
     // Non-blocking: a full accept queue answers EAGAIN, and that one is alive.
     let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-    match probe.connect(address) {
+    match probe.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),

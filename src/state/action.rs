@@ -7,10 +7,11 @@
 
 use std::time::Duration;
 
-use ferricorn_base::lifeline::{Retirement, Stage};
+use ferricorn_base::lifeline::{Parting, Retirement, Stage};
 use serde::{Deserialize, Serialize};
 
 use super::event::{Ending, Generation, Stop, WorkerId};
+use super::ledger::Verdict;
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +48,9 @@ pub enum Action {
     Signal(WorkerId, Signal),
     /// Write down what is known of a worker before it is killed.
     Diagnose(WorkerId, Fate),
-    /// The worker has gone: free its seat and its life-line, and say of what it died.
-    Bury(WorkerId, Ending, Option<Fate>),
+    /// The worker has gone: free its seat and its life-line, and say of what it died, and what it
+    /// had said of its clients.
+    Bury(WorkerId, Ending, Option<Fate>, Option<Parting>),
     /// Try the program that is on disk now in a process of its own, and answer with `Proved` or
     /// `LoadFailed`.
     Probe,
@@ -59,6 +61,8 @@ pub enum Action {
     Exec,
     /// This generation is the only one that serves.
     Commit(Generation),
+    /// A reload is over, and this came of it.
+    Verdict(Verdict),
     /// No worker of this generation is left and none will come: drop its configuration and
     /// close the listeners that only it had.
     Forget(Generation),
@@ -108,6 +112,8 @@ pub enum Fate {
     Superseded,
     /// It did not leave when told to.
     Stubborn,
+    /// The operator had it killed.
+    Unwanted,
 }
 
 /// What an operator should read about a decision.

@@ -20,6 +20,7 @@ impl State {
         self.settle(out);
         self.announce(out);
         self.forget(out);
+        self.settle_accounts(out);
         self.reload_again(now, out);
     }
 
@@ -39,6 +40,7 @@ impl State {
         self.retired = false;
         self.policies.insert(target, policy);
         self.own = target;
+        self.ledger.rolls(target);
         let vacant = (0..self.wanted).find(|slot| !self.pool.any(|w| w.holds() && w.slot == *slot));
         let canary = vacant.unwrap_or(0);
         self.reload = Reload::Rolling(Roll {
@@ -91,6 +93,22 @@ impl State {
             roll.old_wanted = roll.old_wanted.saturating_sub(1).max(1);
         }
         out.push(Action::Tell(Note::Wanted(self.wanted)));
+    }
+
+    /// The operator says how many.
+    pub(super) fn scale(&mut self, workers: usize, out: &mut Vec<Action>) {
+        let workers = workers.max(1);
+        if workers + self.budget().max_surge > self.pool.seats() {
+            out.push(Action::Tell(Note::NoMoreSeats));
+            return;
+        }
+        if let Reload::Rolling(roll) = &mut self.reload {
+            let kept = (roll.old_wanted + workers).saturating_sub(self.wanted);
+            roll.old_wanted = kept.max(1);
+        }
+        self.retired = false;
+        self.wanted = workers;
+        out.push(Action::Tell(Note::Wanted(workers)));
     }
 
     /// How many slots should be filled.
@@ -248,6 +266,7 @@ impl State {
             self.failure = None;
             if self.reload.roll().is_some() {
                 self.reload = Reload::Idle;
+                self.ledger.complete();
             }
             out.push(Action::Commit(own));
         }
@@ -275,6 +294,13 @@ impl State {
             self.policies.remove(&generation);
             out.push(Action::Forget(generation));
         }
+    }
+
+    /// Says what came of the reloads whose old workers have all gone.
+    fn settle_accounts(&mut self, out: &mut Vec<Action>) {
+        let oldest = self.pool.iter().map(|(_, worker)| worker.generation).min();
+        let verdicts = self.ledger.close(oldest);
+        out.extend(verdicts.into_iter().map(Action::Verdict));
     }
 
     fn reload_again(&mut self, now: Moment, out: &mut Vec<Action>) {

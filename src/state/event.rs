@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use ferricorn_base::lifeline::{Retirement, Stage};
+use ferricorn_base::lifeline::{Parting, Retirement, Stage};
 use serde::{Deserialize, Serialize};
 
 /// A point on the monotonic clock, as the time since the machine was started. The scoreboard
@@ -37,6 +37,10 @@ pub enum Event {
     Exited(WorkerId, Ending),
     /// The worker is past a deadline that only the scoreboard can show.
     Overdue(WorkerId, Overdue),
+    /// The worker leaves, and this became of its clients.
+    Left(WorkerId, Parting),
+    /// The operator wants this worker gone at once. It is no failure of its place.
+    Kill(WorkerId),
     /// TERM, or INT and QUIT.
     Stop(Stop),
     /// HUP.
@@ -55,6 +59,8 @@ pub enum Event {
     More,
     /// TTOU: one worker less, but never none.
     Less,
+    /// So many workers, at least one.
+    Scale(usize),
     /// WINCH: no worker at all, until HUP or TTIN.
     RetireAll,
     /// USR1: open the logs anew.

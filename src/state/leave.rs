@@ -7,7 +7,7 @@ use super::action::{Action, Fate, Note, Signal};
 use super::event::{Generation, Moment, Overdue, Stop, WorkerId};
 use super::pool::{Stage, Worker};
 use super::roll::Reload;
-use super::{ABORT, GRACE, Phase, QUICK, State};
+use super::{ABORT, GRACE, Ledger, Phase, QUICK, State};
 use crate::exit::WORKER_BOOT;
 
 impl State {
@@ -39,6 +39,16 @@ impl State {
                 self.crashed(&worker, since, now, out);
             }
         }
+    }
+
+    /// Ends a worker because the operator wants it. Whoever follows it comes at once.
+    pub(super) fn kill(&mut self, id: WorkerId, out: &mut Vec<Action>) {
+        let Some(worker) = self.pool.get_mut(id) else {
+            return;
+        };
+        worker.stage = Stage::Killed;
+        worker.fate = Some(Fate::Unwanted);
+        out.push(Action::Signal(id, Signal::Kill));
     }
 
     fn abort(&mut self, id: WorkerId, fate: Fate, now: Moment, out: &mut Vec<Action>) {
@@ -129,6 +139,7 @@ impl State {
         };
         self.phase = Phase::Stopping { code, how };
         self.stop_at = None;
+        self.ledger = Ledger::default();
         if matches!(self.reload, Reload::Probing { .. } | Reload::Executing) {
             self.reload = Reload::Idle;
             out.push(Action::Cancel);

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use ferricorn_base::lifeline::{Retirement, Stage as BootStage};
+use ferricorn_base::lifeline::{Parting, Retirement, Stage as BootStage};
 
 use super::*;
 
@@ -87,6 +87,9 @@ struct Model {
     trial: u64,
     answers: HashMap<u64, u64>,
     next: Option<Event>,
+    reloads: u64,
+    /// Reloads that have begun, and on which no verdict was given.
+    open: Vec<u64>,
 }
 
 impl Model {
@@ -114,6 +117,8 @@ impl Model {
             trial: 0,
             answers: HashMap::new(),
             next: None,
+            reloads: 0,
+            open: Vec::new(),
         }
     }
 
@@ -166,6 +171,7 @@ impl Model {
             | Event::Retiring(id, _)
             | Event::Failed(id, ..)
             | Event::Overdue(id, _)
+            | Event::Left(id, _)
             | Event::SpawnFailed(id, _)
                 if !self.processes.contains_key(id) =>
             {
@@ -350,6 +356,9 @@ impl Model {
                 let slow = self.random.one_in(8);
                 if !self.processes[&worker].deaf && !slow {
                     let delay = self.random.ms(4000);
+                    if self.random.one_in(2) {
+                        self.after(delay, Event::Left(worker, Parting::default()));
+                    }
                     self.after(delay, Event::Exited(worker, Ending::Code(0)));
                 }
             }
@@ -389,6 +398,8 @@ impl Model {
                 assert!(!self.probing, "one trial at a time");
                 self.probing = true;
                 self.trial += 1;
+                self.reloads += 1;
+                self.open.push(self.reloads);
                 if self.random.one_in(4) {
                     let delay = self.random.ms(50);
                     self.answer(delay, Event::LoadFailed("unknown key".into()));
@@ -457,6 +468,16 @@ impl Model {
                     "the master leaves workers behind"
                 );
                 self.exit = Some(code);
+            }
+            Action::Verdict(verdict) => {
+                let number = verdict.reload;
+                let at = self.open.iter().position(|open| *open == number);
+                let at = at.unwrap_or_else(|| panic!("no verdict on {number} is due"));
+                self.open.remove(at);
+                if let Outcome::Complete(generation, _) = verdict.outcome {
+                    let old = |process: &Process| process.generation < generation;
+                    assert!(!self.processes.values().any(old), "an old worker is left");
+                }
             }
             Action::Reopen
             | Action::Unready
@@ -557,7 +578,7 @@ impl Model {
     }
 
     fn disturb(&mut self) {
-        let event = match self.random.below(12) {
+        let event = match self.random.below(14) {
             0..=3 => Event::Reload,
             4 => Event::More,
             5 => Event::Less,
@@ -570,8 +591,13 @@ impl Model {
                     return;
                 }
                 let victim = ids[self.random.below(ids.len() as u64) as usize];
-                Event::Exited(victim, Ending::Signal(libc::SIGKILL))
+                if self.random.one_in(2) {
+                    Event::Kill(victim)
+                } else {
+                    Event::Exited(victim, Ending::Signal(libc::SIGKILL))
+                }
             }
+            10 => Event::Scale(1 + self.random.below(5) as usize),
             _ => Event::Tick,
         };
         self.deliver(event);
@@ -719,6 +745,9 @@ fn without_accidents_reloads_never_leave_too_few_or_start_too_many() {
             "seed {seed}: {} at once",
             model.most_up
         );
+        while model.advance() {}
+        let open = &model.open;
+        assert!(open.is_empty(), "seed {seed}: no verdict on {open:?}");
         model.end();
     }
 }

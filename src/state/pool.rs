@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use ferricorn_base::lifeline::Retirement;
+use ferricorn_base::lifeline::{Parting, Retirement};
 use serde::{Deserialize, Serialize};
 
 use super::action::Fate;
@@ -26,6 +26,10 @@ pub struct Worker {
     pub spawned: Moment,
     /// What it is doing, as far as the master knows.
     pub stage: Stage,
+    /// It was ready once.
+    pub served: bool,
+    /// What it said of its clients when it left.
+    pub left: Option<Parting>,
     /// It asked to be replaced.
     pub retiring: Option<Retirement>,
     /// Why the master ends it, if it does.
@@ -131,6 +135,8 @@ impl Pool {
             generation,
             spawned: now,
             stage,
+            served: false,
+            left: None,
             retiring: None,
             fate: None,
         };

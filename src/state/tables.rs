@@ -149,7 +149,7 @@ fn a_first_start_that_dies_or_hangs_ends_with_code_3() {
     bench.later(ABORT);
     assert!(bench.did(&Action::Signal(id, Signal::Kill)));
     bench.step(Event::Exited(id, Ending::Signal(libc::SIGKILL)));
-    assert!(bench.did(&Action::Bury(id, KILLED, Some(Fate::BootTimeout))));
+    assert!(bench.did(&Action::Bury(id, KILLED, Some(Fate::BootTimeout), None)));
     assert!(bench.did(&Action::Exit(3)));
 }
 
@@ -178,7 +178,12 @@ fn a_crash_is_respawned_at_once_after_a_long_life_and_later_after_a_short_one() 
     let mut bench = Bench::serving(policy(1));
     let first = bench.state.pool().iter().map(|(id, _)| id).next().unwrap();
     bench.step(Event::Exited(first, Ending::Signal(libc::SIGSEGV)));
-    assert!(bench.did(&Action::Bury(first, Ending::Signal(libc::SIGSEGV), None)));
+    assert!(bench.did(&Action::Bury(
+        first,
+        Ending::Signal(libc::SIGSEGV),
+        None,
+        None
+    )));
     let second = bench.spawned()[0];
     bench.step(Event::Ready(second));
     bench.step(Event::Exited(second, Ending::Signal(libc::SIGSEGV)));
@@ -220,7 +225,7 @@ fn a_retiring_worker_is_drained_only_when_its_successor_is_ready() {
     let fate = Fate::Recycled(Retirement::MaxRequests);
     assert_eq!(
         bench.actions,
-        [Action::Bury(old, Ending::Code(0), Some(fate))]
+        [Action::Bury(old, Ending::Code(0), Some(fate), None)]
     );
 }
 
@@ -332,7 +337,7 @@ fn a_hung_request_is_diagnosed_then_aborted_then_killed_and_replaced_at_once() {
     bench.step(Event::Exited(id, Ending::Signal(libc::SIGKILL)));
     assert_eq!(
         bench.actions,
-        [Action::Bury(id, KILLED, Some(Fate::RequestTimeout))]
+        [Action::Bury(id, KILLED, Some(Fate::RequestTimeout), None)]
     );
 }
 
@@ -428,7 +433,7 @@ fn who_drains_for_an_older_generation_than_the_last_gets_a_deadline() {
         ]
     );
     bench.step(Event::Exited(first, KILLED));
-    assert!(bench.did(&Action::Bury(first, KILLED, Some(Fate::Superseded))));
+    assert!(bench.did(&Action::Bury(first, KILLED, Some(Fate::Superseded), None)));
     // The second has all its time until there is a fourth.
     assert_eq!(bench.later(1000 * SECOND), []);
     let third = replaced(&mut bench, 4, slow);

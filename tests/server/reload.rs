@@ -104,9 +104,9 @@ fn changed_binds_are_bound_before_and_closed_after() {
             .filter(|kind| *kind == "socket")
             .count()
     };
-    // Two listeners, two life-lines, two ends of the rendezvous.
+    // Two listeners, the control socket, two life-lines, two ends of the rendezvous.
     server.until("the master to close it", || {
-        (sockets(server.pid) == 6).then_some(())
+        (sockets(server.pid) == 7).then_some(())
     });
     server.stop();
 }

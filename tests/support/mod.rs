@@ -206,9 +206,13 @@ impl Start {
             "WATCHDOG_USEC",
             "WATCHDOG_PID",
             "FDSTORE",
+            "RUNTIME_DIRECTORY",
+            "MAINPID",
         ] {
             command.env_remove(name);
         }
+        // Where the control socket is put.
+        command.env("XDG_RUNTIME_DIR", self.dir.root());
         command.envs(self.environment);
         match self.stdin {
             Some(fd) => command.stdin(fd),

@@ -191,6 +191,11 @@ fn a_wrong_variable_and_a_wrong_option_are_named() {
         ),
         (
             &[],
+            &["--control-socket=/c", "-b", "unix:/c"],
+            "--control-socket: the same as bind unix:/c".to_owned(),
+        ),
+        (
+            &[],
             &["--daemon=perhaps"],
             "--daemon: expected true or false, found \"perhaps\"".to_owned(),
         ),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::control::Place;
 use crate::settings;
 
 #[test]
@@ -374,4 +375,58 @@ fn the_example_of_the_documents_is_a_configuration() {
         (config.workers, config.binds.len(), config.conf.mounts.len()),
         (4, 2, 2)
     );
+}
+
+#[test]
+fn a_client_finds_the_socket_in_a_configuration_that_is_broken() {
+    let place = |file: &str, environment: &[(&str, &str)], arguments: &[&str]| {
+        let all = [arguments, &["ctl", "status"]].concat();
+        match load_all(file, environment, &all) {
+            Ok(Loaded::Ctl(call)) => call.place,
+            other => panic!("{other:?}"),
+        }
+    };
+    let at = |path: &str| Place::At(path.into());
+    for (file, environment, arguments, expected) in [
+        ("", &[][..], &[][..], Place::Auto),
+        ("control-socket = \"none\"", &[], &[], Place::Nowhere),
+        ("control-socket = \"c\"", &[], &[], at("/c")),
+        (
+            "chdir = \"/var\"\ncontrol-socket = \"c\"\n",
+            &[],
+            &[],
+            at("/var/c"),
+        ),
+        ("wrokers = 1\ncontrol-socket = \"c\"\n", &[], &[], at("/c")),
+        (
+            "workers = [\ncontrol-socket = \"c\"\n",
+            &[],
+            &[],
+            Place::Auto,
+        ),
+        (
+            "control-socket = \"c\"\nworkers = = 4\n",
+            &[],
+            &[],
+            at("/c"),
+        ),
+        (
+            "control-socket = \"c\"",
+            &[("FERRICORN_CONTROL_SOCKET", "/e")],
+            &[],
+            at("/e"),
+        ),
+        (
+            "control-socket = \"c\"",
+            &[],
+            &["--control-socket=/l"],
+            at("/l"),
+        ),
+    ] {
+        assert_eq!(
+            place(file, environment, arguments),
+            expected,
+            "{file} {arguments:?}"
+        );
+    }
 }

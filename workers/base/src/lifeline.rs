@@ -28,6 +28,8 @@ pub enum Retirement {
     Panic,
     /// Somebody sent it SIGTERM.
     Asked,
+    /// The operator wants it, over the control socket.
+    Commanded,
 }
 
 /// How far a worker came that could not start.
@@ -55,6 +57,21 @@ pub enum Up {
     },
     /// It was asked to reopen its logs, which only the master may open.
     ReopenLogs,
+    /// It leaves, and this became of what it had. The last report.
+    Left(Parting),
+}
+
+/// What became of a worker's clients after it was told to leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parting {
+    /// Requests that it answered.
+    pub completed: u64,
+    /// Connections that siblings took over.
+    pub handed_over: u64,
+    /// Connections that it closed while nothing was under way on them.
+    pub closed_idle: u64,
+    /// Connections that it closed in the middle of something.
+    pub forced: u64,
 }
 
 /// What the master commands.
@@ -146,7 +163,9 @@ impl MasterEnd {
             b"Tm" => Up::Retiring(Retirement::MaxRequests),
             b"Tp" => Up::Retiring(Retirement::Panic),
             b"Ta" => Up::Retiring(Retirement::Asked),
+            b"Tc" => Up::Retiring(Retirement::Commanded),
             b"O" => Up::ReopenLogs,
+            [b'X', numbers @ ..] => Up::Left(parting(numbers).ok_or_else(unknown)?),
             [b'F', b'l', reason @ ..] => Up::Failed {
                 stage: Stage::Load,
                 reason: text(reason),
@@ -172,7 +191,20 @@ impl WorkerEnd {
             Up::Retiring(Retirement::MaxRequests) => message.extend(b"Tm"),
             Up::Retiring(Retirement::Panic) => message.extend(b"Tp"),
             Up::Retiring(Retirement::Asked) => message.extend(b"Ta"),
+            Up::Retiring(Retirement::Commanded) => message.extend(b"Tc"),
             Up::ReopenLogs => message.push(b'O'),
+            Up::Left(parting) => {
+                message.push(b'X');
+                let Parting {
+                    completed,
+                    handed_over,
+                    closed_idle,
+                    forced,
+                } = parting;
+                for number in [completed, handed_over, closed_idle, forced] {
+                    message.extend(number.to_le_bytes());
+                }
+            }
             Up::Failed { stage, reason } => {
                 message.extend([b'F', if *stage == Stage::Load { b'l' } else { b'b' }]);
                 message.extend(reason.as_bytes());
@@ -233,6 +265,21 @@ impl AsFd for WorkerEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+fn parting(numbers: &[u8]) -> Option<Parting> {
+    let number = |at: usize| {
+        Some(u64::from_le_bytes(
+            numbers.get(at..at + 8)?.try_into().ok()?,
+        ))
+    };
+    (numbers.len() == 32).then_some(())?;
+    Some(Parting {
+        completed: number(0)?,
+        handed_over: number(8)?,
+        closed_idle: number(16)?,
+        forced: number(24)?,
+    })
 }
 
 fn unknown() -> io::Error {
@@ -302,6 +349,7 @@ mod tests {
             Up::Retiring(Retirement::MaxRequests),
             Up::Retiring(Retirement::Panic),
             Up::Retiring(Retirement::Asked),
+            Up::Retiring(Retirement::Commanded),
             Up::Failed {
                 stage: Stage::Load,
                 reason: "no database".into(),
@@ -311,6 +359,12 @@ mod tests {
                 reason: String::new(),
             },
             Up::ReopenLogs,
+            Up::Left(Parting {
+                completed: 1,
+                handed_over: u64::MAX,
+                closed_idle: 3,
+                forced: 4,
+            }),
         ];
         for report in &reports {
             worker.send(report).unwrap();

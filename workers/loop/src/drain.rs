@@ -5,7 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use ferricorn_base::Exit;
-use ferricorn_base::board::State;
+use ferricorn_base::board::{Counter, State};
+use ferricorn_base::lifeline::{Parting, Up};
 
 use crate::conn::{Active, Phase};
 use crate::event_loop::Loop;
@@ -44,6 +45,10 @@ pub(crate) struct Drain {
     stop: bool,
     /// Connections wait that nobody else will take.
     backlog: bool,
+    /// Requests that were answered before.
+    answered: u64,
+    /// Connections that were closed with nothing under way.
+    closed_idle: u64,
     /// The way to those who serve on.
     pub(crate) giving: Giving,
 }
@@ -62,6 +67,11 @@ impl Drain {
     /// Whether a response may say that its connection goes on, here or elsewhere.
     pub(crate) fn goes_on(&self) -> bool {
         self.giving.is_likely()
+    }
+
+    /// A connection was closed with nothing under way on it.
+    pub(crate) fn closed_idle(&mut self) {
+        self.closed_idle += 1;
     }
 
     /// Whether a connection that has said nothing may do so for a moment only.
@@ -127,11 +137,15 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             Some(drain) if drain.due < due => (drain.due, drain.limit),
             _ => (due, limit),
         };
+        let answered = self.context.page.counter(Counter::Requests);
+        let before = self.drain.as_ref();
         let drain = Drain {
             due,
             limit,
             stop,
             backlog,
+            answered: before.map_or(answered, |drain| drain.answered),
+            closed_idle: before.map_or(0, |drain| drain.closed_idle),
             giving: Giving::new(heirs),
         };
         let hurries = drain.hurries();
@@ -161,13 +175,14 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             self.stop_accepting();
         }
         if self.conns.is_empty() && !backlog {
-            if !heirs {
-                return Some(Exit::Done);
-            }
             // A stop that came meanwhile makes us take back what those who left before us did not.
-            let told = self.command();
+            let told = if heirs { self.command() } else { None };
             let over = self.conns.is_empty() && !self.drain.as_ref()?.backlog;
-            return told.or_else(|| over.then_some(Exit::Done));
+            if told.is_none() && !over {
+                return None;
+            }
+            self.part();
+            return told.or(Some(Exit::Done));
         }
         if self.clock.now() < due {
             return None;
@@ -175,6 +190,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         if backlog {
             log::warn!("connections are left in the backlog");
         }
+        self.part();
         for request in self
             .context
             .board
@@ -191,6 +207,29 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             }
         }
         Some(Exit::Done)
+    }
+
+    /// Tells the master what became of the connections; those that are there still are ended next.
+    pub(crate) fn part(&self) {
+        let page = &self.context.page;
+        let drain = self.drain.as_ref();
+        let mut parting = Parting {
+            completed: drain.map_or(0, |drain| page.counter(Counter::Requests) - drain.answered),
+            handed_over: page.counter(Counter::Given),
+            closed_idle: drain.map_or(0, |drain| drain.closed_idle),
+            forced: 0,
+        };
+        for (_, conn) in &self.conns {
+            match conn.phase {
+                // It has its answer.
+                Phase::Lingering => {}
+                Phase::Idle => parting.closed_idle += 1,
+                _ if conn.is_silent() => parting.closed_idle += 1,
+                _ => parting.forced += 1,
+            }
+        }
+        // A master that is gone counts nothing any more.
+        let _ = self.context.report(&Up::Left(parting));
     }
 
     /// Ends a connection in the middle of what it does, and tells of it.

@@ -231,6 +231,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             }
             if std::mem::take(&mut self.asked) {
                 if let Some(exit) = self.command() {
+                    self.part();
                     return exit;
                 }
             }

@@ -217,9 +217,13 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             conn.is_silent() || matches!(conn.phase, Phase::Idle | Phase::Lingering)
         };
         let served = self.context.page.counter(Counter::Requests) != before;
-        if !served && self.conns.get(key).is_some_and(idle) {
-            self.forget(key);
+        let Some(conn) = self.conns.get(key).filter(|conn| !served && idle(conn)) else {
+            return;
+        };
+        if let (Some(drain), false) = (&mut self.drain, conn.phase == Phase::Lingering) {
+            drain.closed_idle();
         }
+        self.forget(key);
     }
 
     /// Ends the connections whose deadline has passed at `now`, which must be before the events of

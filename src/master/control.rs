@@ -1,0 +1,364 @@
+//! What the commands of the control socket mean, how the server stands, and what has happened.
+//!
+//! A command becomes an event of the state, like a signal; its answer is how things stand after it.
+//! Nothing here waits.
+
+use std::rc::Rc;
+
+use ferricorn_base::board::Counter;
+use ferricorn_base::lifeline::{Parting, Retirement};
+
+use super::{Master, now};
+use crate::children::Child;
+use crate::control::words::{
+    Answer, Command, Counts, News, Reload, Status, Verdict, Who, Worker as Shown,
+};
+use crate::control::{ClientId, Interest, Peer};
+use crate::diagnose;
+use crate::sockets::Listener;
+use crate::state::{
+    self, Action, Event, Fate, Note, Outcome, Phase, Signal, Stage, Step, Stop, Worker, WorkerId,
+};
+
+impl Master {
+    /// The control sockets of all generations, each once.
+    pub(super) fn control_sockets(&self) -> Vec<Rc<Listener>> {
+        let mut sockets: Vec<Rc<Listener>> = Vec::new();
+        for socket in self.generations.values().filter_map(|g| g.control.as_ref()) {
+            if !sockets.iter().any(|other| Rc::ptr_eq(other, socket)) {
+                sockets.push(Rc::clone(socket));
+            }
+        }
+        sockets
+    }
+
+    /// Lets clients in, and does what they ask for.
+    pub(super) fn hear_control(&mut self) {
+        for socket in self.control_sockets() {
+            self.control.accept(&socket, now());
+        }
+        for (client, peer, command) in self.control.hear(now()) {
+            self.commanded(client, peer, &command);
+        }
+    }
+
+    fn commanded(&mut self, client: ClientId, peer: Peer, command: &Command) {
+        if !matches!(command, Command::Status {} | Command::Events {}) {
+            let Peer { uid, pid } = peer;
+            let name = command.name();
+            log::info!("Handling command: {name} (from pid {pid}, uid {uid})");
+            let name = name.to_owned();
+            self.publish(&News::Command { name, uid, pid });
+        }
+        // Who waits is noted first: what it waits for may come of the event at once.
+        let answer = match *command {
+            Command::Status {} => Ok(Answer {
+                status: Some(Box::new(self.status())),
+                ..Answer::done()
+            }),
+            Command::Events {} => return self.control.interest(client, Interest::Events),
+            Command::Reload { wait } => {
+                let number = self.state.next_reload();
+                if self.state.standing(now()).stopping {
+                    Err("the server stops".to_owned())
+                } else if wait {
+                    self.control.interest(client, Interest::Reload(number));
+                    return self.happened(Event::Reload);
+                } else {
+                    self.happened(Event::Reload);
+                    Ok(Answer {
+                        reload: Some(number),
+                        ..Answer::done()
+                    })
+                }
+            }
+            Command::Stop { wait } | Command::Quit { wait } => {
+                let how = match command {
+                    Command::Stop { .. } => Stop::Graceful,
+                    _ => Stop::Quick,
+                };
+                if wait {
+                    self.control.interest(client, Interest::Stop);
+                    return self.happened(Event::Stop(how));
+                }
+                self.happened(Event::Stop(how));
+                Ok(Answer::done())
+            }
+            Command::Reopen {} => {
+                self.happened(Event::Reopen);
+                Ok(Answer::done())
+            }
+            Command::Scale { workers, by } => self.scale(workers, by),
+            Command::Drain { pid } => self.drain(pid),
+            Command::Kill { pid } => self.worker(pid).map(|id| {
+                self.happened(Event::Kill(id));
+                Answer::done()
+            }),
+        };
+        let answer = answer.unwrap_or_else(Answer::failed);
+        self.control.answer(client, answer, now());
+    }
+
+    fn scale(&mut self, workers: Option<usize>, by: Option<i64>) -> Result<Answer, String> {
+        if matches!(self.state.phase(), Phase::Stopping { .. }) {
+            return Err("the server stops".to_owned());
+        }
+        let wanted = self.state.standing(now()).wanted;
+        let target = match (workers, by) {
+            (Some(workers), None) => Some(workers),
+            (None, Some(by)) => i64::try_from(wanted)
+                .ok()
+                .and_then(|wanted| usize::try_from(wanted.saturating_add(by)).ok()),
+            _ => return Err("scale takes one of workers and by".to_owned()),
+        };
+        let Some(target) = target.filter(|target| *target > 0) else {
+            return Err(format!("there are {wanted} workers, and one stays"));
+        };
+        self.happened(Event::Scale(target));
+        let wanted = self.state.standing(now()).wanted;
+        if wanted != target {
+            return Err(format!("there is no room for {target} workers"));
+        }
+        Ok(Answer {
+            workers: Some(wanted),
+            ..Answer::done()
+        })
+    }
+
+    fn drain(&mut self, pid: i32) -> Result<Answer, String> {
+        let id = self.worker(pid)?;
+        let stage = self.state.pool().get(id).map(stage);
+        match stage {
+            Some("serving") => {}
+            Some(stage) => return Err(format!("worker process {pid} is {stage}, not serving")),
+            None => return Err(unknown(pid)),
+        }
+        self.retiring(id, Retirement::Commanded);
+        Ok(Answer::done())
+    }
+
+    /// A worker is to be replaced.
+    pub(super) fn retiring(&mut self, id: WorkerId, why: Retirement) {
+        let cause = diagnose::reason(Fate::Recycled(why));
+        self.news_of(id, |who| News::WorkerRetiring { who, cause });
+        self.happened(Event::Retiring(id, why));
+    }
+
+    /// The worker that has this pid, and has not been reaped.
+    fn worker(&self, pid: i32) -> Result<WorkerId, String> {
+        let found = self.children.iter().find(|(_, child)| child.pid == pid);
+        found.map(|(id, _)| *id).ok_or_else(|| unknown(pid))
+    }
+
+    /// How the server stands.
+    fn status(&self) -> Status {
+        let now = now();
+        let standing = self.state.standing(now);
+        let phase = match self.state.phase() {
+            _ if standing.stopping => "stopping",
+            Phase::Stopping { .. } => "stopping",
+            _ if !standing.announced => "starting",
+            _ if standing.reload.is_some() => "reloading",
+            Phase::Starting | Phase::Running => "serving",
+        };
+        let serving = self.generations.get(&self.serving);
+        let workers = self.state.pool().iter();
+        let mut workers: Vec<Shown> = workers
+            .filter_map(|(id, worker)| {
+                let child = self.children.get(&id)?;
+                let view = self.view(child);
+                Some(Shown {
+                    slot: child.slot,
+                    pid: child.pid,
+                    generation: child.generation,
+                    stage: stage(worker).to_owned(),
+                    age: (now.saturating_sub(child.started)).as_secs_f64(),
+                    requests: view.counters[Counter::Requests as usize],
+                    connections: view.connections,
+                    in_flight: view.in_flight.len(),
+                })
+            })
+            .collect();
+        workers.sort_by_key(|worker| worker.slot);
+        Status {
+            server: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            name: serving.and_then(|generation| generation.name.clone()),
+            uptime: (now.saturating_sub(self.control.started)).as_secs_f64(),
+            phase: phase.to_owned(),
+            generation: standing.generation,
+            listeners: serving
+                .map(|g| g.listeners.iter().map(|listener| listener.url()).collect())
+                .unwrap_or_default(),
+            wanted: standing.wanted,
+            ready: standing.ready,
+            workers,
+            reload: standing.reload.map(|step| Reload {
+                number: standing.reloads,
+                step: match step {
+                    Step::Trying => "trying",
+                    Step::Rolling { .. } => "rolling",
+                }
+                .to_owned(),
+                target: match step {
+                    Step::Trying => None,
+                    Step::Rolling { target, .. } => Some(target),
+                },
+                ready: match step {
+                    Step::Trying => None,
+                    Step::Rolling { ready, .. } => Some(ready),
+                },
+            }),
+            reloads: standing.reloads,
+            failure: standing.failure.map(str::to_owned),
+        }
+    }
+
+    /// Tells the clients of the control socket what has happened.
+    pub(super) fn publish(&mut self, news: &News) {
+        self.control.publish(news, now());
+    }
+
+    /// The same, of one worker.
+    pub(super) fn news_of(&mut self, worker: WorkerId, news: impl FnOnce(Who) -> News) {
+        if let Some(who) = self.children.get(&worker).map(who) {
+            self.publish(&news(who));
+        }
+    }
+
+    /// What an action that is about to be performed means to those who watch. Those that may fail
+    /// tell of themselves.
+    pub(super) fn news_before(&mut self, action: &Action) {
+        match action {
+            Action::Drain { worker, .. } => {
+                let cause = self.cause(*worker);
+                self.news_of(*worker, |who| News::WorkerDraining { who, cause });
+            }
+            Action::Quit(worker) => {
+                let cause = self.cause(*worker);
+                self.news_of(*worker, |who| News::WorkerLeaving { who, cause });
+            }
+            Action::Signal(worker, signal) => {
+                let cause = self.cause(*worker);
+                let signal = match signal {
+                    Signal::Term => "SIGTERM",
+                    Signal::Abort => "SIGABRT",
+                    Signal::Kill => "SIGKILL",
+                };
+                self.news_of(*worker, |who| News::WorkerSignalled {
+                    who,
+                    signal: signal.to_owned(),
+                    cause,
+                });
+            }
+            Action::Tell(note) => {
+                if let Some(news) = self.told(note) {
+                    self.publish(&news);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Why the state ends a worker.
+    fn cause(&self, worker: WorkerId) -> String {
+        let fate = self.state.pool().get(worker).and_then(|worker| worker.fate);
+        fate.map(diagnose::reason).unwrap_or_default()
+    }
+
+    fn told(&self, note: &Note) -> Option<News> {
+        Some(match note {
+            Note::BootFailed {
+                slot,
+                reason,
+                retry,
+            } => News::BootFailed {
+                slot: *slot,
+                cause: reason.clone(),
+                retry: retry.as_secs_f64(),
+            },
+            Note::Crashed { slot, retry } => News::Crashed {
+                slot: *slot,
+                retry: retry.as_secs_f64(),
+            },
+            Note::Rolling(generation) => News::Rolling {
+                reload: self.state.next_reload() - 1,
+                generation: *generation,
+            },
+            Note::ReloadWaits => News::ReloadWaits {},
+            Note::Wanted(workers) => News::Wanted { workers: *workers },
+            Note::Retired => News::Retired {},
+            Note::StopsIn(time) => News::StopsSoon {
+                seconds: time.as_secs_f64(),
+            },
+            Note::Stopping(how) => News::Stopping {
+                graceful: *how == Stop::Graceful,
+                cause: self.state.standing(now()).failure.map(str::to_owned),
+            },
+            // The verdict on the reload, and the answer to the command, say so.
+            Note::StartFailed { .. }
+            | Note::ReloadFailed(_)
+            | Note::NeverNone
+            | Note::NoMoreSeats => return None,
+        })
+    }
+
+    /// A reload is over.
+    pub(super) fn verdict(&mut self, verdict: state::Verdict) {
+        let reload = verdict.reload;
+        let took = verdict.took(now());
+        let seconds = took.as_secs_f64();
+        match verdict.outcome {
+            Outcome::Failed(cause) => self.publish(&News::ReloadFailed {
+                reload,
+                cause,
+                seconds,
+            }),
+            Outcome::Complete(generation, tally) => {
+                let verdict = Verdict {
+                    generation,
+                    seconds,
+                    workers: tally.workers,
+                    unreported: tally.unreported,
+                    counts: counts(tally.clients),
+                };
+                log::info!("Reload {reload}: the old workers have gone; {verdict}");
+                self.publish(&News::ReloadComplete { reload, verdict });
+            }
+        }
+    }
+}
+
+/// A worker in the news.
+pub(super) fn who(child: &Child) -> Who {
+    Who {
+        slot: child.slot,
+        pid: child.pid,
+        generation: child.generation,
+    }
+}
+
+/// What a worker said of its clients.
+pub(super) fn counts(parting: Parting) -> Counts {
+    Counts {
+        completed: parting.completed,
+        handed_over: parting.handed_over,
+        closed_idle: parting.closed_idle,
+        forced: parting.forced,
+    }
+}
+
+fn stage(worker: &Worker) -> &'static str {
+    match worker.stage {
+        Stage::Booting { .. } => "booting",
+        Stage::Serving { .. } if worker.retiring.is_some() => "retiring",
+        Stage::Serving { .. } => "serving",
+        Stage::Draining { .. } => "draining",
+        Stage::Leaving { .. } | Stage::Dismissed { .. } => "leaving",
+        Stage::Killed => "killed",
+    }
+}
+
+fn unknown(pid: i32) -> String {
+    format!("there is no worker with pid {pid}")
+}
