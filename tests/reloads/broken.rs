@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use crate::support::load::Load;
 use crate::support::{Server, proc, program, testapp, testapp_path};
@@ -28,10 +29,13 @@ impl Tried {
         }
     }
 
-    /// A reload that fails for this reason, and changes nothing.
+    /// A reload that fails for this reason, and changes nothing. Who has asked for it and waits is told.
     #[track_caller]
     fn fails(&self, reason: &str) {
-        let line = self.server.reload_fails();
+        let mark = self.server.mark();
+        let (code, told) = reload_and_wait(&self.server);
+        assert!(code == Some(1) && told.contains(reason), "{code:?} {told}");
+        let line = self.server.wait_after(mark, "reload failed");
         assert!(line.contains(reason), "{line}");
         self.load.wait_good(20);
         let after = (self.server.wait_workers(2), proc::kinds(self.server.pid));
@@ -44,10 +48,26 @@ impl Tried {
         let report = self.load.stop();
         report.assert_nothing_lost();
         assert_eq!(report.generations(), [1]);
-        self.server.take_over();
-        assert_eq!(self.server.who().generation, 2);
+        let (code, told) = reload_and_wait(&self.server);
+        assert_eq!(code, Some(0), "{told}");
+        self.server.until("the new generation alone", || {
+            (self.server.who().generation == 2).then_some(())
+        });
         self.server.stop();
     }
+}
+
+/// `ctl reload --wait`, of a program that is whole: how it ends, and what it says.
+fn reload_and_wait(server: &Server) -> (Option<i32>, String) {
+    let name = format!("ferricorn/{}.sock", server.pid);
+    let mut ctl = Command::new(env!("CARGO_BIN_EXE_ferricorn"));
+    ctl.arg("ctl").arg("--socket").arg(server.dir.path(&name));
+    let output = ctl.args(["reload", "--wait"]).output().unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&told).into_owned(),
+    )
 }
 
 #[test]
