@@ -60,11 +60,15 @@ fn a_reload_keeps_the_process_and_one_that_fails_the_generation() {
     let (address, pid) = (manager.address(), manager.show("MainPID"));
     assert_eq!(manager.who(address).generation, 1);
     manager.systemctl("reload ferricorn.service");
-    manager.until_shows("StatusText", "Serving: 2 of 2 workers ready, generation 2");
+    // It ended when the old workers had gone.
+    assert_eq!(manager.processes(), 3);
     assert_eq!(manager.who(address).generation, 2);
+    manager.until_shows("StatusText", "Serving: 2 of 2 workers ready, generation 2");
 
     manager.dir.write("ferricorn.toml", "backlogg = 5\n");
-    let _ = manager.try_systemctl("reload ferricorn.service");
+    // It is waited for, so that nothing of it comes afterwards.
+    let reload = manager.try_systemctl("reload ferricorn.service");
+    assert!(!reload.status.success(), "it says that it has failed");
     let text = manager.until_shows("StatusText", "Reload failed: ");
     assert!(text.contains("backlogg"), "{text}");
     assert!(text.contains("generation 2 serves on"), "{text}");

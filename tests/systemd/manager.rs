@@ -26,9 +26,9 @@ DefaultDependencies=no
 WorkingDirectory=/run/test
 StandardError=append:/run/test/log
 Environment=TESTAPP_CONTROL=/run/test/control
-ExecStart=
-ExecStart=/run/program
 ";
+/// Where the units have the program, and where it is here.
+const PROGRAM: [&str; 2] = ["/usr/local/bin/ferricorn", "/run/program"];
 
 /// A systemd that knows `ferricorn.service` and `ferricorn.socket`.
 pub struct Manager {
@@ -60,7 +60,9 @@ impl Manager {
         );
         dir.write("units/nothing.target", "[Unit]\nDefaultDependencies=no\n");
         for unit in ["ferricorn.service", "ferricorn.socket"] {
-            fs::copy(shipped(unit), dir.path("units").join(unit)).unwrap();
+            let text = fs::read_to_string(shipped(unit)).unwrap();
+            let text = text.replace(PROGRAM[0], PROGRAM[1]);
+            fs::write(dir.path("units").join(unit), text).unwrap();
         }
         let booted = UnixDatagram::bind(dir.path("booted")).unwrap();
         booted.set_read_timeout(Some(PATIENCE)).unwrap();
