@@ -27,6 +27,9 @@ fn a_start_ends_when_the_workers_are_ready() {
     // The numbers follow.
     manager.signal("TTIN");
     manager.until_shows("StatusText", "3 of 3 workers ready");
+    let pid = manager.show("MainPID");
+    let status = manager.ctl("status");
+    assert!(status.contains(&pid), "{status}");
 
     manager.systemctl("stop ferricorn.service");
     assert_eq!(manager.show("ActiveState"), "inactive");

@@ -128,6 +128,19 @@ impl Manager {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// What the server itself says to whoever has root, `ferricorn ctl` with these words.
+    #[track_caller]
+    pub fn ctl(&self, words: &str) -> String {
+        let words = format!(
+            "env RUNTIME_DIRECTORY=/run/ferricorn {} ctl {words}",
+            PROGRAM[1]
+        );
+        let output = self.inside(&words).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words}: {error}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// A property of the service.
     #[track_caller]
     pub fn show(&self, property: &str) -> String {
