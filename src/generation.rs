@@ -69,6 +69,15 @@ pub struct Held {
     pub pidfiles: Vec<Rc<PidFile>>,
 }
 
+/// The master that a generation is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Master {
+    /// Its pid, for a pid file.
+    pub pid: u32,
+    /// Another one has the name of that still.
+    pub second: bool,
+}
+
 /// Why there is no new generation.
 #[derive(Debug)]
 pub struct Failure {
@@ -79,7 +88,7 @@ pub struct Failure {
 }
 
 impl Generation {
-    /// Opens what `config` asks for, taking over what is `held`. `master` is the pid for a pid file.
+    /// Opens what `config` asks for, taking over what is `held`, for this master.
     ///
     /// # Errors
     /// The first thing that cannot be done; nothing has changed then.
@@ -89,7 +98,7 @@ impl Generation {
         held: &Held,
         inherited: &Inherited,
         registry: &Registry,
-        master: u32,
+        master: Master,
     ) -> Result<Generation, Failure> {
         registry.check(&config.conf).map_err(Failure::plain)?;
         let account = Account::of(&config);
@@ -102,7 +111,7 @@ impl Generation {
             None => None,
             Some(path) => match held.pidfiles.iter().find(|file| file.path() == path) {
                 Some(file) => Some(Rc::clone(file)),
-                None => Some(Rc::new(PidFile::create(path, master)?)),
+                None => Some(Rc::new(PidFile::create(path, master.pid, master.second)?)),
             },
         };
         let mut conf = config.conf.clone();

@@ -13,7 +13,6 @@ use std::ffi::OsString;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -27,15 +26,15 @@ use crate::control;
 use crate::generation::{Generation, Held};
 use crate::logging::{self, LogFiles};
 use crate::notify;
-use crate::pidfile::PidFile;
+use crate::pidfile::{self, PidFile};
 use crate::program::Origin;
+use crate::second;
 use crate::sockets::{self, Inherited, Listener};
 use crate::state::{self, Moment, Policy, Signal, State, WorkerId};
 use crate::sys;
 use crate::watch::Plan;
 
-use self::sealed::{open, parse};
-pub use self::sealed::{seal, unseal};
+pub use self::sealed::{seal, unseal, unseal_version};
 
 /// The version of all this. An image refuses any other.
 pub const VERSION: u32 = 1;
@@ -59,6 +58,13 @@ pub enum Role {
         /// The memfd.
         handover: RawFd,
     },
+    /// A second master, beside the one that has started it.
+    Second {
+        /// The memfd with [`second::Given`].
+        given: RawFd,
+        /// The channel between the two.
+        channel: RawFd,
+    },
 }
 
 /// Everything that another image has to know.
@@ -80,7 +86,7 @@ pub struct Handover {
     /// The doors by seat.
     pub doors: Vec<Option<RawFd>>,
     listeners: Vec<(RawFd, sockets::Record)>,
-    pidfiles: Vec<(RawFd, OsString)>,
+    pidfiles: Vec<(RawFd, pidfile::Record)>,
     generations: Vec<GenerationRecord>,
     workers: Vec<(WorkerId, WorkerRecord)>,
     /// The generation whose log and title the master has.
@@ -95,6 +101,8 @@ pub struct Handover {
     pub proved: Option<(OsString, String)>,
     /// The files to be watched.
     pub watch: Option<Plan>,
+    /// The other master, if there is one.
+    pub other: Option<second::Record>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -161,6 +169,7 @@ pub struct Parts<'a> {
     pub proved: Option<(OsString, String)>,
     /// See [`Handover`].
     pub watch: Option<Plan>,
+    pub other: Option<second::Record>,
 }
 
 impl Handover {
@@ -204,7 +213,7 @@ impl Handover {
                 .map(|listener| (sys::number(listener.as_fd()), listener.record()))
                 .collect(),
             pidfiles: pidfiles
-                .map(|file| (sys::number(file.as_fd()), file.path().into()))
+                .map(|file| (sys::number(file.as_fd()), file.record()))
                 .collect(),
             generations,
             workers: workers
@@ -216,6 +225,7 @@ impl Handover {
             control: parts.control,
             proved: parts.proved,
             watch: parts.watch,
+            other: parts.other,
         }
     }
 
@@ -239,6 +249,7 @@ impl Handover {
             all.extend(generation.access_log);
         }
         all.extend(self.rendezvous);
+        all.extend(self.other.as_ref().and_then(second::Record::channel));
         all.extend(self.doors.iter().flatten());
         all.extend(self.workers.iter().filter_map(|(_, w)| w.lifeline));
         all.extend(self.control.descriptors());
@@ -258,8 +269,8 @@ impl Handover {
             let listener = Listener::handed_over(sys::take_over(*fd)?, record, ours)?;
             held.listeners.push(Rc::new(listener));
         }
-        for (fd, path) in &self.pidfiles {
-            let file = PidFile::adopt(Path::new(path), sys::take_over(*fd)?, ours);
+        for (fd, record) in &self.pidfiles {
+            let file = PidFile::adopt(record, sys::take_over(*fd)?, ours);
             held.pidfiles.push(Rc::new(file));
         }
         // Their numbers are nobody's; they only must not go further.
@@ -324,15 +335,7 @@ impl Handover {
     /// # Errors
     /// It is no sealed memfd of ours, or of another version.
     pub fn read(fd: RawFd) -> io::Result<Handover> {
-        let text = open(sys::take_over(fd)?)?;
-        let Version { version } = parse(&text)?;
-        if version != VERSION {
-            return Err(io::Error::other(format!(
-                "the hand-over has version {version} and this program knows version {VERSION}; \
-                 restart the server"
-            )));
-        }
-        parse(&text)
+        unseal_version(sys::take_over(fd)?, VERSION)
     }
 }
 
@@ -367,11 +370,6 @@ impl WorkerRecord {
     }
 }
 
-#[derive(Deserialize)]
-struct Version {
-    version: u32,
-}
-
 /// What this process is to be, from its environment, which forgets it.
 ///
 /// # Errors
@@ -388,6 +386,9 @@ pub fn role() -> io::Result<Role> {
         ["trial", handover, answer] => number(handover)
             .zip(number(answer))
             .map(|(handover, answer)| Role::Trial { handover, answer }),
+        ["second", given, channel] => number(given)
+            .zip(number(channel))
+            .map(|(given, channel)| Role::Second { given, channel }),
         ["next", handover] => number(handover).map(|handover| Role::Next { handover }),
         _ => None,
     }

@@ -55,6 +55,7 @@ mod privileges;
 mod program;
 mod registry;
 mod report;
+mod second;
 mod server;
 mod settings;
 mod signals;

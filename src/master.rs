@@ -9,9 +9,11 @@ mod exec;
 mod perform;
 mod probe;
 mod reload;
+mod second;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 use std::time::Duration;
 
 use ferricorn_base::board::{Board, SEATS};
@@ -31,8 +33,9 @@ use crate::generation::Generation;
 use crate::notify::Notifier;
 use crate::program::Program;
 use crate::registry::Registry;
+use crate::second::Other;
 use crate::signals::{self, Signals};
-use crate::sockets::{self, Inherited};
+use crate::sockets::{self, Inherited, Listener};
 use crate::state::{self, Ending, Event, Moment, State, WorkerId};
 use crate::sys;
 use crate::watch::{Plan, Watch};
@@ -67,6 +70,8 @@ pub struct Parts {
     pub watch: Option<Plan>,
     /// The process that waits for a daemon's start.
     pub waiting: Waiting,
+    /// The first master and its pid, where this is a second one.
+    pub first: Option<(Other, i32)>,
 }
 
 /// The master.
@@ -100,6 +105,8 @@ pub struct Master {
     oom: Oom,
     looked: Moment,
     exit: Option<u8>,
+    // Dropped last: its end says that all else is done.
+    other: Option<Other>,
 }
 
 impl Master {
@@ -111,8 +118,13 @@ impl Master {
         let seed = u64::from(std::process::id()) << 32 | u64::from(now().subsec_nanos());
         let generation = parts.generation;
         let number = generation.number;
+        let mut state = State::new(generation.policy, SEATS, seed);
+        let other = parts.first.map(|(first, pid)| {
+            state.follow(pid);
+            first
+        });
         Ok(Master {
-            state: State::new(generation.policy, SEATS, seed),
+            state,
             program: parts.program,
             names: parts.names,
             registry: parts.registry,
@@ -137,6 +149,7 @@ impl Master {
             oom: Oom::watch(now()),
             looked: now(),
             exit: None,
+            other,
         })
     }
 
@@ -168,13 +181,16 @@ impl Master {
     fn supervise(mut self) -> u8 {
         loop {
             let now = now();
+            let standing = self.state.standing(now);
+            // What another master leads with is what both have.
+            let kept = |listener: &&Rc<Listener>| standing.main.is_none() || listener.is_shared();
             let listeners = self.generations.values().flat_map(|g| &g.listeners);
             let stored = match self.notifier.stores() {
-                true => sockets::storable(listeners),
+                true => sockets::storable(listeners.filter(kept)),
                 false => Vec::new(),
             };
-            let standing = self.state.standing(now);
             self.notifier.tell(&standing, &stored, now);
+            self.pass_the_lead();
             if let Some(code) = self.exit {
                 if code != 0 {
                     self.waiting.fails(code);
@@ -193,6 +209,8 @@ impl Master {
                 }
             }
             self.reap_trial();
+            self.hear_other();
+            self.bury_first();
             self.hear_all();
             self.hear_control();
             self.look();
@@ -208,15 +226,15 @@ impl Master {
             .values()
             .any(|child| child.ready)
             .then_some(self.looked + LOOK);
-        let watch = self.watch.as_ref().and_then(Watch::deadline);
-        let deadline = [
+        let deadlines = [
             self.state.deadline(),
             self.notifier.deadline(),
+            self.first_deadline(),
             self.control.deadline(),
-            watch,
+            self.watch.as_ref().and_then(Watch::deadline),
             look,
         ];
-        let deadline = deadline.into_iter().flatten().min();
+        let deadline = deadlines.into_iter().flatten().min();
         let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
             // Rounded up: waking a little early would only mean to wait once more.
             let wait = deadline.saturating_sub(now()) + Duration::from_micros(999);
@@ -231,6 +249,7 @@ impl Master {
             .chain(lifelines)
             .chain(trial)
             .chain(self.watch.as_ref().and_then(Watch::fd))
+            .chain(self.channel())
             .map(|fd: BorrowedFd<'_>| PollFd::new(fd, PollFlags::POLLIN))
             .chain(self.control.polls(&sockets, now()))
             .collect();
@@ -246,7 +265,6 @@ impl Master {
     fn signalled(&mut self, signal: i32) {
         match signal {
             libc::SIGCHLD => self.reap(),
-            libc::SIGUSR2 => log::warn!("SIGUSR2: a second master is not supported yet"),
             // A terminal sends it when its window changes.
             libc::SIGWINCH if std::io::IsTerminal::is_terminal(&std::io::stdin()) => {
                 log::debug!("SIGWINCH ignored: there is a terminal");
@@ -281,6 +299,7 @@ impl Master {
             }
         }
         self.reap_trial();
+        self.reap_second();
         // Process 1 inherits every orphan of its namespace.
         if std::process::id() == 1 {
             while let Ok(Some((pid, ending))) = sys::reap_any() {
@@ -288,6 +307,7 @@ impl Master {
                 match known.map(|(id, _)| *id) {
                     Some(id) => self.exited(id, ending),
                     None if self.is_trial(pid) => self.trial_ended(ending),
+                    None if self.is_second(pid) => self.second_ended(ending),
                     None => log::info!("an orphan (pid {pid}) {ending}"),
                 }
             }
@@ -375,7 +395,8 @@ impl Master {
     /// Reloads when one of the files has changed that are watched.
     fn look_at_files(&mut self) {
         let changed = self.watch.as_mut().and_then(|watch| watch.changed(now()));
-        if let Some(names) = changed {
+        // Workers that were retired in favour of another master are not asked for by this.
+        if let Some(names) = changed.filter(|_| !self.state.may_return()) {
             log::info!("Changed: {names}");
             self.happened(Event::Reload);
         }

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::state::{Moment, Standing};
 
 use self::store::Change;
-use self::words::Told;
+use self::words::{Told, Us};
 
 /// The variable that names the manager's socket.
 const SOCKET: &str = "NOTIFY_SOCKET";
@@ -60,6 +60,8 @@ pub struct Record {
     stores: bool,
     /// The names of our listeners in it.
     stored: Vec<String>,
+    /// Those of them that the first master has, too, where this is a second one.
+    common: Vec<String>,
 }
 
 impl Record {
@@ -83,6 +85,16 @@ impl Record {
             told: Told::default(),
             stores: number("FDSTORE") != Some(0),
             stored: Vec::new(),
+            common: Vec::new(),
+        }
+    }
+
+    /// For a second master beside this one, of pid `first`: it says nothing until it leads.
+    pub fn for_second(&self, first: i32) -> Record {
+        Record {
+            told: Told::of(first),
+            common: self.stored.clone(),
+            ..self.clone()
         }
     }
 }
@@ -121,6 +133,11 @@ impl Notifier {
         self.record.clone()
     }
 
+    /// Whether the manager knows that this one leads, or there is none.
+    pub fn knows(&self, leader: Option<i32>) -> bool {
+        self.record.place.is_none() || self.record.told.leader() == leader
+    }
+
     /// When [`Notifier::tell`] is due at the latest.
     pub fn deadline(&self) -> Option<Moment> {
         let due = [self.again, self.watchdog, self.more];
@@ -144,18 +161,30 @@ impl Notifier {
         self.again = None;
         // What is to survive a crash is there before anybody hears that the server is ready, and stays
         // there at a stop, for the next start.
-        if standing.announced && !standing.stopping && !self.store(listeners) {
+        if self.keeps(standing) && !self.store(listeners) || !self.leave_store(standing) {
             self.again = Some(now + AGAIN);
             return;
         }
         let pid = std::process::id();
-        let main = (pid != self.record.started).then_some(pid);
-        while let Some((message, told)) = words::next(&self.record.told, standing, main, now) {
+        let us = Us {
+            pid,
+            known: pid == self.record.started,
+        };
+        while let Some((message, told)) = words::next(&self.record.told, standing, us, now) {
             if !self.send(&message, None) {
                 self.again = Some(now + AGAIN);
                 return;
             }
             self.record.told = told;
+        }
+        if standing.main.is_some() {
+            // Feeding the watchdog is for who leads; whoever leads next does so at once.
+            self.watchdog = None;
+            self.more = None;
+            return;
+        }
+        if self.watchdog.is_none() && self.record.watchdog.is_some() {
+            self.watchdog = Some(now);
         }
         if let (Some(due), Some(interval)) = (self.watchdog, self.record.watchdog) {
             if due <= now {
@@ -178,6 +207,33 @@ impl Notifier {
     /// The start has failed before there was a state.
     pub fn fails(&mut self, reason: &str) {
         self.send(&words::failed(reason), None);
+    }
+
+    /// Whether what the manager stores is for this master to say: while it leads, and before it lets
+    /// another one.
+    fn keeps(&self, standing: &Standing<'_>) -> bool {
+        let leads = standing.main.is_none() || standing.main != self.record.told.leader();
+        standing.announced && !standing.stopping && leads
+    }
+
+    /// Takes out of the store what only this one has when it gives the lead back; false when there is
+    /// no room for a datagram now.
+    fn leave_store(&mut self, standing: &Standing<'_>) -> bool {
+        if standing.main.is_none() || self.record.told.leader().is_some() || !standing.stopping {
+            return true;
+        }
+        let Record { stored, common, .. } = &self.record;
+        let common = common.iter().filter(|name| stored.contains(name));
+        let common: Vec<String> = common.cloned().collect();
+        while let Some(Change::Forget(place)) =
+            store::next(&self.record.stored, common.iter().map(|name| &**name))
+        {
+            if !self.send(&store::forget(&self.record.stored[place]), None) {
+                return false;
+            }
+            self.record.stored.remove(place);
+        }
+        true
     }
 
     /// Brings the manager's store up to date; false when there is no room for a datagram now.

@@ -28,12 +28,26 @@ pub fn note(note: &Note) {
         Note::ReloadFailed(reason) => {
             log::error!("reload failed: {reason}; the old workers serve on");
         }
-        Note::ReloadWaits => log::info!("a reload follows when this one is over"),
+        Note::ReloadWaits => log::info!("a reload follows when what is under way is over"),
         Note::Wanted(1) => log::info!("1 worker wanted"),
         Note::Wanted(workers) => log::info!("{workers} workers wanted"),
         Note::NeverNone => log::info!("not one worker less: the last one stays"),
         Note::NoMoreSeats => log::warn!("no room for another worker"),
         Note::Retired => log::info!("the workers retire; SIGHUP or SIGTTIN brings them back"),
+        Note::UpgradeRefused(reason) => log::warn!("no second master is started: {reason}"),
+        Note::UpgradeFailed(reason) => {
+            log::error!("the second master does not serve: {reason}; this one serves on");
+        }
+        Note::SecondServes(pid) => {
+            log::info!("the second master serves (pid {pid}); which of the two is to go?");
+        }
+        Note::SecondEnded(pid, how) => {
+            log::info!("the second master (pid {pid}) {how}; this one has everything again");
+        }
+        Note::FirstGone(pid) => {
+            log::info!("the first master (pid {pid}) is gone; this one has everything now");
+        }
+        Note::Returned => log::info!("the workers come back, of the program as it was"),
         Note::StopsIn(delay) => log::info!(
             "told to stop: serving on for pre-stop-delay ({} s)",
             delay.as_secs_f64()

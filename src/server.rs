@@ -14,13 +14,14 @@ use crate::config::{Action, Config, Known, Loaded, Names, Refusal};
 use crate::ctl;
 use crate::daemon::{self, Waiting};
 use crate::exit;
-use crate::generation::{Failure, Generation, Held};
+use crate::generation::{self, Failure, Generation, Held};
 use crate::handover::{self, Handover, Role};
 use crate::logging::LogFiles;
 use crate::master::{Master, Parts};
 use crate::notify::Notifier;
 use crate::program::Program;
 use crate::registry::Registry;
+use crate::second::{Channel, Given, Other, Word};
 use crate::signals::{self, Signals};
 use crate::sockets::{Inherited, Listener};
 use crate::state::Event;
@@ -75,6 +76,9 @@ impl Server {
         let name = self.name.as_deref();
         let program = match handover::role() {
             Ok(Role::First) => Program::capture(),
+            Ok(Role::Second { given, channel }) => {
+                return ExitCode::from(follow(given, channel, self.registry, name));
+            }
             Ok(Role::Trial { handover, answer }) => {
                 trial::stand(handover, answer, self.registry, name)
             }
@@ -114,14 +118,15 @@ impl Server {
             Action::Print => return print(&config.print()),
             Action::Check => return check(&config, &self.registry),
         }
-        ExitCode::from(start(
+        ExitCode::from(start(Beginning {
             program,
             names,
-            self.registry,
+            registry: self.registry,
             inherited,
             notifier,
             config,
-        ))
+            first: None,
+        }))
     }
 }
 
@@ -223,18 +228,92 @@ fn go_on(handover: i32, registry: Registry, name: Option<&str>) -> u8 {
     }
 }
 
-/// From a configuration to a master that serves; returns its exit code.
-fn start(
+/// A second master, beside the one that has started it; returns its exit code.
+fn follow(given: i32, channel: i32, registry: Registry, name: Option<&str>) -> u8 {
+    let channel = match Channel::take_over(channel) {
+        Ok(channel) => channel,
+        Err(error) => {
+            eprintln!("ferricorn: there is nobody to answer to: {error}");
+            return exit::ERROR;
+        }
+    };
+    let begin = || {
+        let given = Given::read(given).map_err(|error| error.to_string())?;
+        let held = given.held().map_err(|error| error.to_string())?;
+        let program = Program::executed(given.origin);
+        let names = Names::default();
+        let call = program.call(name, names.clone());
+        let config = {
+            let known = Known {
+                apps: &registry.apps(),
+                classes: &registry.classes(),
+                defaults: &registry.defaults(),
+            };
+            Config::load_with(&call, &known, &crate::config::read)?
+        };
+        Ok((
+            given.first,
+            given.inherited,
+            given.notified,
+            held,
+            program,
+            names,
+            config,
+        ))
+    };
+    match begin() {
+        Ok((pid, inherited, notified, held, program, names, config)) => {
+            channel.tell(&Word::Boots(config.boot_timeout));
+            let common = held.listeners.clone();
+            start(Beginning {
+                program,
+                names,
+                registry,
+                inherited,
+                notifier: Notifier::resume(notified),
+                config,
+                first: Some((Other::first(channel, common), pid, held)),
+            })
+        }
+        Err(reason) => {
+            let reason: String = reason;
+            channel.fails(&reason);
+            exit::ERROR
+        }
+    }
+}
+
+/// What a master begins with.
+struct Beginning {
     program: Program,
     names: Names,
     registry: Registry,
-    mut inherited: Inherited,
-    mut notifier: Notifier,
+    inherited: Inherited,
+    notifier: Notifier,
     config: Config,
-) -> u8 {
+    /// The first master, its pid and what it has open, for a second one.
+    first: Option<(Other, i32, Held)>,
+}
+
+/// From a configuration to a master that serves; returns its exit code.
+fn start(beginning: Beginning) -> u8 {
+    let Beginning {
+        program,
+        names,
+        registry,
+        mut inherited,
+        mut notifier,
+        config,
+        first,
+    } = beginning;
+    let (first, held) = match first {
+        Some((first, pid, held)) => (Some((first, pid)), Some(held)),
+        None => (None, None),
+    };
     let watch = Plan::of(&config, program.path());
-    // Before anything else: what follows belongs to the process that stays.
-    let detached = if config.daemon {
+    // Before anything else: what follows belongs to the process that stays. A second master is what it
+    // is to be: its first one went into the background if anybody did.
+    let detached = if config.daemon && first.is_none() {
         daemon::detach()
     } else {
         Ok(Waiting::nobody())
@@ -246,7 +325,7 @@ fn start(
             return exit::ERROR;
         }
     };
-    match prepare(&config, &registry, &mut inherited, &mut notifier) {
+    match prepare(&config, &registry, &mut inherited, &mut notifier, held) {
         Ok(None) => exit::OK,
         Ok(Some((signals, generation))) => {
             let parts = Parts {
@@ -259,6 +338,7 @@ fn start(
                 generation,
                 watch,
                 waiting,
+                first,
             };
             match Master::new(parts) {
                 Ok(master) => master.run(),
@@ -271,7 +351,10 @@ fn start(
         }
         Err(failure) => {
             log::error!("cannot start: {}", failure.text);
-            notifier.fails(&failure.text);
+            match &first {
+                Some((first, _)) => first.fails(&failure.text),
+                None => notifier.fails(&failure.text),
+            }
             logs::flush();
             waiting.fails(exit::ERROR);
             exit::ERROR
@@ -279,12 +362,14 @@ fn start(
     }
 }
 
-/// Opens everything, or takes it from the manager's store; `None` when a signal stopped it.
+/// Opens everything but what is `held` by a first master or was stored by the manager; `None` when a
+/// signal stopped it.
 fn prepare(
     config: &Config,
     registry: &Registry,
     inherited: &mut Inherited,
     notifier: &mut Notifier,
+    held: Option<Held>,
 ) -> Result<Option<(Signals, Generation)>, Failure> {
     // First, so that whoever sees a sign of life can stop it.
     let signals = Signals::watch()?;
@@ -300,20 +385,29 @@ fn prepare(
         ))
     })?;
     raise_descriptors();
-    let (stored, stored_names) = inherited.take_stored();
-    notifier.has_stored(stored_names);
-    let held = Held {
-        listeners: stored.into_iter().map(Rc::new).collect(),
-        pidfiles: Vec::new(),
+    let second = held.is_some();
+    let master = generation::Master {
+        pid: std::process::id(),
+        second,
     };
-    let pid = std::process::id();
+    let held = held.unwrap_or_else(|| {
+        let (stored, names) = inherited.take_stored();
+        notifier.has_stored(names);
+        Held {
+            listeners: stored.into_iter().map(Rc::new).collect(),
+            pidfiles: Vec::new(),
+        }
+    });
     for attempt in 1.. {
-        match Generation::make(1, config.clone(), &held, inherited, registry, pid) {
+        match Generation::make(1, config.clone(), &held, inherited, registry, master) {
             Ok(generation) => {
-                go_on_listening(&held.listeners, &generation);
+                if !second {
+                    go_on_listening(&held.listeners, &generation);
+                }
                 return Ok(Some((signals, generation)));
             }
-            Err(failure) if failure.in_use && attempt < TRIES => {
+            // Who is upgraded to says so at once.
+            Err(failure) if failure.in_use && attempt < TRIES && !second => {
                 log::error!("{}; trying again in a second", failure.text);
                 if is_stopped_within(&signals, Duration::from_secs(1)) {
                     return Ok(None);

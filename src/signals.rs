@@ -90,6 +90,7 @@ pub fn event(signal: i32) -> Option<Event> {
         SIGTTIN => Event::More,
         SIGTTOU => Event::Less,
         SIGWINCH => Event::RetireAll,
+        SIGUSR2 => Event::Upgrade,
         _ => return None,
     })
 }

@@ -40,6 +40,8 @@ pub struct Listener {
     // It was made here, or by an image or a master before, and is accepted from by our workers alone.
     // The service manager may store it, but never accepts.
     own: bool,
+    // Another master accepts from it, too.
+    shared: Cell<bool>,
 }
 
 /// What another image must be told of a listener beside its descriptor.
@@ -52,6 +54,7 @@ pub struct Record {
     /// Device and inode of a socket file that is ours.
     file: Option<(u64, u64)>,
     own: bool,
+    shared: bool,
 }
 
 /// [`Address`], with a path that need not be UTF-8.
@@ -131,6 +134,7 @@ impl Listener {
             local,
             file: None,
             own: false,
+            shared: Cell::new(false),
         })
     }
 
@@ -168,6 +172,7 @@ impl Listener {
             local,
             file,
             own: true,
+            shared: Cell::new(false),
         })
     }
 
@@ -187,6 +192,7 @@ impl Listener {
             socket_mode: self.bind.socket_mode,
             file: self.file.as_ref().map(SocketFile::identity),
             own: self.own,
+            shared: self.shared.get(),
         }
     }
 
@@ -224,7 +230,18 @@ impl Listener {
             local,
             file,
             own: record.own,
+            shared: Cell::new(record.shared),
         })
+    }
+
+    /// Says whether another master has it, too: then it is left as it is when this one lets go of it.
+    pub fn share(&self, shared: bool) {
+        self.shared.set(shared);
+    }
+
+    /// Whether another master has it, too.
+    pub fn is_shared(&self) -> bool {
+        self.shared.get()
     }
 
     /// Whether this listener is what `bind` asks for.
@@ -264,7 +281,7 @@ impl Listener {
     /// # Errors
     /// What setsockopt(2) answers.
     pub fn deafen(&self) -> io::Result<()> {
-        if !self.own || matches!(self.local, LocalAddr::Unix(_)) {
+        if !self.own || self.is_shared() || matches!(self.local, LocalAddr::Unix(_)) {
             return Ok(());
         }
         // A program of one instruction: let none of its bytes through.
@@ -303,6 +320,14 @@ impl Listener {
     /// The length of the accept queue that was asked for.
     pub fn backlog(&self) -> u32 {
         self.backlog.get()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take().filter(|_| self.is_shared()) {
+            file.leave();
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod leave;
 mod ledger;
 mod pool;
 mod roll;
+mod second;
 mod standing;
 
 #[cfg(test)]
@@ -30,11 +31,13 @@ use serde::{Deserialize, Serialize};
 use crate::exit::{APP_LOAD, WORKER_BOOT};
 
 pub use action::{Action, Fate, Note, Signal};
-pub use event::{Ending, Event, Generation, Moment, Overdue, Policy, Stop, WorkerId};
+pub use event::{Ending, Event, Generation, Moment, Other, Overdue, Policy, Stop, WorkerId};
 pub use ledger::{Ledger, Outcome, Verdict};
 pub use pool::{Pool, Stage, Worker};
 pub use roll::Reload;
 pub use standing::{Standing, Step};
+
+use self::second::Beside;
 
 /// What a draining worker has beyond `graceful-timeout`, so that it can cut what is left itself.
 pub const GRACE: Duration = Duration::from_millis(1500);
@@ -75,6 +78,7 @@ pub struct State {
     announced: bool,
     reload: Reload,
     reload_again: bool,
+    beside: Beside,
     /// When the stop begins that was asked for.
     stop_at: Option<Moment>,
     // How many have begun.
@@ -101,6 +105,7 @@ impl State {
             announced: false,
             reload: Reload::Idle,
             reload_again: false,
+            beside: Beside::Nobody,
             stop_at: None,
             reloads: 0,
             ledger: Ledger::default(),
@@ -143,7 +148,8 @@ impl State {
             Reload::Probing { until } => until,
             _ => None,
         };
-        [workers, self.wake, trial, self.stop_at]
+        let second = self.second_deadline();
+        [workers, self.wake, trial, second, self.stop_at]
             .into_iter()
             .flatten()
             .min()
@@ -155,6 +161,8 @@ impl State {
         self.wake = None;
         match (self.phase, event) {
             (_, Event::Exited(id, ending)) => self.exited(id, ending, now, &mut out),
+            (_, Event::Upgrade) => self.upgrade(now, &mut out),
+            (_, Event::Other(what)) => self.other(what, now, &mut out),
             (_, Event::Reopen) => out.push(Action::Reopen),
             (Phase::Running, Event::Stop(Stop::Graceful)) if self.stop_at.is_none() => {
                 self.stop_soon(now, &mut out);
@@ -183,6 +191,7 @@ impl State {
                 let reason = "the server is about to stop".to_owned();
                 out.push(Action::Tell(Note::ReloadFailed(reason)));
             }
+            (_, Event::Reload) if self.may_return() => self.come_back(&mut out),
             (_, Event::Reload) => {
                 if self.may_reload() {
                     self.probe(now, &mut out);
@@ -223,7 +232,7 @@ impl State {
         }
         self.deadlines(now, &mut out);
         if let Phase::Stopping { code, .. } = self.phase {
-            if self.pool.is_empty() {
+            if self.pool.is_empty() && !self.is_upgrading() {
                 out.push(Action::Exit(code));
             }
         } else {
@@ -232,9 +241,10 @@ impl State {
         out
     }
 
-    /// A reload waits for the one before it, and for the end of the first start.
+    /// A reload waits for the one before it, and for the end of a start: the first, or a second
+    /// master's.
     fn may_reload(&self) -> bool {
-        self.announced && self.reload == Reload::Idle
+        self.announced && self.reload == Reload::Idle && !self.is_upgrading()
     }
 
     fn probe(&mut self, now: Moment, out: &mut Vec<Action>) {
@@ -332,7 +342,7 @@ impl State {
         now: Moment,
         out: &mut Vec<Action>,
     ) {
-        if self.phase == Phase::Starting {
+        if self.phase == Phase::Starting || self.is_tried() {
             self.failure = Some(reason.clone());
             out.push(Action::Tell(Note::StartFailed { code, reason }));
             self.stop(Stop::Quick, code, now, out);

@@ -26,7 +26,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, umask};
 
 use crate::config::{Config, Known, Names};
-use crate::generation::Generation;
+use crate::generation::{Generation, Master};
 use crate::handover::{self, Handover};
 use crate::program::Program;
 use crate::registry::Registry;
@@ -108,7 +108,10 @@ fn passes(
     std::env::set_current_dir(&config.directory)
         .map_err(|error| format!("cannot enter {}: {error}", config.directory.display()))?;
     let (boot_timeout, path) = (config.boot_timeout, config.reload_check_path.clone());
-    let master = u32::try_from(nix::unistd::getppid().as_raw()).unwrap_or(0);
+    let master = Master {
+        pid: u32::try_from(nix::unistd::getppid().as_raw()).unwrap_or(0),
+        second: handover.state.is_second(),
+    };
     let inherited = &handover.inherited;
     let mut generation =
         Generation::make(handover.next, config, &held, inherited, registry, master)
@@ -130,7 +133,7 @@ fn passes(
         file: read.take(),
         names: names.found(),
         listeners: new.iter().map(|listener| listener.record()).collect(),
-        pidfile: pidfile.map(|file| file.path().into()),
+        pidfile: pidfile.map(|file| file.record()),
         watch,
     };
     let state = handover::seal(&passed).map_err(text)?;

@@ -16,6 +16,8 @@ use nix::errno::Errno;
 use nix::unistd::{Pid, geteuid};
 
 use crate::config::{Address, Bind, Config};
+use crate::generation::Master;
+use crate::pidfile;
 use crate::sockets::{Inherited, Listener};
 
 /// What the setting says.
@@ -130,12 +132,16 @@ impl Directory {
     }
 }
 
-/// Makes the control socket of the server `pid`, or takes it from what is `held`. That there is none
-/// is an error only where its path was given.
+/// Makes the control socket of a server, or takes it from what is `held`. That there is none is an
+/// error only where its path was given. A second master has it at that path and `.2`.
 ///
 /// # Errors
 /// What the system answers, with the path.
-pub fn open(place: &Place, held: &[Rc<Listener>], pid: u32) -> io::Result<Option<Rc<Listener>>> {
+pub fn open(
+    place: &Place,
+    held: &[Rc<Listener>],
+    Master { pid, second }: Master,
+) -> io::Result<Option<Rc<Listener>>> {
     let at = |path: &Path| {
         let bind = bind(path);
         let one = held.iter().find(|listener| listener.is(&bind));
@@ -147,7 +153,9 @@ pub fn open(place: &Place, held: &[Rc<Listener>], pid: u32) -> io::Result<Option
     let named = |error: &dyn std::fmt::Display| format!("cannot make the control socket: {error}");
     match place {
         Place::Nowhere => Ok(None),
-        Place::At(path) => at(path).map(Some).map_err(|e| io::Error::other(named(&e))),
+        Place::At(path) => at(&pidfile::place(path, second))
+            .map(Some)
+            .map_err(|e| io::Error::other(named(&e))),
         Place::Auto => {
             let mut reasons = Vec::new();
             for directory in directories() {

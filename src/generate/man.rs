@@ -50,7 +50,17 @@ const SIGNALS: &[(&str, &str)] = &[
     ),
     (
         "WINCH",
-        "Retire all workers gracefully; the master stays, and HUP brings workers back.",
+        "Retire all workers gracefully; the master stays, and HUP or TTIN bring workers back. Ignored \
+             where standard input is a terminal, which sends it by itself.",
+    ),
+    (
+        "USR2",
+        "Start a second master beside this one: the program on disk, with the configuration on disk \
+             and the sockets of this one where the addresses are the same. Its pid file ends in .2. \
+             Until it serves nothing has changed; when it cannot, the log says why. Then both serve. \
+             To go on with the new one: WINCH, then QUIT or TERM to the old one; the new one renames \
+             its pid file. To go back: HUP to the old one, if its workers are retired, and TERM to the \
+             new one. The service manager is told which of the two is the main process.",
     ),
 ];
 

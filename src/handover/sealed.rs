@@ -9,8 +9,8 @@ use std::os::unix::fs::FileExt;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// What is in one is never longer; a board full of workers takes less than 1 MiB.
 const LONGEST: u64 = 64 << 20;
@@ -36,12 +36,33 @@ pub fn unseal<T: DeserializeOwned>(fd: OwnedFd) -> io::Result<T> {
     parse(&open(fd)?)
 }
 
+/// Takes a value of this version out of a sealed memfd. Nothing but the version is read of any other.
+///
+/// # Errors
+/// It is no sealed memfd of ours, or of another version.
+pub fn unseal_version<T: DeserializeOwned>(fd: OwnedFd, known: u32) -> io::Result<T> {
+    let text = open(fd)?;
+    let Version { version } = parse(&text)?;
+    if version != known {
+        return Err(io::Error::other(format!(
+            "the hand-over has version {version} and this program knows version {known}; \
+             restart the server"
+        )));
+    }
+    parse(&text)
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
 fn seals() -> SealFlag {
     SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SEAL
 }
 
 /// The bytes in a sealed memfd.
-pub(super) fn open(fd: OwnedFd) -> io::Result<Vec<u8>> {
+fn open(fd: OwnedFd) -> io::Result<Vec<u8>> {
     let found = fcntl(&fd, FcntlArg::F_GET_SEALS)?;
     let file = File::from(fd);
     let len = file.metadata()?.len();
@@ -57,7 +78,7 @@ pub(super) fn open(fd: OwnedFd) -> io::Result<Vec<u8>> {
 }
 
 /// A value out of them.
-pub(super) fn parse<T: DeserializeOwned>(text: &[u8]) -> io::Result<T> {
+fn parse<T: DeserializeOwned>(text: &[u8]) -> io::Result<T> {
     serde_json::from_slice(text)
         .map_err(|error| io::Error::other(format!("the hand-over cannot be read: {error}")))
 }

@@ -61,6 +61,12 @@ impl Master {
                 let number = self.state.next_reload();
                 if self.state.standing(now()).stopping {
                     Err("the server stops".to_owned())
+                } else if self.state.may_return() {
+                    self.happened(Event::Reload);
+                    Ok(Answer {
+                        workers: Some(self.state.standing(now()).wanted),
+                        ..Answer::done()
+                    })
                 } else if wait {
                     self.control.interest(client, Interest::Reload(number));
                     return self.happened(Event::Reload);
@@ -287,6 +293,9 @@ impl Master {
             },
             Note::ReloadWaits => News::ReloadWaits {},
             Note::Wanted(workers) => News::Wanted { workers: *workers },
+            Note::Returned => News::Wanted {
+                workers: self.state.standing(now()).wanted,
+            },
             Note::Retired => News::Retired {},
             Note::StopsIn(time) => News::StopsSoon {
                 seconds: time.as_secs_f64(),
@@ -295,10 +304,15 @@ impl Master {
                 graceful: *how == Stop::Graceful,
                 cause: self.state.standing(now()).failure.map(str::to_owned),
             },
-            // The verdict on the reload, and the answer to the command, say so.
+            // The verdict on the reload, the answer to the command, or the log say so.
             Note::StartFailed { .. }
             | Note::ReloadFailed(_)
             | Note::NeverNone
+            | Note::UpgradeRefused(_)
+            | Note::UpgradeFailed(_)
+            | Note::SecondServes(_)
+            | Note::SecondEnded(..)
+            | Note::FirstGone(_)
             | Note::NoMoreSeats => return None,
         })
     }

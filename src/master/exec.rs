@@ -27,11 +27,12 @@ use crate::control::Control;
 use crate::control::words::News;
 use crate::daemon::Waiting;
 use crate::diagnose::Oom;
-use crate::generation::{Generation, Held};
+use crate::generation::{self, Generation, Held};
 use crate::handover::{self, Handover};
 use crate::notify::Notifier;
 use crate::program::Program;
 use crate::registry::Registry;
+use crate::second::Other;
 use crate::signals::Signals;
 use crate::sockets::{Inherited, Listener};
 use crate::state::{self, Event};
@@ -129,7 +130,13 @@ impl Master {
         let number = handover.next;
         let call = program.call(name, names.clone());
         let inherited = handover.inherited;
-        let made = make(number, &call, handover.proved, &held, &inherited, &registry);
+        let other = handover.other.as_ref().map(Other::adopt).transpose()?;
+        let master = generation::Master {
+            pid: std::process::id(),
+            second: handover.state.is_second(),
+        };
+        let proved = handover.proved;
+        let made = make(number, &call, proved, &held, &inherited, &registry, master);
         let known = |one: &Rc<Listener>| {
             let mut controls = generations.values().filter_map(|g| g.control.as_ref());
             controls.any(|control| Rc::ptr_eq(control, one))
@@ -178,6 +185,7 @@ impl Master {
             oom: Oom::watch(now()),
             looked: now(),
             exit: None,
+            other,
         };
         Ok(master)
     }
@@ -190,6 +198,9 @@ impl Master {
             server: env!("CARGO_PKG_VERSION").to_owned(),
         });
         self.name();
+        if let Some(Err(error)) = (!self.state.is_second()).then(|| self.claim_pidfiles()) {
+            log::error!("{error}");
+        }
         self.reap();
         self.happened(Event::Tick);
         if let Err(error) = self.program.unblock() {
@@ -207,6 +218,7 @@ fn make(
     held: &Held,
     inherited: &Inherited,
     registry: &Registry,
+    master: generation::Master,
 ) -> Result<Generation, String> {
     let known = Known {
         apps: &registry.apps(),
@@ -220,7 +232,6 @@ fn make(
     umask(Mode::from_bits_truncate(config.umask));
     std::env::set_current_dir(&config.directory)
         .map_err(|error| format!("cannot enter {}: {error}", config.directory.display()))?;
-    let master = std::process::id();
     Generation::make(number, config, held, inherited, registry, master)
         .map_err(|failure| failure.text)
 }

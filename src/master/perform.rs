@@ -14,7 +14,7 @@ use crate::control::words::News;
 use crate::generation::Generation;
 use crate::sockets::Listener;
 use crate::spawn::{self, Order};
-use crate::state::{self, Action, Ending, Event, Fate, Step, WorkerId};
+use crate::state::{self, Action, Ending, Event, Fate, Note, Step, WorkerId};
 use crate::{diagnose, report};
 
 impl Master {
@@ -85,11 +85,24 @@ impl Master {
                 let listeners = listeners.unwrap_or_default();
                 self.publish(&News::Started { listeners });
             }
+            Action::Upgrade => {
+                if let Err(error) = self.upgrade() {
+                    let ended = state::Other::Ended(error.to_string());
+                    self.events.push_back(Event::Other(ended));
+                }
+            }
+            Action::EndSecond(signal) => self.end_second(signal),
+            Action::Own => self.own(),
             Action::Exit(code) => {
                 self.exit = Some(code);
                 self.publish(&News::Stopped { code });
             }
-            Action::Tell(note) => report::note(&note),
+            Action::Tell(note) => {
+                report::note(&note);
+                if let Note::StartFailed { reason, .. } = &note {
+                    self.tell_why_not(reason);
+                }
+            }
         }
     }
 
@@ -149,7 +162,7 @@ impl Master {
     }
 
     /// Whether a worker is the last one that accepts from a listener which no other generation
-    /// has: what waits there is its to take.
+    /// has, nor another master: what waits there is its to take.
     fn is_last_at_a_listener(&self, worker: WorkerId) -> bool {
         let Some(number) = self.children.get(&worker).map(|child| child.generation) else {
             return false;
@@ -157,7 +170,9 @@ impl Master {
         let sibling = |(id, child): (&WorkerId, &Child)| {
             *id != worker && child.generation == number && !child.leaving
         };
-        !self.children.iter().any(sibling) && !self.exclusive_listeners(number).is_empty()
+        let others_accept = |listener: &Rc<Listener>| listener.is_shared();
+        !self.children.iter().any(sibling)
+            && !self.exclusive_listeners(number).iter().all(others_accept)
     }
 
     /// The listeners that only this generation has.

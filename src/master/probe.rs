@@ -3,6 +3,7 @@
 //! It has a process group of its own, so that what it leaves can be ended with it. Whatever it does,
 //! nothing here waits for it: its answers and its end are events. The other side is [`crate::trial`].
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -10,7 +11,6 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
-use std::{collections::BTreeMap, path::Path};
 
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, killpg};
@@ -23,6 +23,7 @@ use crate::generation::Held;
 use crate::handover::{self, Handover, Parts};
 use crate::pidfile::PidFile;
 use crate::program::Program;
+use crate::second::Other;
 use crate::sockets::Listener;
 use crate::spawn;
 use crate::state::{Ending, Event};
@@ -135,6 +136,7 @@ impl Master {
             control: self.control.record(),
             proved: proof.and_then(|proof| proof.file.clone()),
             watch: proof.and_then(|proof| proof.watch.clone()),
+            other: self.other.as_ref().map(Other::record),
         }))
     }
 
@@ -235,8 +237,8 @@ fn proof(listeners: Vec<OwnedFd>, fds: Vec<OwnedFd>) -> io::Result<Proof> {
         let listener = Listener::handed_over(fd, record, true)?;
         held.add_listener(Rc::new(listener));
     }
-    if let Some(path) = &passed.pidfile {
-        let file = PidFile::adopt(Path::new(path), fds.next().ok_or_else(missing)?, true);
+    if let Some(record) = &passed.pidfile {
+        let file = PidFile::adopt(record, fds.next().ok_or_else(missing)?, true);
         held.add_pidfile(Rc::new(file));
     }
     Ok(Proof {

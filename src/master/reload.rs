@@ -50,10 +50,10 @@ impl Master {
         {
             log::error!("cannot change the error log: {error}");
         }
-        log::info!("Logs opened anew");
         self.children
             .values()
             .for_each(|child| self.send_logs(child));
+        log::info!("Logs opened anew");
     }
 
     /// Sends one worker the log files of its generation as they are.
@@ -96,11 +96,18 @@ impl Master {
                 log::error!("cannot leave the terminal: {error}");
             }
         }
+        self.tell_that_it_serves();
     }
 
     /// Names the master process after what it serves.
     pub(super) fn name(&self) {
-        title::set(&format!("ferricorn: master{}", self.suffix(self.serving)));
+        let second = if self.state.is_second() {
+            "second "
+        } else {
+            ""
+        };
+        let name = self.suffix(self.serving);
+        title::set(&format!("ferricorn: {second}master{name}"));
     }
 
     /// " [name]", for the titles; empty without a name.

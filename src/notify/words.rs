@@ -19,22 +19,59 @@ pub struct Told {
     /// It waits for the end of that one.
     reloading: bool,
     status: String,
+    /// The master that leads, if it is another one.
+    leader: Option<i32>,
 }
 
-/// The next datagram and what is told by it; `None` when the manager knows all. `main` is the
-/// master's pid where the manager cannot know it.
-pub fn next(
-    told: &Told,
-    standing: &Standing<'_>,
-    main: Option<u32>,
-    now: Moment,
-) -> Option<(String, Told)> {
+/// This master.
+#[derive(Clone, Copy, Debug)]
+pub struct Us {
+    /// Its pid.
+    pub pid: u32,
+    /// The manager has started it, and knows that.
+    pub known: bool,
+}
+
+impl Told {
+    /// That another master leads.
+    pub fn of(leader: i32) -> Told {
+        Told {
+            leader: Some(leader),
+            ..Told::default()
+        }
+    }
+
+    /// The master that leads, if it is another one.
+    pub fn leader(&self) -> Option<i32> {
+        self.leader
+    }
+}
+
+/// The next datagram and what is told by it; `None` when the manager knows all.
+pub fn next(told: &Told, standing: &Standing<'_>, us: Us, now: Moment) -> Option<(String, Told)> {
+    if let Some(leader) = standing.main {
+        // All else is for that one to say.
+        let next = Told {
+            leader: standing.main,
+            ..told.clone()
+        };
+        return (*told != next).then(|| (format!("MAINPID={leader}"), next));
+    }
     let mut next = Told {
         status: status(standing),
+        leader: None,
         ..told.clone()
     };
     let mut message = String::new();
-    if standing.stopping {
+    if told.leader.is_some() {
+        // Whatever the other one has told last, this is how it stands.
+        next.ready = standing.announced;
+        next.reloading = false;
+        next.reload = standing.reloads - u64::from(standing.reload.is_some());
+        if standing.announced && !standing.stopping {
+            let _ = writeln!(message, "READY=1\nMAINPID={}", us.pid);
+        }
+    } else if standing.stopping {
         if !told.stopping {
             next.stopping = true;
             message.push_str("STOPPING=1\n");
@@ -42,8 +79,8 @@ pub fn next(
     } else if standing.announced && !told.ready {
         next.ready = true;
         message.push_str("READY=1\n");
-        if let Some(pid) = main {
-            let _ = writeln!(message, "MAINPID={pid}");
+        if !us.known {
+            let _ = writeln!(message, "MAINPID={}", us.pid);
         }
     } else if told.reloading && (standing.reload.is_none() || standing.reloads != told.reload) {
         next.reloading = false;
@@ -54,7 +91,7 @@ pub fn next(
         next.reloading = true;
         let _ = writeln!(message, "RELOADING=1\nMONOTONIC_USEC={}", now.as_micros());
     }
-    if message.is_empty() && next.status == told.status {
+    if message.is_empty() && next == *told {
         return None;
     }
     message.push_str("STATUS=");
@@ -128,6 +165,7 @@ mod tests {
 
     const SERVING: Standing<'_> = Standing {
         announced: true,
+        main: None,
         stopping: false,
         reloads: 0,
         reload: None,
@@ -172,11 +210,11 @@ mod tests {
     };
 
     /// All that is told while things stand so, one after another; and that it is told once.
-    fn tell(standings: &[Standing<'_>], main: Option<u32>) -> Vec<String> {
+    fn tell(standings: &[Standing<'_>], known: bool) -> Vec<String> {
         let mut told = Told::default();
         let mut messages = Vec::new();
         for standing in standings {
-            while let Some((message, after)) = next(&told, standing, main, NOW) {
+            while let Some((message, after)) = next(&told, standing, Us { pid: 42, known }, NOW) {
                 messages.push(message.replace('\n', "|"));
                 told = after;
                 assert!(messages.len() < 20, "{messages:?}");
@@ -191,7 +229,7 @@ mod tests {
             STARTING, STARTING, SERVING, SERVING, TRYING, ROLLING, RELOADED, STOPPING, STOPPING,
         ];
         assert_eq!(
-            tell(&life, None),
+            tell(&life, true),
             [
                 "STATUS=Starting: 1 of 3 workers ready",
                 "READY=1|STATUS=Serving: 3 of 3 workers ready, generation 1",
@@ -206,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_daemon_says_which_process_it_is() {
-        let messages = tell(&[SERVING, FAILED], Some(42));
+        let messages = tell(&[SERVING, FAILED], false);
         assert_eq!(
             messages[0],
             "READY=1|MAINPID=42|STATUS=Serving: 3 of 3 workers ready, generation 1"
@@ -220,7 +258,7 @@ mod tests {
         let failed =
             "STATUS=Reload failed: no database; 3 of 3 workers ready, generation 1 serves on";
         assert_eq!(
-            tell(&[SERVING, FAILED], None)[1..],
+            tell(&[SERVING, FAILED], true)[1..],
             [
                 format!("RELOADING=1|MONOTONIC_USEC=1234567|{failed}"),
                 format!("READY=1|{failed}"),
@@ -234,7 +272,7 @@ mod tests {
             reloads: 2,
             ..TRYING
         };
-        let messages = tell(&[SERVING, TRYING, second], None);
+        let messages = tell(&[SERVING, TRYING, second], true);
         let words: Vec<&str> = messages
             .iter()
             .map(|message| message.split('=').next().unwrap())
@@ -244,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_stop_ends_a_reload_without_another_word_of_it() {
-        let messages = tell(&[SERVING, TRYING, STOPPING], None);
+        let messages = tell(&[SERVING, TRYING, STOPPING], true);
         assert_eq!(messages.len(), 3, "{messages:?}");
         assert!(messages[2].starts_with("STOPPING=1|"), "{messages:?}");
     }
@@ -257,7 +295,7 @@ mod tests {
             ..STOPPING
         };
         assert_eq!(
-            tell(&[failed], None),
+            tell(&[failed], true),
             ["STOPPING=1|STATUS=Cannot start: no database"]
         );
         let early = super::failed("a\nREADY=1");
@@ -284,5 +322,58 @@ mod tests {
         ] {
             assert_eq!(takes_time(&standing), takes, "{standing:?}");
         }
+    }
+
+    #[test]
+    fn who_does_not_lead_says_who_does_and_nothing_else() {
+        const BESIDE: Standing<'_> = Standing {
+            main: Some(43),
+            ..SERVING
+        };
+        let reloaded = Standing {
+            main: None,
+            ..RELOADED
+        };
+        let quiet = Standing {
+            main: Some(43),
+            ..STOPPING
+        };
+        let messages = tell(&[SERVING, BESIDE, BESIDE, quiet], true);
+        assert_eq!(messages[1..], ["MAINPID=43"]);
+        let messages = tell(&[SERVING, BESIDE, reloaded, ROLLING, STOPPING], true);
+        assert_eq!(
+            messages[1..3],
+            [
+                "MAINPID=43",
+                "READY=1|MAINPID=42|STATUS=Serving: 3 of 3 workers ready, generation 2"
+            ]
+        );
+        assert!(messages[4].starts_with("STOPPING=1"), "{messages:?}");
+    }
+
+    #[test]
+    fn a_second_master_begins_when_it_leads() {
+        let mut told = Told::of(7);
+        let quiet = Standing {
+            main: Some(7),
+            ..STARTING
+        };
+        let us = Us {
+            pid: 42,
+            known: false,
+        };
+        assert_eq!(next(&told, &quiet, us, NOW), None);
+        let (message, after) = next(&told, &SERVING, us, NOW).unwrap();
+        assert!(message.starts_with("READY=1\nMAINPID=42\nSTATUS="));
+        told = after;
+        assert_eq!(next(&told, &SERVING, us, NOW), None);
+        // And ends with whom it was before.
+        let (message, _) = next(&told, &quiet, us, NOW).unwrap();
+        assert_eq!(message, "MAINPID=7");
+        // The first one has died before anybody led.
+        let (message, after) = next(&Told::of(7), &STARTING, us, NOW).unwrap();
+        assert!(message.starts_with("STATUS=Starting"), "{message}");
+        let (message, _) = next(&after, &SERVING, us, NOW).unwrap();
+        assert!(message.starts_with("READY=1\nMAINPID=42\n"), "{message}");
     }
 }

@@ -154,6 +154,7 @@ impl Listener {
             backlog: Cell::new(0),
             local,
             file,
+            shared: Cell::new(false),
             own: true,
         })
     }

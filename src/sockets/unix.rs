@@ -63,6 +63,11 @@ impl SocketFile {
             .is_ok_and(|there| (there.dev(), there.ino()) == self.identity)
     }
 
+    /// Lets go of the file without removing it: it is somebody else's, too.
+    pub fn leave(mut self) {
+        self.owner = 0;
+    }
+
     /// Its device and inode.
     pub fn identity(&self) -> (u64, u64) {
         self.identity

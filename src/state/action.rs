@@ -70,20 +70,26 @@ pub enum Action {
     Reopen,
     /// Every worker of the first start has answered.
     Announce,
+    /// Start a second master beside this one, and answer with `Other`.
+    Upgrade,
+    /// Send a signal to the second master, which does not serve yet.
+    EndSecond(Signal),
+    /// There is no other master any more: what both had is ours.
+    Own,
     /// Leave the program; no worker is left.
     Exit(u8),
     /// Say something.
     Tell(Note),
 }
 
-/// The signals that the master sends to its workers.
+/// The signals that the master sends to its children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Signal {
-    /// To a worker that boots and does not read its life-line yet.
+    /// To a worker that boots and does not read its life-line yet, and to a second master.
     Term,
     /// To a worker that hangs: a core, where cores are wanted.
     Abort,
-    /// To a worker that does not leave.
+    /// To who does not leave.
     Kill,
 }
 
@@ -156,6 +162,18 @@ pub enum Note {
     NoMoreSeats,
     /// The workers are retired by WINCH.
     Retired,
+    /// The workers that were retired beside another master come back.
+    Returned,
+    /// USR2 came at a time when it cannot be obeyed, and why.
+    UpgradeRefused(String),
+    /// The second master does not serve; this one has everything as before.
+    UpgradeFailed(String),
+    /// The second master serves.
+    SecondServes(i32),
+    /// The second master has ended, and how; this one has everything again.
+    SecondEnded(i32, String),
+    /// The first master has ended; this one has everything now.
+    FirstGone(i32),
     /// A stop will begin, in so long.
     StopsIn(Duration),
     /// A stop has begun.

@@ -274,7 +274,8 @@ impl State {
 
     fn announce(&mut self, out: &mut Vec<Action>) {
         let answered = |slot: usize| {
-            self.pool.any(|w| w.slot == slot && w.serves()) || self.pool.backoff(slot).is_failing()
+            self.pool.any(|w| w.slot == slot && w.serves())
+                || self.pool.backoff(slot).is_failing() && !self.is_tried()
         };
         if !self.announced && self.phase == Phase::Running && (0..self.wanted).all(answered) {
             self.announced = true;

@@ -65,8 +65,31 @@ pub enum Event {
     RetireAll,
     /// USR1: open the logs anew.
     Reopen,
+    /// USR2: start a second master.
+    Upgrade,
+    /// Something has become of the other master.
+    Other(Other),
     /// Time has passed.
     Tick,
+}
+
+/// What becomes of another master beside this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Other {
+    /// The second one is this process.
+    Begun(i32),
+    /// The second one has read its configuration; its workers boot within this time.
+    Boots(Duration),
+    /// The second one serves.
+    Serves,
+    /// The second one stops, and has given the lead back.
+    Leaves,
+    /// The second one could not be made, or was reaped: how it ended, or why.
+    Ended(String),
+    /// The first one has given us the lead.
+    Leads,
+    /// The first one has ended.
+    Gone,
 }
 
 /// The numbers of a generation that the state decides by.

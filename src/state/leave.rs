@@ -69,6 +69,7 @@ impl State {
                 out.push(Action::Cancel);
             }
         }
+        self.second_overdue(now, out);
         for id in self
             .pool
             .which(|worker| worker.deadline().is_some_and(|until| until <= now))
@@ -144,6 +145,7 @@ impl State {
             self.reload = Reload::Idle;
             out.push(Action::Cancel);
         }
+        self.end_second(now, out);
         if how == Stop::Graceful {
             out.push(Action::Deafen);
         }

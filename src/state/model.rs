@@ -86,6 +86,9 @@ struct Model {
     probing: bool,
     trial: u64,
     answers: HashMap<u64, u64>,
+    /// The second master that lives, and what it still does.
+    second: Option<u64>,
+    words: HashMap<u64, u64>,
     next: Option<Event>,
     reloads: u64,
     /// Reloads that have begun, and on which no verdict was given.
@@ -116,6 +119,8 @@ impl Model {
             probing: false,
             trial: 0,
             answers: HashMap::new(),
+            second: None,
+            words: HashMap::new(),
             next: None,
             reloads: 0,
             open: Vec::new(),
@@ -131,6 +136,13 @@ impl Model {
     fn answer(&mut self, delay: Duration, event: Event) {
         self.after(delay, event);
         self.answers.insert(self.order, self.trial);
+    }
+
+    /// What becomes of the second master that lives now.
+    fn second(&mut self, delay: Duration, what: Other) {
+        self.after(delay, Event::Other(what));
+        let second = self.second.expect("there is one");
+        self.words.insert(self.order, second);
     }
 
     /// Takes the next event or deadline; `false` when nothing will ever happen again.
@@ -150,6 +162,14 @@ impl Model {
                         return true;
                     }
                     self.probing &= matches!(event, Event::Proving(_));
+                }
+                if let Some(second) = self.words.remove(&key.1) {
+                    if self.second != Some(second) {
+                        return true;
+                    }
+                    if matches!(event, Event::Other(Other::Ended(_))) {
+                        self.second = None;
+                    }
                 }
                 event
             }
@@ -462,7 +482,41 @@ impl Model {
                         .all(|process| !process.serves || process.generation == generation)
                 );
             }
+            Action::Upgrade => {
+                assert!(self.second.is_none(), "one second master at a time");
+                self.order += 1;
+                self.second = Some(self.order);
+                if self.random.one_in(6) {
+                    self.second = None;
+                    self.next = Some(Event::Other(Other::Ended("no memory".into())));
+                    return;
+                }
+                self.next = Some(Event::Other(Other::Begun(7)));
+                if self.chaos && self.random.one_in(4) {
+                    // It hangs.
+                    return;
+                }
+                let mut delay = self.random.ms(100);
+                self.second(delay, Other::Boots(Duration::from_secs(2)));
+                if self.random.one_in(2) {
+                    delay += self.random.ms(3000);
+                    self.second(delay, Other::Serves);
+                    delay += self.random.ms(5000);
+                    self.second(delay, Other::Leaves);
+                }
+                delay += self.random.ms(1000);
+                self.second(delay, Other::Ended("is gone".into()));
+            }
+            Action::EndSecond(signal) => {
+                assert!(self.second.is_some(), "nobody is there to be ended");
+                if signal == Signal::Kill || self.random.one_in(2) {
+                    let delay = self.random.ms(500);
+                    self.second(delay, Other::Ended("was killed".into()));
+                }
+            }
+            Action::Own => assert!(self.second.is_none(), "it lives"),
             Action::Exit(code) => {
+                assert!(!self.state.is_upgrading(), "a second master is left behind");
                 assert!(
                     self.processes.is_empty(),
                     "the master leaves workers behind"
@@ -578,12 +632,13 @@ impl Model {
     }
 
     fn disturb(&mut self) {
-        let event = match self.random.below(14) {
+        let event = match self.random.below(15) {
             0..=3 => Event::Reload,
             4 => Event::More,
             5 => Event::Less,
             6 => Event::Reopen,
             7 if self.chaos => Event::RetireAll,
+            11 => Event::Upgrade,
             8 | 9 if self.chaos => {
                 let mut ids: Vec<WorkerId> = self.processes.keys().copied().collect();
                 ids.sort();

@@ -11,6 +11,8 @@ use super::{Phase, State};
 pub struct Standing<'a> {
     /// Every worker of the first start has answered.
     pub announced: bool,
+    /// The master that leads, if it is another one.
+    pub main: Option<i32>,
     /// It stops, or soon will (`pre-stop-delay`).
     pub stopping: bool,
     /// How many reloads have begun since the first start.
@@ -58,9 +60,11 @@ impl State {
                     .count(|worker| worker.serves() && worker.generation == roll.target),
             }),
         };
+        let stopping = self.stop_at.is_some() || matches!(self.phase, Phase::Stopping { .. });
         Standing {
             announced: self.announced,
-            stopping: self.stop_at.is_some() || matches!(self.phase, Phase::Stopping { .. }),
+            main: self.leader(stopping),
+            stopping,
             reloads: self.reloads,
             reload,
             failure: self.failure.as_deref(),

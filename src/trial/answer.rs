@@ -18,7 +18,7 @@ use nix::sys::socket::{
 use serde::{Deserialize, Serialize};
 
 use crate::watch::Plan;
-use crate::{sockets, sys};
+use crate::{pidfile, sockets, sys};
 
 /// Descriptors in one message; the system takes no more than 253 (SCM_MAX_FD, unix(7)).
 pub(super) const TOGETHER: usize = 64;
@@ -47,8 +47,8 @@ pub struct Passed {
     pub names: BTreeMap<String, Vec<IpAddr>>,
     /// What there is to know of the new listeners.
     pub listeners: Vec<sockets::Record>,
-    /// The path of a new pid file.
-    pub pidfile: Option<OsString>,
+    /// What there is to know of a new pid file.
+    pub pidfile: Option<pidfile::Record>,
     /// The files to be watched, as they were when they were read.
     pub watch: Option<Plan>,
 }

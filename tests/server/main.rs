@@ -16,6 +16,7 @@ mod handover;
 mod lifecycle;
 mod listeners;
 mod logs;
+mod masters;
 mod notify;
 mod process;
 mod proxies;

@@ -85,7 +85,7 @@ impl Manager {
 }
 
 /// The first words of the datagrams that say how it goes, but for those with a status alone.
-fn changes(all: &[Told]) -> Vec<&str> {
+pub fn changes(all: &[Told]) -> Vec<&str> {
     let first = all.iter().map(|told| told.text.split('\n').next().unwrap());
     let other = |word: &&str| !word.starts_with("STATUS=") && !word.starts_with("FDSTORE");
     first.filter(other).collect()
@@ -101,7 +101,7 @@ fn last(all: &[Told]) -> &str {
     &all.last().unwrap().text
 }
 
-fn managed(workers: usize) -> (Manager, Start) {
+pub(crate) fn managed(workers: usize) -> (Manager, Start) {
     let start = testapp().args(&format!("--workers {workers}"));
     let path = start.dir().path("notify");
     let manager = Manager::at(&path);
@@ -191,7 +191,7 @@ fn every_reload_that_is_asked_for_has_a_begin_and_an_end_of_its_own() {
     ask();
     manager.until("RELOADING=1");
     let asked = ask();
-    server.wait("a reload follows when this one is over");
+    server.wait("a reload follows when what is under way is over");
     server.uncontrol("boot-wait");
     assert!(ended(asked).contains("generation 4"));
 

@@ -147,12 +147,3 @@ fn usr1_to_a_worker_gives_it_new_logs_too() {
     assert_eq!(server.who().pid, pid);
     server.stop();
 }
-
-#[test]
-fn usr2_is_told_to_be_missing_and_does_nothing() {
-    let server = testapp().args("--workers 1").ready();
-    server.signal(Signal::SIGUSR2);
-    server.wait("SIGUSR2: a second master is not supported yet");
-    assert_eq!(server.get("/").status, 200);
-    server.stop();
-}

@@ -15,20 +15,29 @@ use crate::support::load::Load;
 use crate::support::{Dir, Server, ferricorn, proc, program, testapp, testapp_path};
 
 /// A directory for programs, on the file system of the tests.
-struct Programs(Dir);
+pub(crate) struct Programs(pub(crate) Dir);
 
 impl Programs {
-    fn new() -> Programs {
+    pub(crate) fn new() -> Programs {
         Programs(Dir::new())
     }
 
     /// The test application, whose `/version` answers this.
-    fn version(&self, name: &str, version: u32) -> PathBuf {
+    pub(crate) fn version(&self, name: &str, version: u32) -> PathBuf {
         let path = self.0.path(name);
         fs::copy(testapp_path(), &path).unwrap();
         let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
         write!(file, "version {version}").unwrap();
         path
+    }
+
+    /// Puts a program in the place of another one, as mv(1) does.
+    pub(crate) fn replace(&self, path: &Path, by: &Path) {
+        let new = self.0.path("new");
+        fs::hard_link(by, &new).unwrap();
+        fs::rename(&new, path).unwrap();
+        // The two may be one file already, which rename(2) leaves alone.
+        let _ = fs::remove_file(&new);
     }
 }
 
