@@ -9,5 +9,6 @@ mod support;
 
 mod life;
 mod manager;
+mod masters;
 mod queue;
 mod units;

@@ -213,6 +213,12 @@ impl Manager {
         pids.lines().map(|pid| pid.parse().unwrap()).collect()
     }
 
+    /// Its masters, as they are called outside.
+    pub fn masters(&self) -> Vec<i32> {
+        let is_master = |pid: &i32| proc::command_line(*pid).contains("master");
+        self.pids().into_iter().filter(is_master).collect()
+    }
+
     /// Stops its workers as a debugger would.
     pub fn stop_workers(&self) {
         let all = self.pids();
