@@ -43,10 +43,13 @@ const SIGNALS: &[(&str, &str)] = &[
              of that fails, the log says why and the old workers serve on.",
     ),
     ("USR1", "Open the log files again, after they were rotated."),
-    ("TTIN", "One worker more, until the next reload."),
+    (
+        "TTIN",
+        "One worker more, until a reload changes workers.",
+    ),
     (
         "TTOU",
-        "One worker less, never below one, until the next reload.",
+        "One worker less, never below one, until a reload changes workers.",
     ),
     (
         "WINCH",
@@ -261,7 +264,7 @@ pub(super) fn program() -> String {
         page.example(command);
     }
     page.section("SEE ALSO");
-    page.text("ferricorn.toml(5), signal(7), unix(7), cgroups(7)");
+    page.text("ferricorn.toml(5), ferricorn-signals(7), signal(7), unix(7), cgroups(7)");
     page.text
 }
 
