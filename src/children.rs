@@ -30,6 +30,8 @@ pub struct Child {
     pub ready: bool,
     /// It was told to go; it accepts nothing more.
     pub leaving: bool,
+    /// How many requests it had answered when it was told to go.
+    pub answered: Option<u64>,
     /// The last signal that we sent it.
     pub sent: Option<Signal>,
     lifeline: Option<MasterEnd>,
@@ -53,6 +55,7 @@ impl Child {
             started,
             ready: false,
             leaving: false,
+            answered: None,
             sent: None,
             lifeline,
         }

@@ -196,6 +196,7 @@ impl Control {
     /// Writes what can be written and takes the next command of each client that may give one.
     /// A line that is none is answered here.
     pub fn hear(&mut self, now: Moment) -> Vec<(ClientId, Peer, Command)> {
+        self.clients.retain(|(_, client)| !client.is_over(now));
         let mut commands = Vec::new();
         for (id, client) in &mut self.clients {
             client.flush(now);
@@ -212,7 +213,6 @@ impl Control {
             }
             client.flush(now);
         }
-        self.clients.retain(|(_, client)| !client.is_over(now));
         commands
     }
 

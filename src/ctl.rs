@@ -71,14 +71,23 @@ fn talk(call: &Call) -> Result<(), String> {
     };
     let patience = (!waits).then_some(PATIENCE);
     stream.set_read_timeout(patience).map_err(text)?;
-    stream
-        .write_all(call.command.line().as_bytes())
-        .map_err(text)?;
+    match stream.write_all(call.command.line().as_bytes()) {
+        // What it has said before it closed says why.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written.map_err(text)?,
+    }
     let raw = call.json || matches!(call.command, Command::Events {});
     let mut lines = BufReader::new(stream);
     loop {
         let mut line = String::new();
-        if lines.read_line(&mut line).map_err(text)? == 0 {
+        let read = match lines.read_line(&mut line) {
+            // It has not read all, which is said once, before what it has said.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                lines.read_line(&mut line)
+            }
+            read => read,
+        };
+        if read.map_err(text)? == 0 {
             return Err(format!(
                 "the server (pid {pid}) has gone before it answered"
             ));

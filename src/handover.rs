@@ -130,6 +130,7 @@ struct WorkerRecord {
     started: Moment,
     ready: bool,
     leaving: bool,
+    answered: Option<u64>,
     sent: Option<Signal>,
     lifeline: Option<RawFd>,
 }
@@ -349,6 +350,7 @@ impl WorkerRecord {
             started: child.started,
             ready: child.ready,
             leaving: child.leaving,
+            answered: child.answered,
             sent: child.sent,
             lifeline: child.lifeline().map(sys::number),
         }
@@ -365,6 +367,7 @@ impl WorkerRecord {
         );
         child.ready = self.ready;
         child.leaving = self.leaving;
+        child.answered = self.answered;
         child.sent = self.sent;
         child
     }

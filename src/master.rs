@@ -36,7 +36,7 @@ use crate::registry::Registry;
 use crate::second::Other;
 use crate::signals::{self, Signals};
 use crate::sockets::{self, Inherited, Listener};
-use crate::state::{self, Ending, Event, Moment, State, WorkerId};
+use crate::state::{self, Ending, Event, Moment, Parting, State, WorkerId};
 use crate::sys;
 use crate::watch::{Plan, Watch};
 
@@ -335,7 +335,22 @@ impl Master {
             match report {
                 Up::Ready => self.ready(id),
                 Up::Retiring(why) => self.retiring(id, why),
-                Up::Left(parting) => self.happened(Event::Left(id, parting)),
+                Up::Left {
+                    answered,
+                    handed_over,
+                    closed_idle,
+                    forced,
+                } => {
+                    let child = self.children.get(&id);
+                    let before = child.and_then(|child| child.answered).unwrap_or(answered);
+                    let parting = Parting {
+                        completed: answered.saturating_sub(before),
+                        handed_over,
+                        closed_idle,
+                        forced,
+                    };
+                    self.happened(Event::Left(id, parting));
+                }
                 Up::Failed { stage, reason } => self.happened(Event::Failed(id, stage, reason)),
                 Up::ReopenLogs => self.send_logs_to(id),
             }

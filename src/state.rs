@@ -31,7 +31,9 @@ use serde::{Deserialize, Serialize};
 use crate::exit::{APP_LOAD, WORKER_BOOT};
 
 pub use action::{Action, Fate, Note, Signal};
-pub use event::{Ending, Event, Generation, Moment, Other, Overdue, Policy, Stop, WorkerId};
+pub use event::{
+    Ending, Event, Generation, Moment, Other, Overdue, Parting, Policy, Stop, WorkerId,
+};
 pub use ledger::{Ledger, Outcome, Verdict};
 pub use pool::{Pool, Stage, Worker};
 pub use roll::Reload;

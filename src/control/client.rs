@@ -174,7 +174,7 @@ impl Client {
 
     /// When to look at it again at the latest.
     pub fn deadline(&self) -> Option<Moment> {
-        if self.may_ask() && (self.ended || self.input.contains(&b'\n')) {
+        if self.gone || self.may_ask() && (self.ended || self.input.contains(&b'\n')) {
             return Some(Moment::ZERO);
         }
         self.may_be_late().then_some(self.since + IDLE)

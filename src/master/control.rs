@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use ferricorn_base::board::Counter;
-use ferricorn_base::lifeline::{Parting, Retirement};
+use ferricorn_base::lifeline::Retirement;
 
 use super::{Master, now};
 use crate::children::Child;
@@ -17,7 +17,8 @@ use crate::control::{ClientId, Interest, Peer};
 use crate::diagnose;
 use crate::sockets::Listener;
 use crate::state::{
-    self, Action, Event, Fate, Note, Outcome, Phase, Signal, Stage, Step, Stop, Worker, WorkerId,
+    self, Action, Event, Fate, Note, Outcome, Parting, Phase, Signal, Stage, Step, Stop, Worker,
+    WorkerId,
 };
 
 impl Master {

@@ -4,8 +4,8 @@
 
 use std::rc::Rc;
 
-use ferricorn_base::board::SeatView;
-use ferricorn_base::lifeline::{Down, Parting};
+use ferricorn_base::board::{Counter, SeatView};
+use ferricorn_base::lifeline::Down;
 
 use super::control::{counts, who};
 use super::{Master, now};
@@ -14,7 +14,7 @@ use crate::control::words::News;
 use crate::generation::Generation;
 use crate::sockets::Listener;
 use crate::spawn::{self, Order};
-use crate::state::{self, Action, Ending, Event, Fate, Note, Step, WorkerId};
+use crate::state::{self, Action, Ending, Event, Fate, Note, Parting, Step, WorkerId};
 use crate::{diagnose, report};
 
 impl Master {
@@ -145,8 +145,10 @@ impl Master {
 
     fn tell(&mut self, worker: WorkerId, command: Down) {
         self.set_alive(worker, false);
+        let answered = self.children.get(&worker).map(|child| self.answered(child));
         if let Some(child) = self.children.get_mut(&worker) {
             child.leaving = true;
+            child.answered = child.answered.or(answered);
             child.tell(command, &[]);
         }
     }
@@ -206,6 +208,11 @@ impl Master {
                     .retain(|l| !gone.iter().any(|other| Rc::ptr_eq(l, other)));
             }
         }
+    }
+
+    /// How many requests a worker has answered, as it says.
+    fn answered(&self, child: &Child) -> u64 {
+        self.view(child).counters[Counter::Requests as usize]
     }
 
     /// Says on the scoreboard whether siblings may leave connections to this worker.

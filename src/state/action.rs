@@ -7,10 +7,10 @@
 
 use std::time::Duration;
 
-use ferricorn_base::lifeline::{Parting, Retirement, Stage};
+use ferricorn_base::lifeline::{Retirement, Stage};
 use serde::{Deserialize, Serialize};
 
-use super::event::{Ending, Generation, Stop, WorkerId};
+use super::event::{Ending, Generation, Parting, Stop, WorkerId};
 use super::ledger::Verdict;
 
 /// Something to do.

@@ -98,7 +98,7 @@ impl State {
     /// The operator says how many.
     pub(super) fn scale(&mut self, workers: usize, out: &mut Vec<Action>) {
         let workers = workers.max(1);
-        if workers + self.budget().max_surge > self.pool.seats() {
+        if workers.saturating_add(self.budget().max_surge) > self.pool.seats() {
             out.push(Action::Tell(Note::NoMoreSeats));
             return;
         }

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use ferricorn_base::lifeline::{Parting, Retirement, Stage};
+use ferricorn_base::lifeline::{Retirement, Stage};
 use serde::{Deserialize, Serialize};
 
 /// A point on the monotonic clock, as the time since the machine was started. The scoreboard
@@ -118,6 +118,19 @@ pub enum Ending {
     Code(i32),
     /// It was killed by this signal.
     Signal(i32),
+}
+
+/// What became of a worker's clients after it was told to go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parting {
+    /// Requests that it answered.
+    pub completed: u64,
+    /// Connections that siblings took over.
+    pub handed_over: u64,
+    /// Connections that it closed while nothing was under way on them.
+    pub closed_idle: u64,
+    /// Connections that it closed in the middle of something.
+    pub forced: u64,
 }
 
 /// Which deadline of a worker that serves has passed.

@@ -6,10 +6,9 @@
 
 use std::time::Duration;
 
-use ferricorn_base::lifeline::Parting;
 use serde::{Deserialize, Serialize};
 
-use super::event::{Generation, Moment};
+use super::event::{Generation, Moment, Parting};
 
 /// What became of the workers that a reload replaced, added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

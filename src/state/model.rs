@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use ferricorn_base::lifeline::{Parting, Retirement, Stage as BootStage};
+use ferricorn_base::lifeline::{Retirement, Stage as BootStage};
 
 use super::*;
 

@@ -6,12 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use ferricorn_base::lifeline::{Parting, Retirement};
+use ferricorn_base::lifeline::Retirement;
 use serde::{Deserialize, Serialize};
 
 use super::action::Fate;
 use super::backoff::Backoff;
-use super::event::{Generation, Moment, WorkerId};
+use super::event::{Generation, Moment, Parting, WorkerId};
 
 /// One process, from the decision to make it until it is reaped.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test program uses its own part of it")]
 
 mod build;
+pub mod ctl;
 pub mod http;
 pub mod load;
 pub mod proc;

@@ -58,20 +58,16 @@ pub enum Up {
     /// It was asked to reopen its logs, which only the master may open.
     ReopenLogs,
     /// It leaves, and this became of what it had. The last report.
-    Left(Parting),
-}
-
-/// What became of a worker's clients after it was told to leave.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parting {
-    /// Requests that it answered.
-    pub completed: u64,
-    /// Connections that siblings took over.
-    pub handed_over: u64,
-    /// Connections that it closed while nothing was under way on them.
-    pub closed_idle: u64,
-    /// Connections that it closed in the middle of something.
-    pub forced: u64,
+    Left {
+        /// Requests that it has answered since its start.
+        answered: u64,
+        /// Connections that siblings took over.
+        handed_over: u64,
+        /// Connections that it closed while nothing was under way on them, since it was told to go.
+        closed_idle: u64,
+        /// Connections that it closed in the middle of something.
+        forced: u64,
+    },
 }
 
 /// What the master commands.
@@ -165,7 +161,7 @@ impl MasterEnd {
             b"Ta" => Up::Retiring(Retirement::Asked),
             b"Tc" => Up::Retiring(Retirement::Commanded),
             b"O" => Up::ReopenLogs,
-            [b'X', numbers @ ..] => Up::Left(parting(numbers).ok_or_else(unknown)?),
+            [b'X', numbers @ ..] => left(numbers).ok_or_else(unknown)?,
             [b'F', b'l', reason @ ..] => Up::Failed {
                 stage: Stage::Load,
                 reason: text(reason),
@@ -193,15 +189,14 @@ impl WorkerEnd {
             Up::Retiring(Retirement::Asked) => message.extend(b"Ta"),
             Up::Retiring(Retirement::Commanded) => message.extend(b"Tc"),
             Up::ReopenLogs => message.push(b'O'),
-            Up::Left(parting) => {
+            Up::Left {
+                answered,
+                handed_over,
+                closed_idle,
+                forced,
+            } => {
                 message.push(b'X');
-                let Parting {
-                    completed,
-                    handed_over,
-                    closed_idle,
-                    forced,
-                } = parting;
-                for number in [completed, handed_over, closed_idle, forced] {
+                for number in [answered, handed_over, closed_idle, forced] {
                     message.extend(number.to_le_bytes());
                 }
             }
@@ -267,15 +262,15 @@ impl AsFd for WorkerEnd {
     }
 }
 
-fn parting(numbers: &[u8]) -> Option<Parting> {
+fn left(numbers: &[u8]) -> Option<Up> {
     let number = |at: usize| {
         Some(u64::from_le_bytes(
             numbers.get(at..at + 8)?.try_into().ok()?,
         ))
     };
     (numbers.len() == 32).then_some(())?;
-    Some(Parting {
-        completed: number(0)?,
+    Some(Up::Left {
+        answered: number(0)?,
         handed_over: number(8)?,
         closed_idle: number(16)?,
         forced: number(24)?,
@@ -359,12 +354,12 @@ mod tests {
                 reason: String::new(),
             },
             Up::ReopenLogs,
-            Up::Left(Parting {
-                completed: 1,
+            Up::Left {
+                answered: 1,
                 handed_over: u64::MAX,
                 closed_idle: 3,
                 forced: 4,
-            }),
+            },
         ];
         for report in &reports {
             worker.send(report).unwrap();

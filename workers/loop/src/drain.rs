@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ferricorn_base::Exit;
 use ferricorn_base::board::{Counter, State};
-use ferricorn_base::lifeline::{Parting, Up};
+use ferricorn_base::lifeline::Up;
 
 use crate::conn::{Active, Phase};
 use crate::event_loop::Loop;
@@ -45,8 +45,6 @@ pub(crate) struct Drain {
     stop: bool,
     /// Connections wait that nobody else will take.
     backlog: bool,
-    /// Requests that were answered before.
-    answered: u64,
     /// Connections that were closed with nothing under way.
     closed_idle: u64,
     /// The way to those who serve on.
@@ -137,14 +135,12 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             Some(drain) if drain.due < due => (drain.due, drain.limit),
             _ => (due, limit),
         };
-        let answered = self.context.page.counter(Counter::Requests);
         let before = self.drain.as_ref();
         let drain = Drain {
             due,
             limit,
             stop,
             backlog,
-            answered: before.map_or(answered, |drain| drain.answered),
             closed_idle: before.map_or(0, |drain| drain.closed_idle),
             giving: Giving::new(heirs),
         };
@@ -212,24 +208,24 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     /// Tells the master what became of the connections; those that are there still are ended next.
     pub(crate) fn part(&self) {
         let page = &self.context.page;
-        let drain = self.drain.as_ref();
-        let mut parting = Parting {
-            completed: drain.map_or(0, |drain| page.counter(Counter::Requests) - drain.answered),
-            handed_over: page.counter(Counter::Given),
-            closed_idle: drain.map_or(0, |drain| drain.closed_idle),
-            forced: 0,
-        };
+        let mut closed_idle = self.drain.as_ref().map_or(0, |drain| drain.closed_idle);
+        let mut forced = 0;
         for (_, conn) in &self.conns {
             match conn.phase {
                 // It has its answer.
                 Phase::Lingering => {}
-                Phase::Idle => parting.closed_idle += 1,
-                _ if conn.is_silent() => parting.closed_idle += 1,
-                _ => parting.forced += 1,
+                Phase::Idle => closed_idle += 1,
+                _ if conn.is_silent() => closed_idle += 1,
+                _ => forced += 1,
             }
         }
         // A master that is gone counts nothing any more.
-        let _ = self.context.report(&Up::Left(parting));
+        let _ = self.context.report(&Up::Left {
+            answered: page.counter(Counter::Requests),
+            handed_over: page.counter(Counter::Given),
+            closed_idle,
+            forced,
+        });
     }
 
     /// Ends a connection in the middle of what it does, and tells of it.
