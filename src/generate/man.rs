@@ -43,10 +43,7 @@ const SIGNALS: &[(&str, &str)] = &[
              of that fails, the log says why and the old workers serve on.",
     ),
     ("USR1", "Open the log files again, after they were rotated."),
-    (
-        "TTIN",
-        "One worker more, until a reload changes workers.",
-    ),
+    ("TTIN", "One worker more, until a reload changes workers."),
     (
         "TTOU",
         "One worker less, never below one, until a reload changes workers.",
