@@ -174,6 +174,8 @@ impl Master {
             log::info!("Watching for changes: {}", watch.names());
         }
         self.name();
+        // Process 1 may have inherited somebody before the signals were watched.
+        self.reap();
         self.happened(Event::Tick);
         self.supervise()
     }
