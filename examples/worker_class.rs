@@ -11,7 +11,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use ferricorn::{Command, Context, Exit, Worker};
+use ferricorn::{Command, Context, Error, Exit, Worker};
 use nix::poll::{PollFd, PollFlags, poll};
 
 fn main() -> std::process::ExitCode {
@@ -30,6 +30,11 @@ struct Lines<F> {
 impl<F: Fn(&str) -> String + 'static> Worker for Lines<F> {
     fn name(&self) -> &'static str {
         "lines"
+    }
+
+    /// There is nothing that takes its time and that workers could share.
+    fn load(&mut self) -> Result<(), Error> {
+        Ok(())
     }
 
     /// Runs in the worker process, after privileges were dropped.

@@ -1,7 +1,7 @@
 //! The worker processes as the shell knows them: pids, life-lines, doors.
 //!
 //! The state decides about workers by their identity; what that is to the system is kept here. A
-//! pid may come from fork or, later, from a message.
+//! pid comes from fork, or with `preload` from a message.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,8 +16,9 @@ use crate::sys;
 /// One worker process.
 #[derive(Debug)]
 pub struct Child {
-    /// What the system calls it. It is not reaped yet, so nobody else has this number.
-    pub pid: i32,
+    /// What the system calls it. It is not reaped yet, so nobody else has this number. None while a
+    /// mold is to make it.
+    pub pid: Option<i32>,
     /// The stable number of its place.
     pub slot: usize,
     /// Its pages on the scoreboard.
@@ -40,7 +41,7 @@ pub struct Child {
 impl Child {
     /// A worker that was just made, or that another image has made.
     pub fn new(
-        pid: i32,
+        pid: Option<i32>,
         slot: usize,
         seat: usize,
         generation: Generation,
@@ -79,9 +80,9 @@ impl Child {
             };
             log::log!(
                 level,
-                "cannot tell worker {} (pid {}) {command:?}: {error}",
+                "cannot tell worker {} ({}) {command:?}: {error}",
                 self.slot,
-                self.pid
+                self.whom()
             );
         }
     }
@@ -92,14 +93,20 @@ impl Child {
             match self.lifeline.as_ref()?.receive() {
                 Ok(report) => return report,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    log::warn!("worker {} (pid {}): {error}", self.slot, self.pid);
+                    log::warn!("worker {} ({}): {error}", self.slot, self.whom());
                 }
                 Err(_) => self.lifeline = None,
             }
         }
     }
 
-    /// Sends a signal.
+    /// "pid 4711", or that there is none yet.
+    pub fn whom(&self) -> String {
+        self.pid
+            .map_or("not made yet".to_owned(), |pid| format!("pid {pid}"))
+    }
+
+    /// Sends a signal; to one that is not made yet, when it is.
     pub fn signal(&mut self, signal: Signal) {
         let number = match signal {
             Signal::Term => libc::SIGTERM,
@@ -107,12 +114,11 @@ impl Child {
             Signal::Kill => libc::SIGKILL,
         };
         self.sent = Some(signal);
-        if let Err(error) = sys::kill(self.pid, number) {
-            log::warn!(
-                "cannot signal worker {} (pid {}): {error}",
-                self.slot,
-                self.pid
-            );
+        let Some(pid) = self.pid else {
+            return;
+        };
+        if let Err(error) = sys::kill(pid, number) {
+            log::warn!("cannot signal worker {} (pid {pid}): {error}", self.slot);
         }
     }
 }
@@ -125,19 +131,17 @@ pub type Children = BTreeMap<WorkerId, Child>;
 pub struct Doors(Vec<Option<OwnedFd>>);
 
 impl Doors {
-    /// Sees to it that a seat has a door; the workers that are there are told of a new one.
+    /// Sees to it that a seat has a door; `tell` is given a new one.
     ///
     /// # Errors
     /// What eventfd(2) answers.
-    pub fn open(&mut self, seat: usize, children: &Children) -> io::Result<()> {
+    pub fn open(&mut self, seat: usize, tell: impl FnOnce(Down, BorrowedFd<'_>)) -> io::Result<()> {
         if self.0.get(seat).is_some_and(Option::is_some) {
             return Ok(());
         }
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let door: OwnedFd = EventFd::from_flags(flags)?.into();
-        for child in children.values() {
-            child.tell(Down::Door { seat }, &[door.as_fd()]);
-        }
+        tell(Down::Door { seat }, door.as_fd());
         if self.0.len() <= seat {
             self.0.resize_with(seat + 1, || None);
         }

@@ -172,6 +172,8 @@ pub struct Config {
     pub max_unavailable: Share,
     /// How long a worker may take until it says READY.
     pub boot_timeout: Duration,
+    /// Whether workers are forked from a process that has loaded the application.
+    pub preload: bool,
     /// What a reload asks a worker on trial for; `None`: nothing.
     pub reload_check_path: Option<String>,
     /// How long a worker's loop may be silent outside a handler.
@@ -377,6 +379,7 @@ impl Default for Config {
             max_surge: Share::Percent(25),
             max_unavailable: Share::Number(0),
             boot_timeout: Duration::from_secs(60),
+            preload: false,
             reload_check_path: None,
             heartbeat_timeout: Duration::from_secs(30),
             graceful_timeout: Duration::from_secs(30),

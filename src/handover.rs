@@ -89,6 +89,8 @@ pub struct Handover {
     pidfiles: Vec<(RawFd, pidfile::Record)>,
     generations: Vec<GenerationRecord>,
     workers: Vec<(WorkerId, WorkerRecord)>,
+    /// Molds that are not reaped yet. The next image has no use for them.
+    pub molds: Vec<i32>,
     /// The generation whose log and title the master has.
     pub serving: state::Generation,
     /// The number that the next generation gets.
@@ -123,7 +125,7 @@ struct GenerationRecord {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct WorkerRecord {
-    pid: i32,
+    pid: Option<i32>,
     slot: usize,
     seat: usize,
     generation: state::Generation,
@@ -156,6 +158,8 @@ pub struct Parts<'a> {
     pub generations: &'a BTreeMap<state::Generation, Generation>,
     /// All workers that live.
     pub children: &'a Children,
+    /// See [`Handover`].
+    pub molds: Vec<i32>,
     /// What is open for the generation to come.
     pub new: Held,
     /// See [`Handover`].
@@ -220,6 +224,7 @@ impl Handover {
             workers: workers
                 .map(|(id, child)| (*id, WorkerRecord::of(child)))
                 .collect(),
+            molds: parts.molds,
             serving: parts.serving,
             next: parts.next,
             state: parts.state,

@@ -49,6 +49,7 @@ mod generation;
 mod handover;
 mod logging;
 mod master;
+mod mold;
 mod notify;
 mod pidfile;
 mod privileges;

@@ -6,6 +6,7 @@
 
 mod control;
 mod exec;
+mod mold;
 mod perform;
 mod probe;
 mod reload;
@@ -30,6 +31,7 @@ use crate::control::words::News;
 use crate::daemon::Waiting;
 use crate::diagnose::{self, Oom};
 use crate::generation::Generation;
+use crate::mold::Mold;
 use crate::notify::Notifier;
 use crate::program::Program;
 use crate::registry::Registry;
@@ -97,6 +99,10 @@ pub struct Master {
     watch: Option<Watch>,
     executes: bool,
     children: Children,
+    // From which workers are made, with `preload`.
+    mold: Option<Mold>,
+    // Molds that were ended and are not reaped yet.
+    spent: Vec<i32>,
     doors: Doors,
     rendezvous: Rendezvous,
     control: Control,
@@ -142,6 +148,8 @@ impl Master {
             watch: parts.watch.map(|plan| Watch::new(plan, now())),
             executes: false,
             children: Children::new(),
+            mold: None,
+            spent: Vec::new(),
             doors: Doors::default(),
             rendezvous: Rendezvous::new()?,
             control: Control::new(now()),
@@ -193,7 +201,7 @@ impl Master {
             };
             self.notifier.tell(&standing, &stored, now);
             self.pass_the_lead();
-            if let Some(code) = self.exit {
+            if let Some(code) = self.exit.filter(|_| self.spent.is_empty()) {
                 if code != 0 {
                     self.waiting.fails(code);
                 }
@@ -213,6 +221,7 @@ impl Master {
             self.reap_trial();
             self.hear_other();
             self.bury_first();
+            self.hear_mold();
             self.hear_all();
             self.hear_control();
             self.look();
@@ -247,11 +256,13 @@ impl Master {
         let lifelines = self.children.values().filter_map(Child::lifeline);
         let trial = self.trial.as_ref().and_then(Trial::answer);
         let sockets = self.control_sockets();
+        let mold = self.mold.as_ref().and_then(Mold::line);
         let mut fds: Vec<PollFd<'_>> = std::iter::once(signals)
             .chain(lifelines)
             .chain(trial)
             .chain(self.watch.as_ref().and_then(Watch::fd))
             .chain(self.channel())
+            .chain(mold)
             .map(|fd: BorrowedFd<'_>| PollFd::new(fd, PollFlags::POLLIN))
             .chain(self.control.polls(&sockets, now()))
             .collect();
@@ -282,13 +293,33 @@ impl Master {
         }
     }
 
-    /// Reaps the dead.
+    /// Reaps the dead: its own, and as the subreaper of what a mold forks, or as process 1,
+    /// strangers.
     fn reap(&mut self) {
-        let known: Vec<(WorkerId, i32)> = self
-            .children
-            .iter()
-            .map(|(id, child)| (*id, child.pid))
-            .collect();
+        loop {
+            self.reap_workers();
+            self.reap_molds();
+            self.reap_trial();
+            self.reap_second();
+            let Ok(Some(pid)) = sys::ended() else {
+                return;
+            };
+            // Who has ended says nothing more: who is not known when all was heard is nobody's.
+            self.hear_all();
+            if self.is_trial(pid) {
+                self.end_trial();
+            } else if !self.is_known(pid) {
+                match sys::reap(pid) {
+                    Ok(Some(ending)) => log::info!("an orphan (pid {pid}) {ending}"),
+                    reaped => return log::error!("cannot reap process {pid}: {reaped:?}"),
+                }
+            }
+        }
+    }
+
+    fn reap_workers(&mut self) {
+        let known = self.children.iter();
+        let known: Vec<(WorkerId, i32)> = known.filter_map(|(id, c)| Some((*id, c.pid?))).collect();
         for (id, pid) in known {
             match sys::reap(pid) {
                 Ok(None) => {}
@@ -297,20 +328,6 @@ impl Master {
                 Err(error) => {
                     log::error!("worker process {pid} is lost: {error}");
                     self.exited(id, Ending::Signal(0));
-                }
-            }
-        }
-        self.reap_trial();
-        self.reap_second();
-        // Process 1 inherits every orphan of its namespace.
-        if std::process::id() == 1 {
-            while let Ok(Some((pid, ending))) = sys::reap_any() {
-                let known = self.children.iter().find(|(_, child)| child.pid == pid);
-                match known.map(|(id, _)| *id) {
-                    Some(id) => self.exited(id, ending),
-                    None if self.is_trial(pid) => self.trial_ended(ending),
-                    None if self.is_second(pid) => self.second_ended(ending),
-                    None => log::info!("an orphan (pid {pid}) {ending}"),
                 }
             }
         }
@@ -331,10 +348,17 @@ impl Master {
     /// Takes the reports of one worker.
     fn hear(&mut self, id: WorkerId) {
         for _ in 0..REPORTS {
-            let Some(report) = self.children.get_mut(&id).and_then(Child::hear) else {
+            let Some(child) = self.children.get_mut(&id) else {
+                return;
+            };
+            let Some(report) = child.hear() else {
+                if child.pid.is_none() && child.lifeline().is_none() {
+                    self.unmake(id, None, "it ended before it was a worker, or its mold did");
+                }
                 return;
             };
             match report {
+                Up::Born { pid } => self.born(id, pid),
                 Up::Ready => self.ready(id),
                 Up::Retiring(why) => self.retiring(id, why),
                 Up::Left {
@@ -368,12 +392,12 @@ impl Master {
             return;
         };
         child.ready = true;
-        let (slot, pid) = (child.slot, child.pid);
+        let (slot, whom) = (child.slot, child.whom());
         let took = (now() - child.started).as_secs_f64();
         if let Some(board) = &self.board {
             board.set_alive(child.seat, true);
         }
-        log::info!("Worker {slot} is ready (pid {pid}, after {took:.2} s)");
+        log::info!("Worker {slot} is ready ({whom}, after {took:.2} s)");
         self.news_of(id, |who| News::WorkerReady { who, seconds: took });
         self.happened(Event::Ready(id));
     }
@@ -426,6 +450,9 @@ impl Master {
             for action in self.state.step(event, now()) {
                 self.news_before(&action);
                 self.perform(action);
+            }
+            if !self.state.spawns() {
+                self.end_mold();
             }
             if matches!(self.state.phase(), state::Phase::Stopping { .. }) {
                 // The workers have theirs; nobody should find the door open when they are gone.

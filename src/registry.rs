@@ -174,6 +174,10 @@ mod tests {
             "own"
         }
 
+        fn load(&mut self) -> Result<(), ferricorn_base::Error> {
+            Ok(())
+        }
+
         fn run(self: Box<Self>, _: Context) -> Exit {
             Exit::Done
         }

@@ -418,8 +418,9 @@ mod tests {
                 "; did you mean \"graceful-timeout\" (section Workers)?",
             ),
             (
-                "preload_app",
-                "; Gunicorn has it, Ferricorn does not: preloading is not available yet",
+                "reuse_port",
+                "; Gunicorn has it, Ferricorn does not: workers share the master's sockets, so that \
+                 a reload loses no connection",
             ),
             ("colour", ""),
             ("x", ""),

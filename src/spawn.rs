@@ -3,37 +3,27 @@
 //! The child's road is one function that never returns, so that nothing of the master's stack is
 //! ever unwound in it. The order of its steps matters; `docs/FORK_SAFETY.md` says why.
 
+mod belongings;
+
 use std::convert::Infallible;
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use ferricorn_base::board::Board;
 use ferricorn_base::lifeline::{self, MasterEnd, Stage, Up, WorkerEnd};
 use ferricorn_base::rendezvous::Rendezvous;
-use ferricorn_base::{Context, Exit, Parts, logs};
+use ferricorn_base::{Exit, logs};
 use nix::sys::signal::{SigSet, SigmaskHow};
-use nix::sys::stat::{Mode, umask};
 
 use crate::generation::{Generation, Recipe};
-use crate::logging::LogFiles;
 use crate::registry::Registry;
 use crate::sockets::Listener;
 use crate::sys::{self, Fork};
-use crate::{daemon, title};
 
-/// Environment variables that are the master's alone.
-const OURS: [&str; 7] = [
-    "LISTEN_PID",
-    "LISTEN_FDS",
-    "LISTEN_FDNAMES",
-    "NOTIFY_SOCKET",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
-    "FDSTORE",
-];
+pub use belongings::{Belongings, watch_master};
 
 /// What the new worker is.
 #[derive(Debug)]
@@ -42,20 +32,38 @@ pub struct Order<'a> {
     pub slot: usize,
     /// Its pages on the scoreboard.
     pub seat: usize,
+    /// What it has of the process that makes it.
+    pub from: Inheritance<'a>,
+}
+
+/// What a child that serves takes of the process that makes it, out of its own copy.
+#[derive(Debug)]
+pub struct Inheritance<'a> {
     /// Its configuration and what that opened.
     pub generation: &'a Generation,
     /// What it accepts from: the generation's listeners, but none on trial.
     pub listeners: &'a [Rc<Listener>],
-    /// What it serves; the child takes it out of its copy.
+    /// What it serves.
     pub registry: &'a mut Registry,
-    /// The scoreboard; the child takes it.
+    /// The scoreboard.
     pub board: &'a mut Option<Board>,
     /// The eventfds of all seats that have one.
     pub doors: &'a [Option<OwnedFd>],
     /// Where workers hand connections to each other.
     pub rendezvous: &'a Rendezvous,
-    /// What the title is to say beside the slot.
+    /// What the title is to say beside what it is.
     pub name: &'a str,
+}
+
+impl Inheritance<'_> {
+    /// What workers are made from.
+    ///
+    /// # Errors
+    /// There is nothing.
+    pub fn recipe(&self) -> io::Result<&Recipe> {
+        let recipe = self.generation.recipe.as_ref();
+        recipe.ok_or_else(|| io::Error::other("another image made this generation"))
+    }
 }
 
 /// Forks a worker. Returns its pid and our end of its life-line, in the master only.
@@ -63,13 +71,10 @@ pub struct Order<'a> {
 /// # Errors
 /// More than one thread, or what socketpair(2) or fork(2) answer.
 pub fn spawn(order: Order<'_>) -> io::Result<(i32, MasterEnd)> {
-    let generation = order.generation;
-    let Some(recipe) = &generation.recipe else {
-        return Err(io::Error::other("another image made this generation"));
-    };
+    order.from.recipe()?;
     let (ours, theirs) = lifeline::pair()?;
     let master = std::process::id();
-    let pid = fork(|mask| child(order, recipe, theirs, master, mask))?;
+    let pid = fork(|mask| live(|| serve(order, theirs, master, mask)))?;
     Ok((pid, ours))
 }
 
@@ -112,20 +117,18 @@ pub fn only_thread() -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::other(format!(
-        "the master has {} threads ({}): cannot fork safely; start threads in App::load or \
-         App::boot, which run in the worker",
+        "cannot fork safely with {} threads ({}): start threads in App::boot, or without preload \
+         in App::load, which run in the worker",
         names.len(),
         names.join(", ")
     )))
 }
 
-/// The whole life of a worker process.
-fn child(order: Order<'_>, recipe: &Recipe, lifeline: WorkerEnd, master: u32, mask: &SigSet) -> ! {
+/// The whole life of a process that was forked, to its very end.
+pub fn live(life: impl FnOnce() -> Exit) -> ! {
     // A panic must not unwind into the master's frames, whose owners would clean up for it.
-    let result = catch_unwind(AssertUnwindSafe(|| {
-        serve(order, recipe, lifeline, master, mask)
-    }));
-    let exit = result.unwrap_or_else(|_| Exit::Broken("a panic ended the worker".to_owned()));
+    let result = catch_unwind(AssertUnwindSafe(life));
+    let exit = result.unwrap_or_else(|_| Exit::Broken("a panic ended the process".to_owned()));
     if let Exit::Broken(text) = &exit {
         log::error!("worker failed: {text}");
     }
@@ -134,55 +137,37 @@ fn child(order: Order<'_>, recipe: &Recipe, lifeline: WorkerEnd, master: u32, ma
     sys::exit_now(exit.code())
 }
 
-fn serve(
-    mut order: Order<'_>,
-    recipe: &Recipe,
-    lifeline: WorkerEnd,
-    master: u32,
-    mask: &SigSet,
-) -> Exit {
+fn serve(mut order: Order<'_>, lifeline: WorkerEnd, master: u32, mask: &SigSet) -> Exit {
     sys::reset_signals();
-    match prepare(&mut order, recipe, &lifeline, master) {
-        Ok(Belongings {
-            board,
-            listeners,
-            rendezvous,
-            doors,
-            access_log,
-        }) => {
-            let conf = &recipe.conf;
-            let class = match order.registry.take(conf) {
-                Ok(class) => class,
-                Err(reason) => return fail(&lifeline, reason),
-            };
-            let context = Context::new(Parts {
-                conf: conf.clone(),
-                slot: order.slot,
-                generation: order.generation.number,
-                seat: order.seat,
-                board,
-                lifeline,
-                listeners,
-                rendezvous,
-                doors,
-                access_log,
-            });
-            let context = match context {
-                Ok(context) => context,
-                Err(error) => {
-                    log::error!("cannot become a worker: {error}");
-                    return Exit::Failed(Stage::Boot);
-                }
-            };
-            if let Err(errno) = mask.thread_set_mask() {
-                return Exit::Broken(format!("cannot unblock signals: {errno}"));
-            }
-            class.run(context)
-        }
+    let title = format!("ferricorn: worker {}{}", order.slot, order.from.name);
+    let own = lifeline.as_fd();
+    let belongings = match Belongings::take(&mut order.from, own, &title, master) {
+        Ok(belongings) => belongings,
         // The master died meanwhile: nobody is there to serve for.
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => Exit::Done,
-        Err(error) => fail(&lifeline, error.to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => return Exit::Done,
+        Err(error) => return fail(&lifeline, error.to_string()),
+    };
+    let mut class = match order.from.registry.take(&belongings.conf) {
+        Ok(class) => class,
+        Err(reason) => return fail(&lifeline, reason),
+    };
+    // Those of a configuration that preloads are made by a mold, but for the one on trial.
+    let preloads = order.from.recipe().is_ok_and(|r| r.config.preload);
+    let context = match belongings.context(order.slot, order.seat, lifeline) {
+        Ok(context) => context,
+        Err(exit) => return exit,
+    };
+    if let Err(errno) = mask.thread_set_mask() {
+        return Exit::Broken(format!("cannot unblock signals: {errno}"));
     }
+    let loaded = class.load().and_then(|()| match preloads {
+        true => Ok(only_thread()?),
+        false => Ok(()),
+    });
+    if let Err(error) = loaded {
+        return context.fail(Stage::Load, &error);
+    }
+    class.run(context)
 }
 
 fn fail(lifeline: &WorkerEnd, reason: String) -> Exit {
@@ -191,104 +176,6 @@ fn fail(lifeline: &WorkerEnd, reason: String) -> Exit {
         reason,
     });
     Exit::Failed(Stage::Boot)
-}
-
-/// What of the master's a worker has.
-struct Belongings {
-    board: Board,
-    listeners: Vec<OwnedFd>,
-    rendezvous: Rendezvous,
-    doors: Vec<Option<OwnedFd>>,
-    access_log: Option<OwnedFd>,
-}
-
-/// From the fork to the point where nothing of the master is left but what a worker may have.
-fn prepare(
-    order: &mut Order<'_>,
-    recipe: &Recipe,
-    lifeline: &WorkerEnd,
-    master: u32,
-) -> io::Result<Belongings> {
-    let (generation, config) = (order.generation, &recipe.config);
-    title::set(&format!("ferricorn: worker {}{}", order.slot, order.name));
-    umask(Mode::from_bits_truncate(config.umask));
-    let directory = &config.directory;
-    std::env::set_current_dir(directory).map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!("cannot enter {}: {error}", directory.display()),
-        )
-    })?;
-    for name in OURS {
-        sys::set_variable(name.as_ref(), None);
-    }
-    for (name, value) in &config.env {
-        sys::set_variable(name, Some(value));
-    }
-    let board = order
-        .board
-        .take()
-        .ok_or_else(|| io::Error::other("there is no scoreboard"))?;
-    let (error, access_log) = log_descriptors(generation, config.daemon)?;
-    let rendezvous = order.rendezvous.try_clone()?;
-    let share = |fd: &dyn AsFd| fd.as_fd().try_clone_to_owned();
-    let listeners = order
-        .listeners
-        .iter()
-        .map(|l| share(&**l))
-        .collect::<io::Result<Vec<_>>>()?;
-    let doors = order
-        .doors
-        .iter()
-        .map(|door| door.as_ref().map(|door| share(door)).transpose())
-        .collect::<io::Result<Vec<_>>>()?;
-    let [giving, taking] = rendezvous.ends();
-    let own = [lifeline.as_fd(), board.fd(), error.as_fd(), giving, taking];
-    let mut keep: Vec<RawFd> = own.map(sys::number).to_vec();
-    let shared = listeners
-        .iter()
-        .chain(doors.iter().flatten())
-        .chain(&access_log);
-    keep.extend(shared.map(|fd| sys::number(fd.as_fd())));
-    logs::set_error(error);
-    logs::set_level(config.log_level);
-    // Belt and braces: everything is close-on-exec too, but a worker does not execute.
-    sys::close_all_but(&keep)?;
-    recipe.account.assume()?;
-    // After the ids, because changing them clears it.
-    match ferricorn_base::sys::watch_parent(master as i32) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(io::ErrorKind::NotConnected.into());
-        }
-        watched => watched?,
-    }
-    Ok(Belongings {
-        board,
-        listeners,
-        rendezvous,
-        doors,
-        access_log,
-    })
-}
-
-/// Descriptors of the error log and of the access log for a worker.
-fn log_descriptors(
-    generation: &Generation,
-    daemon: bool,
-) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
-    let copies = |files: &LogFiles| {
-        let access = files
-            .access()
-            .map(|fd| fd.try_clone_to_owned())
-            .transpose()?;
-        Ok((files.error().try_clone_to_owned()?, access))
-    };
-    if daemon {
-        // The terminal is the master's alone until it has said that all went well.
-        daemon::silence_output()?;
-        return copies(&generation.logs.reopen()?);
-    }
-    copies(&generation.logs)
 }
 
 #[cfg(test)]

@@ -128,6 +128,11 @@ impl State {
         self.reloads + 1
     }
 
+    /// Whether a worker may be started some time from now on.
+    pub fn spawns(&self) -> bool {
+        !self.retired && !matches!(self.phase, Phase::Stopping { .. })
+    }
+
     /// The workers.
     pub fn pool(&self) -> &Pool {
         &self.pool
@@ -185,7 +190,8 @@ impl State {
             (_, Event::Retiring(id, why)) => self.retiring(id, why, now),
             (_, Event::Failed(id, stage, reason)) => self.failed(id, stage, reason, now, &mut out),
             (_, Event::SpawnFailed(id, reason)) => {
-                if let Some(worker) = self.pool.remove(id) {
+                // One that was told to leave before it was there has not failed.
+                if let Some(worker) = self.pool.remove(id).filter(Worker::boots) {
                     self.boot_failed(&worker, WORKER_BOOT, reason, now, &mut out);
                 }
             }

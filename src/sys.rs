@@ -50,18 +50,6 @@ pub fn exit_now(code: i32) -> ! {
 /// # Errors
 /// `ECHILD` for a pid that is no child.
 pub fn reap(pid: i32) -> io::Result<Option<Ending>> {
-    Ok(wait(pid)?.map(|(_, ending)| ending))
-}
-
-/// Reaps any child that has ended: for a process that inherits orphans.
-///
-/// # Errors
-/// `ECHILD` when there is no child at all.
-pub fn reap_any() -> io::Result<Option<(i32, Ending)>> {
-    wait(-1)
-}
-
-fn wait(pid: i32) -> io::Result<Option<(i32, Ending)>> {
     let mut status = 0;
     loop {
         // SAFETY: `status` is writable for the call.
@@ -70,7 +58,32 @@ fn wait(pid: i32) -> io::Result<Option<(i32, Ending)>> {
             return Ok(None);
         }
         if reaped > 0 {
-            return Ok(Some((reaped, ending(status))));
+            return Ok(Some(ending(status)));
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// A child that has ended, which stays as it is (waitid(2), WNOWAIT): for a process that inherits
+/// orphans, and has to know whose it is before it reaps it.
+///
+/// # Errors
+/// `ECHILD` when there is no child at all.
+pub fn ended() -> io::Result<Option<i32>> {
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    loop {
+        // SAFETY: all-zero is a valid siginfo_t, which is writable for the call; waitid fills in the
+        // pid, or leaves it zero when nobody has ended.
+        let (result, pid) = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let result = libc::waitid(libc::P_ALL, 0, &raw mut info, flags);
+            (result, info.si_pid())
+        };
+        if result == 0 {
+            return Ok(Some(pid).filter(|pid| *pid > 0));
         }
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::Interrupted {

@@ -31,7 +31,7 @@ use crate::handover::{self, Handover};
 use crate::program::Program;
 use crate::registry::Registry;
 use crate::sockets::Listener;
-use crate::spawn::{self, Order};
+use crate::spawn::{self, Inheritance, Order};
 use crate::state::QUICK;
 use crate::watch::{Plan, Print};
 use crate::{diagnose, sys};
@@ -170,13 +170,15 @@ fn boot(
     let (pid, lifeline) = spawn::spawn(Order {
         slot: 0,
         seat: 0,
-        generation,
-        listeners: &listeners,
-        registry,
-        board: &mut board,
-        doors: &[],
-        rendezvous: &rendezvous,
-        name: " on trial",
+        from: Inheritance {
+            generation,
+            listeners: &listeners,
+            registry,
+            board: &mut board,
+            doors: &[],
+            rendezvous: &rendezvous,
+            name: " on trial",
+        },
     })
     .map_err(text)?;
     log::info!("Booting a worker on trial with pid: {pid}");

@@ -93,6 +93,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("timeout", "0.25", "0.25"),
     ("timeout", "\"1m\"", "60"),
     ("boot-timeout", "\"1500ms\"", "1.5"),
+    ("preload", "true", "true"),
     ("reload-check-path", "\"/health\"", "\"/health\""),
     ("heartbeat-timeout", "5", "5"),
     ("graceful-timeout", "\"2h\"", "7200"),

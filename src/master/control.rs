@@ -153,7 +153,10 @@ impl Master {
 
     /// The worker that has this pid, and has not been reaped.
     fn worker(&self, pid: i32) -> Result<WorkerId, String> {
-        let found = self.children.iter().find(|(_, child)| child.pid == pid);
+        let found = self
+            .children
+            .iter()
+            .find(|(_, child)| child.pid == Some(pid));
         found.map(|(id, _)| *id).ok_or_else(|| unknown(pid))
     }
 
@@ -176,7 +179,8 @@ impl Master {
                 let view = self.view(child);
                 Some(Shown {
                     slot: child.slot,
-                    pid: child.pid,
+                    // One that a mold is to make is no process yet.
+                    pid: child.pid?,
                     generation: child.generation,
                     stage: stage(worker).to_owned(),
                     age: (now.saturating_sub(child.started)).as_secs_f64(),
@@ -226,9 +230,9 @@ impl Master {
         self.control.publish(news, now());
     }
 
-    /// The same, of one worker.
+    /// The same, of one worker, if it is there.
     pub(super) fn news_of(&mut self, worker: WorkerId, news: impl FnOnce(Who) -> News) {
-        if let Some(who) = self.children.get(&worker).map(who) {
+        if let Some(who) = self.children.get(&worker).and_then(who) {
             self.publish(&news(who));
         }
     }
@@ -344,13 +348,13 @@ impl Master {
     }
 }
 
-/// A worker in the news.
-pub(super) fn who(child: &Child) -> Who {
-    Who {
+/// A worker in the news; none that is not made yet.
+pub(super) fn who(child: &Child) -> Option<Who> {
+    Some(Who {
         slot: child.slot,
-        pid: child.pid,
+        pid: child.pid?,
         generation: child.generation,
-    }
+    })
 }
 
 /// What a worker said of its clients.

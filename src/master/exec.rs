@@ -178,6 +178,8 @@ impl Master {
             watch: handover.watch.map(|plan| Watch::new(plan, now())),
             executes: false,
             children,
+            mold: None,
+            spent: handover.molds,
             doors: Doors::adopt(doors),
             rendezvous: Rendezvous::of(rendezvous),
             control: Control::adopt(handover.control),
@@ -197,6 +199,10 @@ impl Master {
             reload: self.state.next_reload() - 1,
             server: env!("CARGO_PKG_VERSION").to_owned(),
         });
+        // They have loaded what nobody is made from any more.
+        for pid in &self.spent {
+            let _ = sys::kill(*pid, libc::SIGKILL);
+        }
         self.name();
         if let Some(Err(error)) = (!self.state.is_second()).then(|| self.claim_pidfiles()) {
             log::error!("{error}");

@@ -8,12 +8,12 @@ use ferricorn_base::board::{Counter, SeatView};
 use ferricorn_base::lifeline::Down;
 
 use super::control::{counts, who};
-use super::{Master, now};
+use super::{Master, mold, now};
 use crate::children::Child;
-use crate::control::words::News;
+use crate::control::words::{News, Who};
 use crate::generation::Generation;
 use crate::sockets::Listener;
-use crate::spawn::{self, Order};
+use crate::spawn::{self, Inheritance, Order};
 use crate::state::{self, Action, Ending, Event, Fate, Note, Parting, Step, WorkerId};
 use crate::{diagnose, report};
 
@@ -53,6 +53,9 @@ impl Master {
                 if let Some(child) = self.children.get_mut(&worker) {
                     child.leaving = true;
                     child.signal(signal);
+                    if child.pid.is_none() {
+                        self.signal_unmade(worker, signal);
+                    }
                 }
             }
             Action::Diagnose(worker, fate) => self.diagnose(worker, fate),
@@ -113,7 +116,20 @@ impl Master {
         seat: usize,
         generation: state::Generation,
     ) -> std::io::Result<()> {
-        self.doors.open(seat, &self.children)?;
+        let (children, mold) = (&self.children, self.mold.as_ref());
+        self.doors.open(seat, |news, door| {
+            children
+                .values()
+                .for_each(|child| child.tell(news, &[door]));
+            mold::tell(mold, news, &[door]);
+        })?;
+        let recipe = self
+            .generations
+            .get(&generation)
+            .and_then(|g| g.recipe.as_ref());
+        if recipe.is_some_and(|recipe| recipe.config.preload) {
+            return self.order(worker, slot, seat, generation);
+        }
         let name = self.suffix(generation);
         let Some(made_from) = self.generations.get(&generation) else {
             return Err(std::io::Error::other(self.broken.clone()));
@@ -121,17 +137,33 @@ impl Master {
         let (pid, lifeline) = spawn::spawn(Order {
             slot,
             seat,
-            generation: made_from,
-            listeners: &made_from.listeners,
-            registry: &mut self.registry,
-            board: &mut self.board,
-            doors: self.doors.all(),
-            rendezvous: &self.rendezvous,
-            name: &name,
+            from: Inheritance {
+                generation: made_from,
+                listeners: &made_from.listeners,
+                registry: &mut self.registry,
+                board: &mut self.board,
+                doors: self.doors.all(),
+                rendezvous: &self.rendezvous,
+                name: &name,
+            },
         })?;
-        log::info!("Booting worker with pid: {pid} (worker {slot}, generation {generation})");
-        let child = Child::new(pid, slot, seat, generation, now(), Some(lifeline));
+        let child = Child::new(Some(pid), slot, seat, generation, now(), Some(lifeline));
         self.children.insert(worker, child);
+        self.is_there(worker);
+        Ok(())
+    }
+
+    /// Tells of a worker that was made.
+    pub(super) fn is_there(&mut self, worker: WorkerId) {
+        let Some(Who {
+            slot,
+            pid,
+            generation,
+        }) = self.children.get(&worker).and_then(who)
+        else {
+            return;
+        };
+        log::info!("Booting worker with pid: {pid} (worker {slot}, generation {generation})");
         let standing = self.state.standing(now());
         let cause = match standing.reload {
             Some(Step::Rolling { target, .. }) if target == generation => "reload",
@@ -140,7 +172,6 @@ impl Master {
         };
         let cause = cause.to_owned();
         self.news_of(worker, |who| News::WorkerStarted { who, cause });
-        Ok(())
     }
 
     fn tell(&mut self, worker: WorkerId, command: Down) {
@@ -229,7 +260,7 @@ impl Master {
             .as_ref()
             .map(|board| board.view(child.seat))
             .unwrap_or_default();
-        if view.pid == child.pid as u64 {
+        if child.pid.is_some_and(|pid| view.pid == pid as u64) {
             view
         } else {
             SeatView::default()
@@ -240,7 +271,10 @@ impl Master {
         let Some(child) = self.children.get(&worker) else {
             return;
         };
-        let (slot, pid, what) = (child.slot, child.pid, diagnose::accusation(fate));
+        let (slot, what) = (child.slot, diagnose::accusation(fate));
+        let Some(pid) = child.pid else {
+            return self.diagnose_unmade(slot, fate);
+        };
         let serving = diagnose::serving(&self.view(child), now());
         let whereabouts = diagnose::whereabouts(pid);
         log::error!("Worker {slot} (pid {pid}) {what}{serving} ({whereabouts})");
@@ -259,7 +293,7 @@ impl Master {
         if let Some(board) = &self.board {
             board.set_alive(child.seat, false);
         }
-        let (slot, pid) = (child.slot, child.pid);
+        let (slot, whom) = (child.slot, child.whom());
         let killed = matches!(ending, Ending::Signal(libc::SIGKILL));
         let oom = if killed {
             self.oom.evidence(now())
@@ -268,16 +302,18 @@ impl Master {
         };
         let (words, well) = diagnose::obituary(ending, fate, child.sent, oom);
         if well {
-            log::info!("Worker {slot} (pid {pid}) {words}");
+            log::info!("Worker {slot} ({whom}) {words}");
         } else {
             let serving = diagnose::serving(&self.view(&child), now());
-            log::error!("Worker {slot} (pid {pid}) {words}{serving}");
+            log::error!("Worker {slot} ({whom}) {words}{serving}");
         }
-        self.publish(&News::WorkerLeft {
-            who: who(&child),
-            ending: words,
-            well,
-            counts: parting.map(counts),
-        });
+        if let Some(who) = who(&child) {
+            self.publish(&News::WorkerLeft {
+                who,
+                ending: words,
+                well,
+                counts: parting.map(counts),
+            });
+        }
     }
 }

@@ -129,6 +129,7 @@ impl Master {
             doors: self.doors.all(),
             generations: &self.generations,
             children: &self.children,
+            molds: self.molds(),
             new: proof.map(|proof| proof.held.clone()).unwrap_or_default(),
             serving: self.serving,
             next: self.next,
@@ -191,11 +192,22 @@ impl Master {
         }
     }
 
+    /// The program on trial has ended, whoever still holds the other side of its answers.
+    pub(super) fn end_trial(&mut self) {
+        let Some(trial) = &self.trial else {
+            return;
+        };
+        trial.kill();
+        if let Ok(Some(ending)) = sys::reap(trial.pid) {
+            self.trial_ended(ending);
+        }
+    }
+
     pub(super) fn is_trial(&self, pid: i32) -> bool {
         self.trial.as_ref().is_some_and(|trial| trial.pid == pid)
     }
 
-    pub(super) fn trial_ended(&mut self, ending: Ending) {
+    fn trial_ended(&mut self, ending: Ending) {
         self.hear_trial();
         let Some(trial) = self.trial.take() else {
             return;

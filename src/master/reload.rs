@@ -6,7 +6,7 @@ use ferricorn_base::lifeline::Down;
 use ferricorn_base::logs;
 use nix::sys::stat::{Mode, umask};
 
-use super::Master;
+use super::{Master, mold};
 use crate::children::Child;
 use crate::logging::LogFiles;
 use crate::state::{self, WorkerId};
@@ -53,6 +53,11 @@ impl Master {
         self.children
             .values()
             .for_each(|child| self.send_logs(child));
+        let generation = self.generations.values().find(|g| g.recipe.is_some());
+        if let Some(generation) = generation {
+            let (news, fds) = new_logs(&generation.logs);
+            mold::tell(self.mold.as_ref(), news, &fds);
+        }
         log::info!("Logs opened anew");
     }
 
@@ -67,17 +72,8 @@ impl Master {
         let Some(generation) = self.generations.get(&child.generation) else {
             return;
         };
-        let files: &LogFiles = &generation.logs;
-        let mut fds: Vec<BorrowedFd<'_>> = vec![files.error()];
-        fds.extend(files.access());
-        let access = files.access().is_some();
-        child.tell(
-            Down::Logs {
-                error: true,
-                access,
-            },
-            &fds,
-        );
+        let (news, fds) = new_logs(&generation.logs);
+        child.tell(news, &fds);
     }
 
     /// All workers of the first start have answered.
@@ -118,4 +114,16 @@ impl Master {
             .and_then(|g| g.name.as_deref());
         name.map(|name| format!(" [{name}]")).unwrap_or_default()
     }
+}
+
+/// What tells of log files, and their descriptors.
+fn new_logs(files: &LogFiles) -> (Down, Vec<BorrowedFd<'_>>) {
+    let mut fds = vec![files.error()];
+    fds.extend(files.access());
+    let access = files.access().is_some();
+    let news = Down::Logs {
+        error: true,
+        access,
+    };
+    (news, fds)
 }

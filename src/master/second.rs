@@ -183,7 +183,7 @@ impl Master {
     }
 
     /// The second master was reaped. Its last words are in the channel still.
-    pub(super) fn second_ended(&mut self, ending: Ending) {
+    fn second_ended(&mut self, ending: Ending) {
         self.hear_other();
         let Some(other) = &mut self.other else {
             return;

@@ -18,6 +18,19 @@ pub(super) const SETTINGS: &[Setting] = &[
         ..HERE
     },
     Setting {
+        name: "preload",
+        gunicorn: Some("preload_app"),
+        kind: Kind::Switch(|config, yes| config.preload = yes),
+        default: "false",
+        doc: "Load the application once, in a process from which the workers are forked.\n\n\
+              What App::load makes is shared by all workers, as long as nobody writes to it, and a \
+              worker that is replaced need not load it again. This process, the mold, is a child \
+              of the master, has the rights of the workers, and serves nothing. App::load must not \
+              leave a thread behind, nor keep open what workers may not share: connections belong \
+              in App::boot. A reload loads the application anew.",
+        ..HERE
+    },
+    Setting {
         name: "mount",
         kind: Kind::Mounts,
         doc: "Serve an application under a path prefix: PREFIX=APP.\n\n\

@@ -153,6 +153,34 @@ fn a_first_start_that_dies_or_hangs_ends_with_code_3() {
     assert!(bench.did(&Action::Exit(3)));
 }
 
+/// As a mold says it of those that it was to make.
+#[test]
+fn a_first_start_whose_mold_cannot_load_ends_with_code_4_when_nobody_is_left() {
+    let mut bench = Bench::new(policy(2));
+    let ids = bench.spawned();
+    bench.step(Event::Failed(ids[0], BootStage::Load, "no module".into()));
+    assert!(bench.did(&Action::Quit(ids[1])));
+    for id in [ids[1], ids[0]] {
+        assert!(!bench.did(&Action::Exit(4)));
+        bench.step(Event::SpawnFailed(id, "no module".into()));
+    }
+    assert!(bench.did(&Action::Exit(4)));
+}
+
+#[test]
+fn a_worker_that_was_told_to_go_before_it_was_made_has_not_failed() {
+    let mut bench = Bench::serving(policy(1));
+    bench.step(Event::More);
+    let id = bench.spawned()[0];
+    bench.step(Event::Less);
+    assert!(bench.did(&Action::Signal(id, Signal::Term)));
+    bench.step(Event::SpawnFailed(id, "it was told to go".into()));
+    assert_eq!(bench.actions, []);
+    // So the next one need not wait.
+    bench.step(Event::More);
+    assert_eq!(bench.spawned().len(), 1);
+}
+
 #[test]
 fn a_boot_failure_while_another_worker_serves_never_ends_the_server() {
     let mut bench = Bench::new(policy(2));

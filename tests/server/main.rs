@@ -19,6 +19,7 @@ mod lifecycle;
 mod listeners;
 mod logs;
 mod masters;
+mod mold;
 mod notify;
 mod process;
 mod proxies;

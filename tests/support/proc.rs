@@ -105,6 +105,15 @@ pub fn status(pid: i32, name: &str) -> Option<String> {
     Some(line.trim().to_owned())
 }
 
+/// A line of `/proc/PID/smaps_rollup` in KiB: `Pss` counts a page that n processes share as an nth.
+pub fn memory(pid: i32, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 /// The names of the threads of a process.
 pub fn threads(pid: i32) -> Vec<String> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task"))

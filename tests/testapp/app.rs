@@ -2,9 +2,11 @@
 //!
 //! What a request asks for is in its path. What happens before any request is in the files of the
 //! directory `TESTAPP_CONTROL`, which a test may change while the server runs: `load-fail`,
-//! `load-panic`, `load-slow`, `boot-fail`, `boot-panic`, `boot-hang`, `boot-exit`, `boot-slow`, `boot-wait` (until
-//! it is gone), `boot-odds` (of so many boots one fails). Each holds the number of the slot that it
-//! concerns, or nothing for all; `load-*` concerns all; `*-slow` holds milliseconds. Processes that
+//! `load-slow`, `load-note` (a line in the log), `load-panic`, `load-exit`, `load-hang`, `load-wait`
+//! (until it is gone), `load-thread` (leaves one behind), `load-memory` (so many MiB), `boot-fail`,
+//! `boot-panic`, `boot-hang`, `boot-exit`, `boot-slow`, `boot-wait` (until it is gone), `boot-odds` (of
+//! so many boots one fails). Each holds the number of the slot that it concerns, or nothing for all;
+//! `load-*` concerns all, or with `mold` in it the mold alone; `*-slow` holds milliseconds. Processes that
 //! run their destructors at exit(3) add their pid to `exited` if it is there. `main` makes `main`
 //! itself `hang` or `exit`, or find a master of a `newer` version, and to `originals` every image
 //! adds how it was started. `TESTAPP_THREAD` starts a thread of that name before the server, `TESTAPP_PRINT`
@@ -51,8 +53,8 @@ fn main() -> ExitCode {
         started.expect("a thread can be started");
     }
     ferricorn::Server::builder()
-        .app(TestApp)
-        .worker(Announced(Sync::new(TestApp)))
+        .app(TestApp::default())
+        .worker(Announced(Sync::new(TestApp::default())))
         .build()
         .run()
 }
@@ -63,6 +65,10 @@ struct Announced(Sync<TestApp>);
 impl Worker for Announced {
     fn name(&self) -> &'static str {
         "announced"
+    }
+
+    fn load(&mut self) -> Result<(), Error> {
+        self.0.load()
     }
 
     fn run(self: Box<Self>, context: Context) -> Exit {
@@ -121,10 +127,16 @@ fn version() -> std::io::Result<String> {
     Ok(version.to_owned())
 }
 
-struct TestApp;
+#[derive(Default)]
+struct TestApp {
+    /// What it is for to share.
+    memory: Vec<u8>,
+}
 
 struct TestHandler {
     seat: Seat,
+    /// How many bytes the application has loaded.
+    memory: usize,
     /// 1 GiB of nothing, once somebody wants some of it.
     sparse: Option<File>,
 }
@@ -136,12 +148,45 @@ impl App for TestApp {
         if let Some(millis) = control("load-slow").and_then(|text| text.parse().ok()) {
             std::thread::sleep(Duration::from_millis(millis));
         }
-        if control("load-panic").is_some() {
+        let concerned = |name: &str| {
+            control(name).is_some_and(|text| text.is_empty() || text == "mold" && is_mold())
+        };
+        if concerned("load-note") {
+            log::info!("loaded in process {}", std::process::id());
+        }
+        if let Some(mebibytes) = control("load-memory").and_then(|text| text.parse::<usize>().ok())
+        {
+            // Not zeros, which would take no memory.
+            self.memory = vec![1; mebibytes << 20];
+        }
+        if concerned("load-wait") {
+            log::info!("waiting in load");
+        }
+        while concerned("load-wait") {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if concerned("load-thread") {
+            let thread = std::thread::Builder::new().name("stays".to_owned());
+            let (tell, runs) = std::sync::mpsc::channel();
+            thread.spawn(move || {
+                // It has its name by now.
+                let _ = tell.send(());
+                hang()
+            })?;
+            runs.recv()?;
+        }
+        if concerned("load-panic") {
             panic!("the test wants load to panic");
         }
-        match control("load-fail") {
-            Some(_) => Err(Error::msg("the test wants load to fail")),
-            None => Ok(()),
+        if concerned("load-exit") {
+            std::process::exit(7);
+        }
+        if concerned("load-hang") {
+            hang();
+        }
+        match concerned("load-fail") {
+            true => Err(Error::msg("the test wants load to fail")),
+            false => Ok(()),
         }
     }
 
@@ -176,6 +221,7 @@ impl App for TestApp {
         }
         Ok(TestHandler {
             seat: seat.clone(),
+            memory: self.memory.len(),
             sparse: None,
         })
     }
@@ -303,6 +349,13 @@ impl Handler for TestHandler {
                 .to_string()
                 .into_response(),
             "__env" => env(request),
+            "memory" => self.memory.to_string().into_response(),
+            "orphan" => {
+                // The shell ends at once, and leaves a child of its own behind.
+                let mut shell = std::process::Command::new("sh");
+                shell.args(["-c", "sleep 0.1 > /dev/null &"]).status()?;
+                "left".into_response()
+            }
             "status" => std::fs::read_to_string("/proc/self/status")?.into_response(),
             "status-of-child" => {
                 let output = std::process::Command::new("cat")
@@ -366,6 +419,11 @@ fn reflect(request: &mut Request) -> Result<Vec<u8>, Error> {
     let mut text = format!("{method} {target}\nfrom {}\n\n", request.peer()).into_bytes();
     request.body_mut().read_to_end(&mut text)?;
     Ok(text)
+}
+
+/// Whether this process is the mold, by its name.
+fn is_mold() -> bool {
+    std::fs::read_to_string("/proc/self/comm").is_ok_and(|name| name.trim() == "ferricorn: mold")
 }
 
 fn hang() -> ! {

@@ -8,7 +8,7 @@ fn everything_that_is_wrong_in_a_file_is_told_with_its_line() {
 workers = true
 timeout = "30 sec"
 keepalive = 5
-preload_app = true
+spew = true
 workrs = 3
 socket-mode = 660
 umask = 0x22
@@ -63,7 +63,7 @@ ap = "hello"
 2: workers: expected a whole number from 1 to 256 or "auto", found true
 3: timeout: expected seconds such as 30 or 0.5, or a time such as "500ms" or "5m", found "30 sec"
 4: unknown setting "keepalive"; use "keep-alive" (section Requests)
-5: unknown setting "preload_app"; Gunicorn has it, Ferricorn does not: preloading is not available yet
+5: unknown setting "spew"; Gunicorn has it, Ferricorn does not: it belongs to Python
 6: unknown setting "workrs"; did you mean "workers" (section Workers)?
 7: socket-mode: expected an octal mode such as "0660" or 0o660, found 660
 8: umask: expected an octal mode such as "0660" or 0o660, found 0x22

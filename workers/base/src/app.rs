@@ -10,7 +10,9 @@ pub trait App: Send + Sync + 'static {
     /// What serves its requests.
     type Handler: Handler;
 
-    /// What all workers could share. In each worker, before [`App::boot`].
+    /// What all workers could share. In each worker, before [`App::boot`]; with `preload` once, in
+    /// the mold from which the workers are forked, where it must leave no thread behind, and open
+    /// nothing that they may not share.
     ///
     /// # Errors
     /// The reason why it cannot be loaded: the worker exits with 4.

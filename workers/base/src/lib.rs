@@ -61,6 +61,8 @@ pub use seat::Seat;
 #[doc(hidden)]
 pub use upgraded::Returned;
 pub use upgraded::Upgraded;
+#[doc(hidden)]
+pub use worker::collect_signals;
 pub use worker::{Command, Context, Exit, Listener, Parts, Worker};
 
 pub use ferricorn_http::{Head, Limits, ProxyVersions, Reject, Version};

@@ -3,7 +3,8 @@
 //! Reports come up, commands and descriptors go down, and end-of-file means that the other side is
 //! gone. Both ends are non-blocking and close-on-exec; a message is one datagram of at most
 //! [`MESSAGE_MAX`] bytes, so nothing is ever half read. The master believes only the form of what
-//! comes up: a tag and bounded text.
+//! comes up: a tag and bounded text. Who it is that a mold has forked says the system, which stamps
+//! the message with the pid of its sender.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -11,8 +12,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
+    UnixCredentials, recvmsg, sendmsg, setsockopt, socketpair, sockopt,
 };
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,12 @@ pub enum Stage {
 /// What a worker reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Up {
+    /// It is there, and a child of the master: the first report of a worker that a mold has forked.
+    /// Whatever the worker puts here, its own pid arrives.
+    Born {
+        /// Who has sent it, as the system says (SCM_CREDENTIALS, unix(7)).
+        pid: i32,
+    },
     /// It accepts connections from now on.
     Ready,
     /// It wants a successor and serves until it is told to drain.
@@ -98,6 +105,13 @@ pub enum Down {
         /// Its page set on the scoreboard.
         seat: usize,
     },
+    /// To the mold: make a worker, whose end of its life-line comes along.
+    Fork {
+        /// The stable number of its place.
+        slot: usize,
+        /// Its page set on the scoreboard.
+        seat: usize,
+    },
 }
 
 /// The master's end of one worker's life-line.
@@ -119,6 +133,15 @@ pub fn pair() -> io::Result<(MasterEnd, WorkerEnd)> {
 }
 
 impl MasterEnd {
+    /// Has the system stamp each report with the pid of who sends it from now on, as [`Up::Born`]
+    /// needs it (SO_PASSCRED, unix(7)).
+    ///
+    /// # Errors
+    /// What setsockopt(2) answers.
+    pub fn ask_who(&self) -> io::Result<()> {
+        Ok(setsockopt(&self.0, sockopt::PassCred, &true)?)
+    }
+
     /// Sends a command with its descriptors; never blocks.
     ///
     /// # Errors
@@ -141,6 +164,11 @@ impl MasterEnd {
                 message.push(b'E');
                 message.extend((seat as u64).to_le_bytes());
             }
+            Down::Fork { slot, seat } => {
+                message.push(b'K');
+                message.extend((slot as u64).to_le_bytes());
+                message.extend((seat as u64).to_le_bytes());
+            }
         }
         send(self.0.as_fd(), &message, fds)
     }
@@ -150,11 +178,14 @@ impl MasterEnd {
     /// # Errors
     /// `UnexpectedEof` when the worker is gone, `InvalidData` for a message of unknown form.
     pub fn receive(&self) -> io::Result<Option<Up>> {
-        let Some((message, _)) = receive(self.0.as_fd())? else {
+        let Some(Message { bytes, sender, .. }) = receive(self.0.as_fd())? else {
             return Ok(None);
         };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(Some(match message.as_slice() {
+        Ok(Some(match bytes.as_slice() {
+            b"B" => Up::Born {
+                pid: sender.ok_or_else(unknown)?,
+            },
             b"R" => Up::Ready,
             b"Tm" => Up::Retiring(Retirement::MaxRequests),
             b"Tp" => Up::Retiring(Retirement::Panic),
@@ -183,6 +214,7 @@ impl WorkerEnd {
     pub fn send(&self, report: &Up) -> io::Result<()> {
         let mut message = vec![];
         match report {
+            Up::Born { .. } => message.push(b'B'),
             Up::Ready => message.push(b'R'),
             Up::Retiring(Retirement::MaxRequests) => message.extend(b"Tm"),
             Up::Retiring(Retirement::Panic) => message.extend(b"Tp"),
@@ -214,10 +246,15 @@ impl WorkerEnd {
     /// # Errors
     /// `UnexpectedEof` when the master is gone, `InvalidData` for a message of unknown form.
     pub fn receive(&self) -> io::Result<Option<(Down, Vec<OwnedFd>)>> {
-        let Some((message, fds)) = receive(self.0.as_fd())? else {
+        let Some(Message { bytes, fds, .. }) = receive(self.0.as_fd())? else {
             return Ok(None);
         };
-        let command = match message.as_slice() {
+        let number = |bytes: &[u8]| {
+            let number = bytes.try_into().map(u64::from_le_bytes);
+            let number = number.map_err(|_| unknown())?;
+            usize::try_from(number).map_err(|_| unknown())
+        };
+        let command = match bytes.as_slice() {
             [b'D', stop, heirs] => Down::Drain {
                 stop: *stop != 0,
                 heirs: *heirs != 0,
@@ -231,15 +268,26 @@ impl WorkerEnd {
                 error: *error != 0,
                 access: *access != 0,
             },
-            [b'E', seat @ ..] => {
-                let seat = u64::from_le_bytes(seat.try_into().map_err(|_| unknown())?);
-                Down::Door {
-                    seat: usize::try_from(seat).map_err(|_| unknown())?,
+            [b'E', seat @ ..] => Down::Door {
+                seat: number(seat)?,
+            },
+            [b'K', places @ ..] => {
+                let (slot, seat) = places.split_at_checked(8).ok_or_else(unknown)?;
+                Down::Fork {
+                    slot: number(slot)?,
+                    seat: number(seat)?,
                 }
             }
             _ => return Err(unknown()),
         };
         Ok(Some((command, fds)))
+    }
+}
+
+/// An end that came with a message.
+impl From<OwnedFd> for WorkerEnd {
+    fn from(fd: OwnedFd) -> WorkerEnd {
+        WorkerEnd(fd)
     }
 }
 
@@ -303,9 +351,16 @@ fn send(fd: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>]) -> io::Resul
     Ok(())
 }
 
-fn receive(fd: BorrowedFd<'_>) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
+struct Message {
+    bytes: Vec<u8>,
+    fds: Vec<OwnedFd>,
+    /// Who sent it, where the system was asked to say so and knows.
+    sender: Option<i32>,
+}
+
+fn receive(fd: BorrowedFd<'_>) -> io::Result<Option<Message>> {
     let mut buffer = [0; MESSAGE_MAX];
-    let mut control = nix::cmsg_space!([RawFd; 4]);
+    let mut control = nix::cmsg_space!([RawFd; 4], UnixCredentials);
     let mut parts = [IoSliceMut::new(&mut buffer)];
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
     let received = loop {
@@ -319,17 +374,28 @@ fn receive(fd: BorrowedFd<'_>) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
         }
     };
     let len = received.bytes;
-    let mut fds = vec![];
+    let (mut fds, mut sender) = (vec![], None);
     for message in received.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(raw) = message {
-            fds.extend(raw.into_iter().map(crate::sys::own));
+        match message {
+            ControlMessageOwned::ScmRights(raw) => {
+                fds.extend(raw.into_iter().map(crate::sys::own));
+            }
+            // 0 stands for a process of another namespace.
+            ControlMessageOwned::ScmCredentials(who) => {
+                sender = Some(who.pid()).filter(|pid| *pid > 0);
+            }
+            _ => {}
         }
     }
     // SOCK_SEQPACKET: no sender sends an empty message, so zero bytes are the end of the file.
     if len == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(Some((buffer[..len].to_vec(), fds)))
+    Ok(Some(Message {
+        bytes: buffer[..len].to_vec(),
+        fds,
+        sender,
+    }))
 }
 
 #[cfg(test)]
@@ -385,6 +451,7 @@ mod tests {
                 access: false,
             },
             Down::Door { seat: 511 },
+            Down::Fork { slot: 3, seat: 511 },
         ];
         for command in commands {
             let fd = std::fs::File::open("/dev/null").unwrap();
@@ -392,6 +459,22 @@ mod tests {
             let (got, fds) = worker.receive().unwrap().unwrap();
             assert_eq!((got, fds.len()), (command, 1));
         }
+    }
+
+    #[test]
+    fn who_is_born_is_what_the_system_says_and_nobody_else() {
+        let (master, worker) = pair().unwrap();
+        let born = Up::Born { pid: 1 };
+        worker.send(&born).unwrap();
+        let unasked = master.receive().unwrap_err();
+        assert_eq!(unasked.kind(), io::ErrorKind::InvalidData);
+        master.ask_who().unwrap();
+        worker.send(&born).unwrap();
+        let pid = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(master.receive().unwrap(), Some(Up::Born { pid }));
+        // Other reports stay what they are.
+        worker.send(&Up::Ready).unwrap();
+        assert_eq!(master.receive().unwrap(), Some(Up::Ready));
     }
 
     #[test]

@@ -229,11 +229,13 @@ extern "C" fn parent_died(_: i32) {
 }
 
 /// Collects `signals` of this process (numbers below 32): each sets its bit for
-/// [`take_signals`] and adds one to the eventfd `wake`, which must stay open.
+/// [`take_signals`] and adds one to the eventfd `wake`, which must stay open. What was collected
+/// before is forgotten: in a worker that a mold has forked it was the mold's.
 ///
 /// # Errors
 /// What sigaction(2) answers.
 pub fn collect_signals(signals: &[i32], wake: BorrowedFd<'_>) -> io::Result<()> {
+    PENDING.store(0, Ordering::Release);
     WAKE.store(wake.as_raw_fd(), Ordering::Relaxed);
     signals
         .iter()
@@ -282,6 +284,32 @@ pub fn watch_parent(master: i32) -> io::Result<()> {
             io::ErrorKind::NotFound,
             "the master is gone",
         ));
+    }
+    Ok(())
+}
+
+/// Waits until the parent `between` has ended, so that this process has the parent that it is to have.
+/// To be called with all signals blocked; the system sends one when the parent is another
+/// (PR_SET_PDEATHSIG, prctl(2)).
+///
+/// # Errors
+/// What prctl(2) or sigwait(3) answer.
+pub fn outlive(between: i32) -> io::Result<()> {
+    // SAFETY: the set is written before it is read; the others are plain integers.
+    unsafe {
+        if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGUSR2) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let mut died: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut died);
+        libc::sigaddset(&raw mut died, libc::SIGUSR2);
+        while libc::getppid() == between {
+            let mut which = 0;
+            match libc::sigwait(&raw const died, &raw mut which) {
+                0 => {}
+                errno => return Err(io::Error::from_raw_os_error(errno)),
+            }
+        }
     }
     Ok(())
 }

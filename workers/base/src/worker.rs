@@ -1,6 +1,7 @@
 //! A worker class and what a worker process is given.
 //!
-//! Everything here happens in the worker process, after the fork, but [`Worker::check`].
+//! Everything here happens in the worker process, after the fork, but [`Worker::check`] and, with
+//! `preload`, [`Worker::load`].
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -33,9 +34,17 @@ pub trait Worker: 'static {
         Ok(())
     }
 
-    /// Serves until told to stop. In the worker. It loads and boots the application, calls
-    /// [`Context::ready`], serves, and returns why it ended. When a reload tries the program there
-    /// are no listeners: it must become ready without any, and is then told to quit.
+    /// Loads what all workers could share: the application ([`App::load`](crate::App::load)). After
+    /// privileges were dropped; in the worker, or with `preload` once in the mold, from which the
+    /// workers are forked: then it must leave no thread behind.
+    ///
+    /// # Errors
+    /// The reason why it cannot be loaded: the worker exits with 4.
+    fn load(&mut self) -> Result<(), Error>;
+
+    /// Serves until told to stop. In the worker, after [`Worker::load`]. It boots the application,
+    /// calls [`Context::ready`], serves, and returns why it ended. When a reload tries the program
+    /// there are no listeners: it must become ready without any, and is then told to quit.
     fn run(self: Box<Self>, context: Context) -> Exit;
 }
 
@@ -150,6 +159,19 @@ const IGNORED: [i32; 7] = [
     libc::SIGXFSZ,
 ];
 
+/// Makes this process's signals a worker's: they are noted, or mean nothing, and the descriptor, which
+/// must stay open, is readable when one was noted. For the worker, and for the mold, which notes them
+/// and looks at none: only its master ends it.
+///
+/// # Errors
+/// What eventfd(2) or sigaction(2) answer.
+pub fn collect_signals() -> io::Result<EventFd> {
+    let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+    sys::collect_signals(&SIGNALS, wake.as_fd())?;
+    sys::ignore_signals(&IGNORED)?;
+    Ok(wake)
+}
+
 impl Context {
     /// Becomes the worker: takes the seat and this process's signals. In the worker, once, with all
     /// signals at their defaults (the code that forked sees to that).
@@ -160,9 +182,7 @@ impl Context {
     /// # Errors
     /// What eventfd(2), mmap(2) or sigaction(2) answer, or a bad access format.
     pub fn new(parts: Parts) -> io::Result<Context> {
-        let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        sys::collect_signals(&SIGNALS, wake.as_fd())?;
-        sys::ignore_signals(&IGNORED)?;
+        let wake = collect_signals()?;
         let mut board = parts.board;
         let page = board.take_seat(parts.seat, parts.slot, parts.generation)?;
         page.turn(sys::monotonic().as_micros() as u64);
@@ -327,6 +347,9 @@ impl Context {
                         }
                         self.doors[seat] = fds.into_iter().next();
                     }
+                }
+                Ok(Some((Down::Fork { .. }, _))) => {
+                    log::error!("only a mold makes workers");
                 }
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     log::error!("cannot read a command of the master: {error}");

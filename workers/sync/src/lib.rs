@@ -25,11 +25,12 @@ impl<A: App> Worker for Sync<A> {
         "sync"
     }
 
-    fn run(mut self: Box<Self>, context: Context) -> Exit {
+    fn load(&mut self) -> Result<(), Error> {
         install_panic_hook();
-        if let Err(failure) = guard(|| self.0.load()) {
-            return context.fail(Stage::Load, &error(failure));
-        }
+        guard(|| self.0.load()).map_err(error)
+    }
+
+    fn run(self: Box<Self>, context: Context) -> Exit {
         let seat = context.seat(0);
         let handler = match guard(|| self.0.boot(&seat)) {
             Ok(handler) => handler,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use ferricorn_base::board::{Board, Counter, SeatView};
 use ferricorn_base::conf::{ListenerConf, LocalAddr, ProxyListener};
-use ferricorn_base::lifeline::{Down, MasterEnd, Up};
+use ferricorn_base::lifeline::{Down, MasterEnd, Stage, Up};
 use ferricorn_base::rendezvous::Rendezvous;
 use ferricorn_base::transport::{Ready, wait};
 use ferricorn_base::{App, Conf, Context, Exit, Networks, Parts, ProxyVersions, Worker};
@@ -188,7 +188,12 @@ impl Setup {
             let app = app.clone();
             std::thread::spawn(move || {
                 let context = Context::new(parts).unwrap();
-                let _ = sender.send(Box::new(Sync::new(app)).run(context));
+                let mut class = Box::new(Sync::new(app));
+                let exit = match class.load() {
+                    Ok(()) => class.run(context),
+                    Err(error) => context.fail(Stage::Load, &error),
+                };
+                let _ = sender.send(exit);
             });
             server.workers.push(Running {
                 master: Some(master),
