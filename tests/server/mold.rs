@@ -17,6 +17,8 @@ fn preloaded(arguments: &str) -> Start {
 
 /// The mold that was made last.
 fn mold(server: &Server) -> i32 {
+    // The mold itself may write sooner than its master.
+    server.wait("in the mold (pid ");
     let line = server.log.matching(0, "in the mold (pid ").pop().unwrap();
     let pid = line.split("(pid ").nth(1).unwrap();
     pid.trim_end_matches(')').parse().unwrap()
