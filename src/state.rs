@@ -88,6 +88,8 @@ pub struct State {
     ledger: Ledger,
     // Why the start or the last reload has failed.
     failure: Option<String>,
+    // Since when nobody serves, though somebody should.
+    outage: Option<Moment>,
     pool: Pool,
     wake: Option<Moment>,
     random: u64,
@@ -112,6 +114,7 @@ impl State {
             reloads: 0,
             ledger: Ledger::default(),
             failure: None,
+            outage: None,
             pool: Pool::new(seats),
             wake: None,
             random: seed,
@@ -246,6 +249,7 @@ impl State {
         } else {
             self.converge(now, &mut out);
         }
+        self.note_outage(now);
         out
     }
 

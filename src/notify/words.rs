@@ -175,6 +175,7 @@ mod tests {
         wanted: 3,
         alive: 3,
         stuck: false,
+        outage: None,
     };
     const STARTING: Standing<'_> = Standing {
         announced: false,

@@ -31,6 +31,9 @@ pub struct Standing<'a> {
     pub alive: usize,
     /// There are workers, and each is past a deadline of its own.
     pub stuck: bool,
+    /// Since when nobody serves: after a first worker was ready, while any are wanted, and not during
+    /// a stop.
+    pub outage: Option<Moment>,
 }
 
 /// What a reload is doing.
@@ -73,7 +76,17 @@ impl State {
             wanted: if self.retired { 0 } else { self.wanted },
             alive: self.pool.count(|_| true),
             stuck: !self.pool.is_empty() && !self.pool.any(|worker| !is_late(worker, now)),
+            outage: self.outage,
         }
+    }
+
+    /// Remembers since when nobody serves.
+    pub(super) fn note_outage(&mut self, now: Moment) {
+        let owed = self.phase == Phase::Running && !self.retired;
+        self.outage = match owed && !self.pool.any(Worker::serves) {
+            true => self.outage.or(Some(now)),
+            false => None,
+        };
     }
 }
 
@@ -98,7 +111,7 @@ fn is_late(worker: &Worker, now: Moment) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use super::super::{Action, Event, Overdue, Policy, WorkerId};
+    use super::super::{Action, Ending, Event, Overdue, Policy, Stop, WorkerId};
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -162,6 +175,37 @@ mod tests {
         assert!(!state.standing(now).stuck);
         now += Policy::FALLBACK.boot_timeout;
         assert!(state.standing(now).stuck);
+    }
+
+    #[test]
+    fn an_outage_is_when_nobody_serves_who_should() {
+        let mut state = State::new(Policy::FALLBACK, 8, 7);
+        let spawned = |actions: Vec<Action>| {
+            let mut actions = actions.into_iter();
+            actions.find_map(|action| match action {
+                Action::Spawn { worker, .. } => Some(worker),
+                _ => None,
+            })
+        };
+        let first = spawned(state.step(Event::Tick, SECOND)).unwrap();
+        // A start that has not succeeded is none.
+        assert_eq!(state.standing(SECOND).outage, None);
+        state.step(Event::Ready(first), 2 * SECOND);
+        assert_eq!(state.standing(2 * SECOND).outage, None);
+        let killed = Ending::Signal(libc::SIGKILL);
+        state.step(Event::Exited(first, killed), 3 * SECOND);
+        let second = spawned(state.step(Event::Tick, 4 * SECOND)).unwrap();
+        state.step(Event::Tick, 5 * SECOND);
+        assert_eq!(state.standing(5 * SECOND).outage, Some(3 * SECOND));
+        state.step(Event::Ready(second), 6 * SECOND);
+        assert_eq!(state.standing(6 * SECOND).outage, None);
+        // Nobody is wanted, or the server stops.
+        for event in [Event::RetireAll, Event::Stop(Stop::Quick)] {
+            let mut state = state.clone();
+            state.step(event, 7 * SECOND);
+            state.step(Event::Exited(second, Ending::Code(0)), 7 * SECOND);
+            assert_eq!(state.standing(7 * SECOND).outage, None);
+        }
     }
 
     #[test]
