@@ -8,7 +8,6 @@
 
 mod client;
 mod place;
-pub mod words;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -18,6 +17,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::poll::{PollFd, PollFlags};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
+
+pub use ferricorn_base::words;
 
 use crate::sockets::Listener;
 use crate::state::Moment;

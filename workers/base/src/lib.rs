@@ -7,6 +7,7 @@
 //! - [`Worker`], [`Context`], [`Command`], [`Exit`]: what a worker class is given.
 //! - [`lifeline`], [`board`]: how master and worker speak; [`rendezvous`]: how connections go from one
 //!   worker to another.
+//! - [`words`]: what the master says of itself over the control socket.
 //! - [`trust`]: whom to believe what a request says of itself.
 //! - [`meta`]: a request as CGI and its successors name its parts.
 //! - [`transport`], [`logs`], [`access`], [`sys`]: connections, logs, and the only `unsafe`.
@@ -39,6 +40,7 @@ pub mod sys;
 pub mod transport;
 pub mod trust;
 mod upgraded;
+pub mod words;
 mod worker;
 
 pub use app::{App, Begin, BoxApp, Closure, Handler};
