@@ -6,16 +6,17 @@
 //! and treats text as bytes of a stranger.
 //!
 //! Layout, in 64-bit words: area 0 is the header (magic, version, seats, highest seat in use, the key
-//! of the tables of peers, whether the server stops, one *alive* word per seat); area `1 + seat` is a worker's: header,
-//! counters, a histogram of handler times, the ring of the last requests, one cell per request on a
-//! stream thread. Behind the areas lie the tables of peers, one per seat, which take no memory until
-//! they are used.
+//! of the hashes, whether the server stops, one *alive* word per seat, the table of poison); area
+//! `1 + seat` is a worker's: header, counters, a histogram of handler times, the ring of the last
+//! requests, one cell per request on a stream thread. Behind the areas lie the tables of peers, one
+//! per seat, which take no memory until they are used.
 
 mod cell;
 mod counters;
 mod layout;
 mod page;
 mod peers;
+mod poison;
 #[cfg(test)]
 mod tests;
 
@@ -30,9 +31,10 @@ use crate::sys::{Map, random};
 
 pub use cell::RequestView;
 pub use counters::{BUCKETS, COUNTERS, Counter, State};
-pub use layout::{BYTES, LINE_MAX, PEERS, RECENT, SEATS, STREAMS};
+pub use layout::{BYTES, LINE_MAX, PEERS, POISONS, RECENT, SEATS, STREAMS};
 pub use page::{Cell, Page};
 pub use peers::{Peers, Rate};
+pub use poison::{fingerprint, resource};
 
 use cell::read_cell;
 use layout::*;
@@ -218,7 +220,7 @@ impl Board {
         kept.then(|| &self.whole.words()[at..at + TABLE_WORDS])
     }
 
-    /// The key of the hashes in the tables of peers.
+    /// The key of the hashes on the board.
     fn key(&self) -> [u64; 2] {
         [KEY_AT, KEY_AT + 1].map(|at| self.whole.words()[at].load(Ordering::Relaxed))
     }

@@ -55,9 +55,13 @@ pub enum Counter {
     Given,
     /// Connections taken over from a sibling; they are not among the accepted ones.
     Taken,
+    /// Requests refused because they and others had waited too long for the worker.
+    Shed,
+    /// Requests refused because workers have died of their like.
+    Poisoned,
 }
 
 /// How many counters there are.
-pub const COUNTERS: usize = Counter::Taken as usize + 1;
+pub const COUNTERS: usize = Counter::Poisoned as usize + 1;
 /// Buckets of the histogram: bucket `n` counts handler times below 2^n µs and not below 2^(n-1).
 pub const BUCKETS: usize = 40;

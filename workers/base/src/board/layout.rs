@@ -12,6 +12,9 @@ pub const LINE_MAX: usize = (CELL_WORDS - CELL_LINE) * 8;
 /// Peer addresses that the table of a worker holds.
 pub const PEERS: usize = 2048;
 
+/// Fingerprints of requests that all workers refuse.
+pub const POISONS: usize = 63;
+
 pub(super) const VERSION: u64 = 3;
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"ferricrn");
 pub(super) const AREA_WORDS: usize = 4096;
@@ -34,6 +37,8 @@ pub(super) const HIGH_AT: usize = 3;
 pub(super) const KEY_AT: usize = 4;
 pub(super) const STOPPING_AT: usize = 6;
 pub(super) const ALIVE_AT: usize = 64;
+/// How many places of the table of poison are in use, then the places.
+pub(super) const POISON_AT: usize = 640;
 
 // A worker's area.
 pub(super) const PID_AT: usize = 0;
@@ -67,4 +72,5 @@ pub(super) const ENTRY_CONNECTION_RATE: usize = 2;
 pub(super) const ENTRY_REQUEST_RATE: usize = 3;
 
 const _: () = assert!(STREAMS_AT + STREAMS * CELL_WORDS <= AREA_WORDS);
-const _: () = assert!(ALIVE_AT + SEATS <= AREA_WORDS);
+const _: () = assert!(ALIVE_AT + SEATS <= POISON_AT);
+const _: () = assert!(POISON_AT + 1 + POISONS <= AREA_WORDS);
