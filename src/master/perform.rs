@@ -291,7 +291,7 @@ impl Master {
             return;
         };
         if let Some(board) = &self.board {
-            board.set_alive(child.seat, false);
+            board.bury(child.seat);
         }
         let (slot, whom) = (child.slot, child.whom());
         let killed = matches!(ending, Ending::Signal(libc::SIGKILL));

@@ -6,10 +6,10 @@
 //! and treats text as bytes of a stranger.
 //!
 //! Layout, in 64-bit words: area 0 is the header (magic, version, seats, highest seat in use, the key
-//! of the hashes, whether the server stops, one *alive* word per seat, the table of poison); area
-//! `1 + seat` is a worker's: header, counters, a histogram of handler times, the ring of the last
-//! requests, one cell per request on a stream thread. Behind the areas lie the tables of peers, one
-//! per seat, which take no memory until they are used.
+//! of the hashes, whether the server stops, one *alive* word per seat, the table of poison,
+//! the numbers of workers that are gone); area `1 + seat` is a worker's: header, counters, histograms of
+//! handler and queue times, the ring of the last requests, one cell per request on a stream thread.
+//! Behind the areas lie the tables of peers, one per seat, which take no memory until they are used.
 
 mod cell;
 mod counters;
@@ -19,6 +19,7 @@ mod peers;
 mod poison;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -35,6 +36,7 @@ pub use layout::{BYTES, LINE_MAX, PEERS, POISONS, RECENT, SEATS, STREAMS};
 pub use page::{Cell, Page};
 pub use peers::{Peers, Rate};
 pub use poison::{fingerprint, resource};
+pub use totals::Totals;
 
 use cell::read_cell;
 use layout::*;
@@ -67,7 +69,9 @@ pub struct SeatView {
     /// See [`Counter`].
     pub counters: [u64; COUNTERS],
     /// Handler times, see [`BUCKETS`].
-    pub histogram: Vec<u64>,
+    pub handler_times: Vec<u64>,
+    /// Queue times, see [`BUCKETS`].
+    pub queue_times: Vec<u64>,
     /// Requests in a handler or on a stream thread.
     pub in_flight: Vec<RequestView>,
     /// The last requests, the newest first.
@@ -243,7 +247,8 @@ impl Board {
             turns: word(TURNS_AT),
             connections: word(CONNECTIONS_AT),
             counters: std::array::from_fn(|n| word(COUNTERS_AT + n)),
-            histogram: (0..BUCKETS).map(|n| word(HISTOGRAM_AT + n)).collect(),
+            handler_times: (0..BUCKETS).map(|n| word(HANDLER_TIMES_AT + n)).collect(),
+            queue_times: (0..BUCKETS).map(|n| word(QUEUE_TIMES_AT + n)).collect(),
             ..SeatView::default()
         };
         for n in 0..RECENT {

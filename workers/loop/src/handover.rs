@@ -94,7 +94,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             log::error!("cannot start a stream thread: {error}");
             self.pool.done();
             if let Some(cell) = cell {
-                self.context.page.end(cell, 0, self.clock.now());
+                self.context.page.end_stream(cell, 0, self.clock.now());
             }
             self.forget(key);
         }
@@ -116,7 +116,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         let now = self.clock.read();
         if let Some(cell) = done.cell {
-            self.context.page.end(cell, done.status, now);
+            self.context.page.end_stream(cell, done.status, now);
         }
         if self.context.access.is_some() {
             let fields = done.fields.take();

@@ -55,6 +55,10 @@ pub enum Counter {
     Given,
     /// Connections taken over from a sibling; they are not among the accepted ones.
     Taken,
+    /// µs in handlers: the sum of what the histogram of handler times counts.
+    HandlerMicros,
+    /// µs in queues: the sum of what the histogram of queue times counts.
+    QueueMicros,
     /// Requests refused because they and others had waited too long for the worker.
     Shed,
     /// Requests refused because workers have died of their like.
@@ -63,5 +67,12 @@ pub enum Counter {
 
 /// How many counters there are.
 pub const COUNTERS: usize = Counter::Poisoned as usize + 1;
-/// Buckets of the histogram: bucket `n` counts handler times below 2^n µs and not below 2^(n-1).
+/// Buckets of a histogram: bucket `n` counts times below 2^n µs and not below 2^(n-1); the last one
+/// counts what is longer, too.
 pub const BUCKETS: usize = 40;
+
+/// The bucket that counts this time, in µs.
+#[inline]
+pub(super) fn bucket(micros: u64) -> usize {
+    ((u64::BITS - micros.leading_zeros()) as usize).min(BUCKETS - 1)
+}

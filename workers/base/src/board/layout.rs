@@ -1,5 +1,7 @@
 //! Where things lie on the scoreboard, in 64-bit words. Constants only.
 
+use super::counters::{BUCKETS, COUNTERS};
+
 /// Seats on a board: live workers of all generations together.
 pub const SEATS: usize = 512;
 /// Requests that a worker's ring remembers.
@@ -15,7 +17,7 @@ pub const PEERS: usize = 2048;
 /// Fingerprints of requests that all workers refuse.
 pub const POISONS: usize = 63;
 
-pub(super) const VERSION: u64 = 3;
+pub(super) const VERSION: u64 = 4;
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"ferricrn");
 pub(super) const AREA_WORDS: usize = 4096;
 pub(super) const AREA_BYTES: usize = AREA_WORDS * 8;
@@ -39,6 +41,13 @@ pub(super) const STOPPING_AT: usize = 6;
 pub(super) const ALIVE_AT: usize = 64;
 /// How many places of the table of poison are in use, then the places.
 pub(super) const POISON_AT: usize = 640;
+/// How many workers' numbers were added to those of the retired.
+pub(super) const FOLDS_AT: usize = 7;
+/// By seat: which occupant's numbers are among them, and since which fold.
+pub(super) const FOLDED_AT: usize = 704;
+pub(super) const FOLDED_SINCE_AT: usize = FOLDED_AT + SEATS;
+/// Two rows with the numbers of all who are gone; see `totals`.
+pub(super) const RETIRED_AT: usize = FOLDED_SINCE_AT + SEATS;
 
 // A worker's area.
 pub(super) const PID_AT: usize = 0;
@@ -50,8 +59,14 @@ pub(super) const TURNS_AT: usize = 5;
 pub(super) const CONNECTIONS_AT: usize = 6;
 pub(super) const PEERS_AT: usize = 7;
 pub(super) const TAKES_AT: usize = 8;
-pub(super) const COUNTERS_AT: usize = 16;
-pub(super) const HISTOGRAM_AT: usize = 64;
+/// When the occupant took the seat, in ns of CLOCK_MONOTONIC: never twice the same.
+pub(super) const BORN_AT: usize = 9;
+/// The numbers that are added up over all workers: counters and histograms.
+pub(super) const NUMBERS_AT: usize = 16;
+pub(super) const NUMBERS: usize = 176;
+pub(super) const COUNTERS_AT: usize = NUMBERS_AT;
+pub(super) const HANDLER_TIMES_AT: usize = 64;
+pub(super) const QUEUE_TIMES_AT: usize = 128;
 pub(super) const RECENT_AT: usize = 512;
 pub(super) const STREAMS_AT: usize = RECENT_AT + RECENT * CELL_WORDS;
 
@@ -74,3 +89,9 @@ pub(super) const ENTRY_REQUEST_RATE: usize = 3;
 const _: () = assert!(STREAMS_AT + STREAMS * CELL_WORDS <= AREA_WORDS);
 const _: () = assert!(ALIVE_AT + SEATS <= POISON_AT);
 const _: () = assert!(POISON_AT + 1 + POISONS <= AREA_WORDS);
+const _: () = assert!(POISON_AT + 1 + POISONS <= FOLDED_AT);
+const _: () = assert!(RETIRED_AT + 2 * NUMBERS <= AREA_WORDS);
+const _: () = assert!(COUNTERS_AT + COUNTERS <= HANDLER_TIMES_AT);
+const _: () = assert!(HANDLER_TIMES_AT + BUCKETS <= QUEUE_TIMES_AT);
+const _: () = assert!(QUEUE_TIMES_AT + BUCKETS <= NUMBERS_AT + NUMBERS);
+const _: () = assert!(NUMBERS_AT + NUMBERS <= RECENT_AT);

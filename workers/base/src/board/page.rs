@@ -1,13 +1,13 @@
 //! A worker's own pages: the one writer. In the worker only.
 
 use std::net::IpAddr;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::cell::write_line;
-use super::counters::{BUCKETS, Counter, State};
+use super::counters::{Counter, State, bucket};
 use super::layout::*;
 use crate::peer::Peer;
-use crate::sys::Map;
+use crate::sys::{Map, monotonic};
 
 /// A worker's own pages: the one writer.
 #[derive(Debug)]
@@ -23,9 +23,16 @@ pub struct Cell(usize);
 impl Page {
     /// Clears the pages and says whose they are now.
     pub(super) fn new(map: Map, slot: usize, generation: u64) -> Page {
-        for word in map.words() {
-            word.store(0, Ordering::Relaxed);
+        // What a predecessor left is among the numbers of the retired until it is said, last, that the
+        // seat has a new occupant, whose numbers are 0. Who sees them cleared sees that there was a fold.
+        fence(Ordering::Release);
+        for (at, word) in map.words().iter().enumerate() {
+            if at != BORN_AT {
+                word.store(0, Ordering::Relaxed);
+            }
         }
+        let born = monotonic().as_nanos() as u64;
+        map.words()[BORN_AT].store(born.max(1), Ordering::Release);
         let page = Page { map, next: 0 };
         page.store(PID_AT, u64::from(std::process::id()));
         page.store(SLOT_AT, slot as u64);
@@ -119,15 +126,34 @@ impl Page {
         self.map.words()[cell.0 + CELL_STATE].store(0, Ordering::Relaxed);
     }
 
-    /// The request of `cell` is answered with `status`, at `now_us`.
+    /// The handler of the request of `cell` is done with it at `now_us`: it is answered with
+    /// `status`, or goes on on a stream thread. Its time is counted.
     #[inline]
     pub fn end(&self, cell: Cell, status: u16, now_us: u64) {
+        let words = self.close(cell, status, now_us);
+        let took = now_us.saturating_sub(words[CELL_STARTED].load(Ordering::Relaxed));
+        self.add_at(HANDLER_TIMES_AT + bucket(took), 1);
+        self.add(Counter::HandlerMicros, took);
+    }
+
+    /// The request of `cell`, which went on on a stream thread, has ended with `status` at `now_us`.
+    pub fn end_stream(&self, cell: Cell, status: u16, now_us: u64) {
+        self.close(cell, status, now_us);
+    }
+
+    /// Something waited so long for its turn, in µs.
+    #[inline]
+    pub fn queued(&self, micros: u64) {
+        self.add_at(QUEUE_TIMES_AT + bucket(micros), 1);
+        self.add(Counter::QueueMicros, micros);
+    }
+
+    #[inline]
+    fn close(&self, cell: Cell, status: u16, now_us: u64) -> &[AtomicU64] {
         let words = &self.map.words()[cell.0..cell.0 + CELL_WORDS];
         words[CELL_STATUS].store(u64::from(status), Ordering::Relaxed);
         words[CELL_ENDED].store(now_us.max(1), Ordering::Release);
-        let took = now_us.saturating_sub(words[CELL_STARTED].load(Ordering::Relaxed));
-        let bucket = ((u64::BITS - took.leading_zeros()) as usize).min(BUCKETS - 1);
-        self.add_at(HISTOGRAM_AT + bucket, 1);
+        words
     }
 
     /// The request of `cell` goes on on a stream thread: it leaves the ring for a cell of its own,

@@ -24,7 +24,7 @@ fn a_request_is_in_flight_until_it_ends_and_then_recent() {
         (view.recent[0].status, view.recent[0].ended_us),
         (200, 3_000)
     );
-    assert_eq!(view.histogram[11], 1, "2000 µs lie below 2^11");
+    assert_eq!(view.handler_times[11], 1, "2000 µs lie below 2^11");
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_streaming_request_keeps_its_cell_while_the_ring_turns() {
     assert_eq!(view.in_flight.len(), 1);
     assert!(view.in_flight[0].streaming);
     assert_eq!(view.in_flight[0].line, b"GET /events");
-    page.end(stream, 200, 9);
+    page.end_stream(stream, 200, 9);
     assert!(board.view(0).in_flight.is_empty());
 }
 
@@ -223,4 +223,119 @@ fn garbage_in_a_table_overflows_nothing() {
     }
     assert_eq!(first.connections(key), u64::MAX);
     assert!(!first.is_below(Rate::Requests, key, 65_535, 0));
+}
+
+/// A worker on `seat` that is there, as a process of its own would be.
+fn occupant(board: &Board, seat: usize) -> Page {
+    let mut own = Board::attach(board.fd().try_clone_to_owned().unwrap()).unwrap();
+    let page = own.take_seat(seat, seat, 1).unwrap();
+    board.set_alive(seat, true);
+    page
+}
+
+#[test]
+fn the_dead_are_counted_once_and_on() {
+    let board = Board::create().unwrap();
+    let pages = [0, 3].map(|seat| occupant(&board, seat));
+    let mut count = 0;
+    for (n, page) in (1..).zip(&pages) {
+        page.add(Counter::Requests, n);
+        page.queued(1_000);
+        page.set_connections(2);
+        count += n;
+    }
+    let totals = |count: u64| {
+        let totals = board.totals();
+        assert_eq!(totals.get(Counter::Requests), count);
+        totals
+    };
+    assert_eq!(totals(count).connections, 4);
+    // One that drains is not alive, and counts on.
+    board.set_alive(3, false);
+    pages[1].add(Counter::Requests, 1);
+    assert_eq!(totals(count + 1).queue_times[10], 2);
+    for _ in 0..2 {
+        board.bury(3);
+        assert_eq!(totals(count + 1).connections, 2);
+    }
+    // A successor that dies before it has taken the seat has done nothing.
+    board.set_alive(3, true);
+    board.bury(3);
+    totals(count + 1);
+    let successor = occupant(&board, 3);
+    totals(count + 1);
+    successor.add(Counter::Requests, 5);
+    totals(count + 6);
+    // Another image of the master goes on where this one was.
+    let next = Board::adopt(board.fd().try_clone_to_owned().unwrap()).unwrap();
+    next.bury(0);
+    next.bury(3);
+    let all = totals(count + 6);
+    assert_eq!(all, next.totals());
+    assert_eq!((all.queue_times[10], all.connections), (2, 0));
+    assert_eq!(all.get(Counter::QueueMicros), 2_000);
+    assert_eq!(all.since(&all).get(Counter::Requests), 0);
+}
+
+#[test]
+fn no_sum_goes_backwards_whoever_dies_while_it_is_read() {
+    const SEATS_USED: usize = 3;
+    const ROUNDS: u64 = 5_000;
+    let board = Board::create().unwrap();
+    let reader = Board::attach(board.fd().try_clone_to_owned().unwrap()).unwrap();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let watcher = std::thread::spawn(move || {
+        let mut last = reader.totals();
+        let mut looks = 0_u64;
+        while let Err(std::sync::mpsc::TryRecvError::Empty) = stopped.try_recv() {
+            let totals = reader.totals();
+            for (counter, (before, now)) in last.counters.iter().zip(&totals.counters).enumerate() {
+                assert!(before <= now, "counter {counter}: {before} > {now}");
+            }
+            let pairs = last.handler_times.iter().zip(&totals.handler_times);
+            assert!(pairs.clone().all(|(before, now)| before <= now));
+            last = totals;
+            looks += 1;
+        }
+        (last, looks)
+    });
+    let mut pages: Vec<Page> = (0..SEATS_USED).map(|seat| occupant(&board, seat)).collect();
+    let mut sum = 0;
+    for round in 0..ROUNDS {
+        for page in &mut pages {
+            page.add(Counter::Requests, 1 + round % 7);
+            let cell = page.begin(b"GET /", &Peer::Unix, 0);
+            page.end(cell, 200, round);
+            sum += 1 + round % 7;
+        }
+        let seat = round as usize % SEATS_USED;
+        board.bury(seat);
+        if round % 3 == 0 {
+            board.bury(seat);
+        }
+        pages[seat] = occupant(&board, seat);
+    }
+    drop(stop);
+    let (last, looks) = watcher.join().unwrap();
+    assert!(looks > 100, "{looks}");
+    let totals = board.totals();
+    assert_eq!(totals.get(Counter::Requests), sum);
+    assert_eq!(totals.handler_times.iter().sum::<u64>(), 3 * ROUNDS);
+    assert_eq!(
+        totals.get(Counter::HandlerMicros),
+        3 * (0..ROUNDS).sum::<u64>()
+    );
+    assert!(last.get(Counter::Requests) <= sum);
+}
+
+#[test]
+fn a_fold_that_is_half_written_changes_nothing() {
+    let board = Board::create().unwrap();
+    occupant(&board, 0).add(Counter::Requests, 3);
+    occupant(&board, 1).add(Counter::Requests, 4);
+    board.bury(0);
+    board.bury(1);
+    // As the master left it, had it been stopped before the last word of the second.
+    board.header.as_ref().unwrap().words()[FOLDS_AT].store(1, Ordering::Release);
+    assert_eq!(board.totals().get(Counter::Requests), 7);
 }
