@@ -48,7 +48,7 @@ fn age(since_us: u64, now: Moment) -> Duration {
     now.saturating_sub(Duration::from_micros(since_us))
 }
 
-/// "GET /slow from 127.0.0.1:4711 for 31.2 s", one for each request in flight; empty when there
+/// "GET /slow from 127.0.0.1:4711 for 31.2 s (id 9f2a…)", one for each request in flight; empty when there
 /// is none.
 pub fn requests(view: &SeatView, now: Moment) -> Vec<String> {
     let mut words: Vec<String> = view
@@ -63,9 +63,10 @@ pub fn requests(view: &SeatView, now: Moment) -> Vec<String> {
                 ""
             };
             format!(
-                "{} from {} for {seconds:.1} s{stream}",
+                "{} from {} for {seconds:.1} s{stream} (id {})",
                 line(&request.line),
-                request.peer
+                request.peer,
+                request.id
             )
         })
         .collect();

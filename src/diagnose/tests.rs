@@ -10,9 +10,11 @@ fn request(line: &[u8], started: Duration, streaming: bool) -> RequestView {
     RequestView {
         line: line.to_vec(),
         peer: Peer::Tcp("127.0.0.1:4711".parse().unwrap()),
+        id: "0123".to_owned(),
         started_us: started.as_micros() as u64,
         ended_us: 0,
         status: 0,
+        deadline_us: None,
         streaming,
     }
 }
@@ -63,7 +65,7 @@ fn requests_are_named_escaped_and_bounded() {
     let words = requests(&view(now, vec![nasty]), now);
     assert_eq!(
         words,
-        ["GET /\\x0a[2026] \\x1b[31m \\\\ \\xff from 127.0.0.1:4711 for 10.0 s"]
+        ["GET /\\x0a[2026] \\x1b[31m \\\\ \\xff from 127.0.0.1:4711 for 10.0 s (id 0123)"]
     );
     let many = (0..50)
         .map(|_| request(&[b'x'; 5000], now, false))

@@ -50,6 +50,7 @@ fn the_log_names_the_signal_and_the_request_in_flight() {
     let line = server.wait(&format!("(pid {pid}) was killed by SIGKILL"));
     assert!(line.contains("GET /hang?who=me"), "{line}");
     assert!(line.contains("127.0.0.1"), "{line}");
+    assert!(line.contains(" s (id "), "{line}");
     assert!(client.answer().is_err());
     server.wait_workers(1);
     server.stop();

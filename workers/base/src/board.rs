@@ -32,7 +32,7 @@ use crate::sys::{Map, random};
 
 pub use cell::RequestView;
 pub use counters::{BUCKETS, COUNTERS, Counter, State};
-pub use layout::{BYTES, LINE_MAX, PEERS, POISONS, RECENT, SEATS, STREAMS};
+pub use layout::{BYTES, ID_MAX, LINE_MAX, PEERS, POISONS, RECENT, SEATS, STREAMS};
 pub use page::{Cell, Page};
 pub use peers::{Peers, Rate};
 pub use poison::{fingerprint, resource};

@@ -57,7 +57,7 @@ pub use networks::Networks;
 pub use peer::Peer;
 #[doc(hidden)]
 pub use request::Link;
-pub use request::{Client, Forwarded, Request};
+pub use request::{Client, Forwarded, Request, RequestId, RequestIds};
 pub use response::{IntoResponse, Response, typed};
 pub use seat::Seat;
 #[doc(hidden)]

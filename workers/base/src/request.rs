@@ -15,8 +15,10 @@ use crate::incoming::Incoming;
 use crate::peer::Peer;
 use crate::transport::Transport;
 
+mod id;
 mod origin;
 
+pub use id::{RequestId, RequestIds};
 pub use origin::{Client, Forwarded, Link};
 
 /// One request: its head as received, its complete body, and who sent it.
@@ -32,6 +34,8 @@ pub struct Request {
     method: OnceCell<Method>,
     uri: OnceCell<Uri>,
     headers: OnceCell<Box<HeaderMap>>,
+    /// What the worker calls it; 0 when nobody has numbered it.
+    number: u64,
     id: OnceCell<String>,
     extensions: Option<Box<Extensions>>,
     wire: Option<Box<dyn Transport>>,
@@ -171,23 +175,22 @@ impl Request {
     }
 
     /// A name for this request in logs: the `X-Request-Id` that came with it if that is a plain
-    /// one of at most 128 characters, else 128 random bits in hexadecimal (getrandom(2)).
+    /// one of at most 128 characters, else 16 hexadecimal digits that hardly any other request has.
+    /// The line about a worker that died while it served the request has it, too.
     pub fn id(&self) -> &str {
-        self.id.get_or_init(|| {
-            let plain = |id: &&str| {
-                (1..=128).contains(&id.len())
-                    && id
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
-            };
-            match self.header("x-request-id").filter(plain) {
-                Some(id) => id.to_owned(),
-                None => crate::sys::random()
-                    .iter()
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect(),
-            }
-        })
+        self.id.get_or_init(|| self.request_id().to_string())
+    }
+
+    /// As [`Request::id`], but no text is made of a number. A request that was made by hand is
+    /// numbered anew each time.
+    #[inline]
+    #[must_use]
+    pub fn request_id(&self) -> RequestId<'_> {
+        match id::given(&self.head) {
+            Some(text) => RequestId::Given(text),
+            None if self.number != 0 => RequestId::Made(self.number),
+            None => RequestId::Made(RequestIds::new().next_number()),
+        }
     }
 
     /// Values that wrapping handlers hand on.
@@ -275,10 +278,11 @@ impl Request {
     }
 
     /// Forgets the last request; its head is overwritten by the next. The connection is from `peer`
-    /// to `local`.
+    /// to `local`, and the worker calls the request `number`.
     #[inline]
-    pub fn renew(&mut self, peer: &Peer, local: &Arc<LocalAddr>, link: Link) {
+    pub fn renew(&mut self, peer: &Peer, local: &Arc<LocalAddr>, link: Link, number: u64) {
         self.release();
+        self.number = number;
         self.forwarded = None;
         self.link = link;
         // Nearly always the same listener: no count of references is touched then.
@@ -327,6 +331,7 @@ impl Default for Request {
             method: OnceCell::new(),
             uri: OnceCell::new(),
             headers: OnceCell::new(),
+            number: 0,
             id: OnceCell::new(),
             extensions: None,
             wire: None,

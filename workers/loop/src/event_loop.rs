@@ -12,7 +12,7 @@ use std::time::Duration;
 use ferricorn_base::board::{Counter, Peers};
 use ferricorn_base::conf::{Deadlines, PeerLimits};
 use ferricorn_base::lifeline::{Retirement, Up};
-use ferricorn_base::{Closing, Command, Conf, Context, Exit, Incoming, Request, sys};
+use ferricorn_base::{Closing, Command, Conf, Context, Exit, Incoming, Request, RequestIds, sys};
 use ferricorn_http::Initials;
 use mio::event::Event;
 use mio::unix::SourceFd;
@@ -63,6 +63,7 @@ pub struct Loop<P: Protocol, E> {
     pub(crate) clock: Clock,
     pub(crate) conns: Slab<Conn<P>>,
     pub(crate) timers: Timers,
+    pub(crate) ids: RequestIds,
     /// What the fields begin with that `trust` is about.
     pub(crate) concerns: Initials,
     /// How long each kind of wait lasts, in µs, by [`Wait`].
@@ -148,6 +149,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         Ok(Loop {
             pool: Pool::new(conf.stream_threads),
             clock: Clock::new(conf.server.clone()),
+            ids: RequestIds::new(),
             concerns: conf.trust.concerns(),
             screens: limited || conf.readiness_path.is_some(),
             conf,

@@ -28,7 +28,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         // This wait is over: the next of its kind has a time of its own.
         self.timers.clear(active.key);
-        active.request.renew(&conn.peer, &conn.local, conn.link);
+        let number = self.ids.next_number();
+        let request = &mut active.request;
+        request.renew(&conn.peer, &conn.local, conn.link, number);
         let head = active.request.head();
         let concerned = head.initials().meets(self.concerns);
         let mut facts = P::facts(head);
@@ -58,10 +60,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             }
         }
         let (request, head) = (&active.request, active.request.head());
-        let cell =
-            self.context
-                .page
-                .begin(head.method_and_target(), request.client(), self.clock.now());
+        let (line, id) = (head.method_and_target(), request.request_id());
+        let (client, now) = (request.client(), self.clock.now());
+        let cell = self.context.page.begin(line, client, id, now);
         if facts.connect_request {
             // RFC 9110 section 9.3.6: a 2xx would promise a tunnel, which no handler here makes.
             self.context.page.cancel(cell);
@@ -172,9 +173,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         if let Err(error) = request.body_mut().complete(trailers) {
             return self.answer(active, Err(Failure::Error(error.into())));
         }
-        let (head, client) = (request.head(), request.client());
-        let (line, now) = (head.method_and_target(), self.clock.now());
-        active.work.cell = Some(self.context.page.begin(line, client, now));
+        let (line, client) = (request.head().method_and_target(), request.client());
+        let (id, now) = (request.request_id(), self.clock.now());
+        active.work.cell = Some(self.context.page.begin(line, client, id, now));
         self.lend(active);
         let result = self.executor.handle(&mut active.request);
         self.reclaim(active);

@@ -243,7 +243,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             active.work.facts.is_some_and(|facts| facts.head_request)
         } else {
             if let Some(conn) = self.conns.get(active.key) {
-                active.request.renew(&conn.peer, &conn.local, conn.link);
+                let number = self.ids.next_number();
+                let request = &mut active.request;
+                request.renew(&conn.peer, &conn.local, conn.link, number);
             }
             active.work.began_us = self.clock.now();
             P::is_head_request(self.input.bytes())

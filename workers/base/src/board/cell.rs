@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::layout::*;
 use crate::peer::Peer;
+use crate::request::RequestId;
 
 /// One request as the board shows it.
 #[derive(Clone, Debug)]
@@ -16,19 +17,23 @@ pub struct RequestView {
     pub line: Vec<u8>,
     /// Who asked.
     pub peer: Peer,
+    /// What it is called ([`Request::id`](crate::Request::id)), cut at [`ID_MAX`] bytes; printable.
+    pub id: String,
     /// When its handler started, in µs of CLOCK_MONOTONIC.
     pub started_us: u64,
     /// When it ended; 0 while in flight.
     pub ended_us: u64,
     /// The status sent; 0 while in flight.
     pub status: u16,
+    /// When its handler may be taken for hung, in µs of CLOCK_MONOTONIC, where the worker says so.
+    pub deadline_us: Option<u64>,
     /// Whether it is on a stream thread, where `timeout` does not count.
     pub streaming: bool,
 }
 
-/// Packs text into words; returns how many bytes of it.
-pub(super) fn write_line(words: &[AtomicU64], line: &[u8]) -> usize {
-    let line = &line[..line.len().min(LINE_MAX)];
+/// Packs text into words, as much as there is room for; returns how many bytes of it.
+pub(super) fn write_text(words: &[AtomicU64], line: &[u8]) -> usize {
+    let line = &line[..line.len().min(words.len() * 8)];
     let mut chunks = line.chunks_exact(8);
     for (word, chunk) in words.iter().zip(chunks.by_ref()) {
         let chunk = chunk.try_into().unwrap_or([0; 8]);
@@ -62,12 +67,15 @@ pub(super) fn read_cell(cell: &[AtomicU64]) -> Option<RequestView> {
             return None;
         }
         let shape = words[CELL_SHAPE];
-        let len = (shape as u32 as usize).min(LINE_MAX);
-        let mut line: Vec<u8> = words[CELL_LINE..]
-            .iter()
-            .flat_map(|word| word.to_le_bytes())
-            .collect();
-        line.truncate(len);
+        let line = text(&words[CELL_LINE..], shape as u16);
+        let id = match (shape >> 16) as u16 {
+            0 => RequestId::Made(words[CELL_ID]).to_string(),
+            len => text(&words[CELL_ID..CELL_LINE], len)
+                .into_iter()
+                .filter(u8::is_ascii_graphic)
+                .map(char::from)
+                .collect(),
+        };
         let port = (shape >> 48) as u16;
         let peer = match (shape >> 32) as u16 {
             4 => Peer::Tcp(SocketAddr::new(
@@ -83,11 +91,19 @@ pub(super) fn read_cell(cell: &[AtomicU64]) -> Option<RequestView> {
         return Some(RequestView {
             line,
             peer,
+            id,
             started_us: words[CELL_STARTED],
             ended_us: words[CELL_ENDED],
             status: words[CELL_STATUS] as u16,
+            deadline_us: Some(words[CELL_DEADLINE]).filter(|deadline| *deadline > 0),
             streaming: false,
         });
     }
     None
+}
+
+/// The first bytes of some words.
+fn text(words: &[u64], len: u16) -> Vec<u8> {
+    let bytes = words.iter().flat_map(|word| word.to_le_bytes());
+    bytes.take(len.into()).collect()
 }

@@ -10,6 +10,8 @@ pub const RECENT: usize = 16;
 pub const STREAMS: usize = 64;
 /// Bytes of a request line that a cell keeps.
 pub const LINE_MAX: usize = (CELL_WORDS - CELL_LINE) * 8;
+/// Bytes of a request's name that a cell keeps.
+pub const ID_MAX: usize = (CELL_LINE - CELL_ID) * 8;
 
 /// Peer addresses that the table of a worker holds.
 pub const PEERS: usize = 2048;
@@ -19,9 +21,9 @@ pub const POISONS: usize = 63;
 
 pub(super) const VERSION: u64 = 4;
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"ferricrn");
-pub(super) const AREA_WORDS: usize = 4096;
+pub(super) const AREA_WORDS: usize = 8192;
 pub(super) const AREA_BYTES: usize = AREA_WORDS * 8;
-pub(super) const CELL_WORDS: usize = 40;
+pub(super) const CELL_WORDS: usize = 50;
 /// Entries of a table that one address may be in.
 pub(super) const WAYS: usize = 16;
 pub(super) const ENTRY_WORDS: usize = 4;
@@ -67,7 +69,7 @@ pub(super) const NUMBERS: usize = 176;
 pub(super) const COUNTERS_AT: usize = NUMBERS_AT;
 pub(super) const HANDLER_TIMES_AT: usize = 64;
 pub(super) const QUEUE_TIMES_AT: usize = 128;
-pub(super) const RECENT_AT: usize = 512;
+pub(super) const RECENT_AT: usize = 1024;
 pub(super) const STREAMS_AT: usize = RECENT_AT + RECENT * CELL_WORDS;
 
 // A cell.
@@ -78,7 +80,11 @@ pub(super) const CELL_ENDED: usize = 3;
 pub(super) const CELL_STATUS: usize = 4;
 pub(super) const CELL_SHAPE: usize = 5;
 pub(super) const CELL_PEER: usize = 6;
-pub(super) const CELL_LINE: usize = 8;
+/// When the master may take its handler for hung, in µs; 0 where the worker's `timeout` says so.
+pub(super) const CELL_DEADLINE: usize = 8;
+/// Its number, or the text of its name.
+pub(super) const CELL_ID: usize = 9;
+pub(super) const CELL_LINE: usize = 18;
 
 // An entry of a table of peers.
 pub(super) const ENTRY_KEY: usize = 0;

@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use super::cell::write_line;
+use super::cell::write_text;
 use super::counters::{Counter, State, bucket};
 use super::layout::*;
 use crate::peer::Peer;
+use crate::request::RequestId;
 use crate::sys::{Map, monotonic};
 
 /// A worker's own pages: the one writer.
@@ -88,16 +89,23 @@ impl Page {
         self.map.words()[COUNTERS_AT + counter as usize].load(Ordering::Relaxed)
     }
 
-    /// A handler starts on a request, `METHOD target`, at `now_us`.
+    /// A handler starts on a request, `METHOD target`, at `now_us`; its deadline is the usual one.
     #[inline]
-    pub fn begin(&mut self, line: &[u8], peer: &Peer, now_us: u64) -> Cell {
+    pub fn begin(&mut self, line: &[u8], peer: &Peer, id: RequestId<'_>, now_us: u64) -> Cell {
         let at = RECENT_AT + self.next * CELL_WORDS;
         self.next = (self.next + 1) % RECENT;
         let cell = &self.map.words()[at..at + CELL_WORDS];
         let sequence = cell[CELL_SEQUENCE].load(Ordering::Relaxed);
         cell[CELL_SEQUENCE].store(sequence + 1, Ordering::Relaxed);
         fence(Ordering::Release);
-        let line = write_line(&cell[CELL_LINE..], line);
+        let line = write_text(&cell[CELL_LINE..], line);
+        let id = match id {
+            RequestId::Made(number) => {
+                cell[CELL_ID].store(number, Ordering::Relaxed);
+                0
+            }
+            RequestId::Given(text) => write_text(&cell[CELL_ID..CELL_LINE], text.as_bytes()),
+        };
         let (kind, address, port) = match peer {
             Peer::Unix => (0, 0, 0),
             Peer::Tcp(address) => {
@@ -108,13 +116,14 @@ impl Page {
                 (kind, ip, address.port())
             }
         };
-        let shape = line as u64 | kind << 32 | u64::from(port) << 48;
+        let shape = line as u64 | (id as u64) << 16 | kind << 32 | u64::from(port) << 48;
         cell[CELL_SHAPE].store(shape, Ordering::Relaxed);
         cell[CELL_PEER].store(address as u64, Ordering::Relaxed);
         cell[CELL_PEER + 1].store((address >> 64) as u64, Ordering::Relaxed);
         cell[CELL_STARTED].store(now_us, Ordering::Relaxed);
         cell[CELL_ENDED].store(0, Ordering::Relaxed);
         cell[CELL_STATUS].store(0, Ordering::Relaxed);
+        cell[CELL_DEADLINE].store(0, Ordering::Relaxed);
         cell[CELL_STATE].store(1, Ordering::Relaxed);
         cell[CELL_SEQUENCE].store(sequence + 2, Ordering::Release);
         Cell(at)

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use super::layout::*;
 use super::*;
 use crate::peer::Peer;
+use crate::request::RequestId;
 
 #[test]
 fn a_request_is_in_flight_until_it_ends_and_then_recent() {
     let mut board = Board::create().unwrap();
     let peer = Peer::Tcp("[2001:db8::1]:443".parse().unwrap());
     let mut page = board.take_seat(3, 1, 7).unwrap();
-    let cell = page.begin(b"GET /a?b=c", &peer, 1_000);
+    let cell = page.begin(b"GET /a?b=c", &peer, RequestId::Made(1), 1_000);
     let view = board.view(3);
     assert_eq!((view.slot, view.generation), (1, 7));
     assert_eq!(view.in_flight[0].line, b"GET /a?b=c");
@@ -33,12 +34,16 @@ fn a_long_line_is_cut_and_a_short_one_after_it_is_whole() {
     let mut page = board.take_seat(0, 0, 0).unwrap();
     let peer = Peer::Tcp("127.0.0.1:1".parse().unwrap());
     for _ in 0..RECENT {
-        let cell = page.begin(format!("GET {}", "x".repeat(5000)).as_bytes(), &peer, 1);
+        let line = format!("GET {}", "x".repeat(5000));
+        let name = "y".repeat(128);
+        let cell = page.begin(line.as_bytes(), &peer, RequestId::Given(&name), 1);
         page.end(cell, 200, 1);
     }
-    page.begin(b"PUT /y", &peer, 5);
+    page.begin(b"PUT /y", &peer, RequestId::Given("me"), 5);
     let view = board.view(0);
     assert_eq!(view.in_flight[0].line, b"PUT /y");
+    assert_eq!(view.in_flight[0].id, "me");
+    assert!(view.recent.iter().all(|cell| cell.id.len() == ID_MAX));
     assert!(view.recent.iter().all(|cell| cell.line.len() == LINE_MAX));
 }
 
@@ -46,17 +51,18 @@ fn a_long_line_is_cut_and_a_short_one_after_it_is_whole() {
 fn a_streaming_request_keeps_its_cell_while_the_ring_turns() {
     let mut board = Board::create().unwrap();
     let mut page = board.take_seat(0, 0, 0).unwrap();
-    let cell = page.begin(b"GET /events", &Peer::Unix, 1);
+    let cell = page.begin(b"GET /events", &Peer::Unix, RequestId::Made(2), 1);
     let stream = page.stream(cell).unwrap();
     page.end(cell, 200, 2);
     for _ in 0..2 * RECENT {
-        let cell = page.begin(b"GET /", &Peer::Unix, 3);
+        let cell = page.begin(b"GET /", &Peer::Unix, RequestId::Made(3), 3);
         page.end(cell, 200, 4);
     }
     let view = board.view(0);
     assert_eq!(view.in_flight.len(), 1);
     assert!(view.in_flight[0].streaming);
     assert_eq!(view.in_flight[0].line, b"GET /events");
+    assert_eq!(view.in_flight[0].id, RequestId::Made(2).to_string());
     page.end_stream(stream, 200, 9);
     assert!(board.view(0).in_flight.is_empty());
 }
