@@ -310,7 +310,7 @@ fn no_sum_goes_backwards_whoever_dies_while_it_is_read() {
     for round in 0..ROUNDS {
         for page in &mut pages {
             page.add(Counter::Requests, 1 + round % 7);
-            let cell = page.begin(b"GET /", &Peer::Unix, 0);
+            let cell = page.begin(b"GET /", &Peer::Unix, RequestId::Made(4), 0);
             page.end(cell, 200, round);
             sum += 1 + round % 7;
         }
