@@ -70,9 +70,9 @@ mod trial;
 mod watch;
 
 pub use ferricorn_base::{
-    App, Begin, Body, BoxApp, Client, Command, Conf, Context, Error, Exchange, Exit, Forwarded,
-    Handler, Incoming, IntoResponse, Listener, Peer, Request, Response, Seat, Upgraded, Worker,
-    board, body, conf, http, lifeline, meta, transport, typed,
+    App, Begin, Body, BoxApp, Client, Command, Conf, Context, Ended, Error, Exchange, Exit,
+    Forwarded, Handler, Hooks, Incoming, IntoResponse, Listener, Peer, Request, Response, Seat,
+    Upgraded, Whom, Worker, board, body, conf, http, lifeline, meta, transport, typed,
 };
 pub use server::{Builder, Server, main};
 

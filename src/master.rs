@@ -6,6 +6,7 @@
 
 mod control;
 mod exec;
+mod hooks;
 mod mold;
 mod perform;
 mod probe;
@@ -111,6 +112,8 @@ pub struct Master {
     oom: Oom,
     looked: Moment,
     exit: Option<u8>,
+    // How many workers the hooks know to be wanted.
+    counted: Option<usize>,
     // Dropped last: its end says that all else is done.
     other: Option<Other>,
 }
@@ -157,6 +160,7 @@ impl Master {
             oom: Oom::watch(now()),
             looked: now(),
             exit: None,
+            counted: None,
             other,
         })
     }
@@ -182,6 +186,7 @@ impl Master {
             log::info!("Watching for changes: {}", watch.names());
         }
         self.name();
+        self.hook("when_ready", |hooks| hooks.when_ready());
         // Process 1 may have inherited somebody before the signals were watched.
         self.reap();
         self.happened(Event::Tick);
@@ -205,6 +210,7 @@ impl Master {
                 if code != 0 {
                     self.waiting.fails(code);
                 }
+                self.hook("on_exit", |hooks| hooks.on_exit());
                 return code;
             }
             if std::mem::take(&mut self.executes) {
@@ -447,7 +453,9 @@ impl Master {
     fn happened(&mut self, event: Event) {
         self.events.push_back(event);
         while let Some(event) = self.events.pop_front() {
-            for action in self.state.step(event, now()) {
+            let actions = self.state.step(event, now());
+            self.count_workers();
+            for action in actions {
                 self.news_before(&action);
                 self.perform(action);
             }

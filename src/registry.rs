@@ -5,7 +5,7 @@
 
 use ferricorn_apps::Mounts;
 use ferricorn_base::conf::Conf;
-use ferricorn_base::{App, BoxApp, Worker};
+use ferricorn_base::{App, BoxApp, Hooked, Worker};
 use ferricorn_sync::Sync;
 
 /// The class that is built in.
@@ -17,6 +17,7 @@ pub struct Registry {
     apps: Vec<(String, Option<Box<dyn Entry>>)>,
     classes: Vec<(String, Option<Box<dyn Worker>>)>,
     defaults: Vec<(String, String)>,
+    hooks: Hooked,
 }
 
 impl Registry {
@@ -31,6 +32,16 @@ impl Registry {
         let name = class.name().to_owned();
         self.classes.retain(|(other, _)| *other != name);
         self.classes.push((name, Some(Box::new(class))));
+    }
+
+    /// Runs these at the turns of the server's life.
+    pub fn set_hooks(&mut self, hooks: Hooked) {
+        self.hooks = hooks;
+    }
+
+    /// What the program does at the turns of the server's life.
+    pub fn hooks(&self) -> &Hooked {
+        &self.hooks
     }
 
     /// The names of the applications, the default first.

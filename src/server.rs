@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ferricorn_base::{App, Worker, board, logs};
+use ferricorn_base::{App, Hooked, Hooks, Worker, board, logs};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
@@ -149,6 +149,13 @@ impl Builder {
     #[must_use]
     pub fn worker(mut self, class: impl Worker) -> Builder {
         self.registry.add_class(class);
+        self
+    }
+
+    /// Runs these at the turns of the server's life.
+    #[must_use]
+    pub fn hooks(mut self, hooks: impl Hooks) -> Builder {
+        self.registry.set_hooks(Hooked::new(hooks));
         self
     }
 
@@ -385,6 +392,9 @@ fn prepare(
         ))
     })?;
     raise_descriptors();
+    registry
+        .hooks()
+        .call("on_starting", |hooks| hooks.on_starting());
     let second = held.is_some();
     let master = generation::Master {
         pid: std::process::id(),

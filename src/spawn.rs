@@ -15,7 +15,7 @@ use std::rc::Rc;
 use ferricorn_base::board::Board;
 use ferricorn_base::lifeline::{self, MasterEnd, Stage, Up, WorkerEnd};
 use ferricorn_base::rendezvous::Rendezvous;
-use ferricorn_base::{Exit, logs};
+use ferricorn_base::{Context, Exit, Worker, logs};
 use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::generation::{Generation, Recipe};
@@ -167,7 +167,15 @@ fn serve(mut order: Order<'_>, lifeline: WorkerEnd, master: u32, mask: &SigSet) 
     if let Err(error) = loaded {
         return context.fail(Stage::Load, &error);
     }
-    class.run(context)
+    run(class, context)
+}
+
+/// Has the worker serve, and says of its end.
+pub fn run(class: Box<dyn Worker>, context: Context) -> Exit {
+    let (hooks, whom) = (context.hooks().clone(), context.whom());
+    let exit = class.run(context);
+    hooks.call("worker_exit", |hooks| hooks.worker_exit(whom, &exit));
+    exit
 }
 
 fn fail(lifeline: &WorkerEnd, reason: String) -> Exit {

@@ -136,6 +136,11 @@ impl State {
         !self.retired && !matches!(self.phase, Phase::Stopping { .. })
     }
 
+    /// How many workers are wanted.
+    pub fn wanted(&self) -> usize {
+        self.wanted
+    }
+
     /// The workers.
     pub fn pool(&self) -> &Pool {
         &self.pool

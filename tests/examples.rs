@@ -143,6 +143,81 @@ fn worker_class() {
 }
 
 #[test]
+fn hooks() {
+    let mut server = Server::start("hooks", &["--workers", "1", "--timeout", "1"]);
+    let master = i32::try_from(server.child.id()).unwrap();
+    let tell = |pid: i32, signal| kill(Pid::from_raw(pid), signal).unwrap();
+    // The line of a hook, and the process that wrote it.
+    let says = |server: &mut Server, hook: &str| {
+        let line = server.wait_for(&format!(" {hook}: "));
+        let pid = line.split(['[', ']']).nth(3).unwrap();
+        let words = line.split(&format!("{hook}: ")).nth(1).unwrap().to_owned();
+        (pid.parse::<i32>().unwrap(), words)
+    };
+    let seen = server.before_ready.clone();
+    let before: Vec<&str> = seen
+        .iter()
+        .filter_map(|line| line.split("] ").nth(3)?.split_once(": "))
+        .map(|(hook, _)| hook)
+        .filter(|hook| hook.contains('_') || *hook == "when_ready")
+        .collect();
+    let expected = [
+        "on_starting",
+        "when_ready",
+        "nworkers_changed",
+        "pre_fork",
+        "post_fork",
+        "post_worker_init",
+    ];
+    assert_eq!(before, expected, "{seen:#?}");
+
+    assert!(server.get("/").ends_with("\r\n\r\nHello, World!"));
+    let (worker, words) = says(&mut server, "post_request");
+    assert!(words.starts_with("/ 200 in "), "{words}");
+    assert_ne!(worker, master);
+
+    tell(master, Signal::SIGTTIN);
+    let changed = (master, "2 instead of 1".to_owned());
+    assert_eq!(says(&mut server, "nworkers_changed"), changed);
+    assert_eq!(says(&mut server, "post_worker_init").1, "worker 1 serves");
+    tell(worker, Signal::SIGINT);
+    let at_once = (worker, "worker 0 ends at once".to_owned());
+    assert_eq!(says(&mut server, "worker_int"), at_once);
+    let done = (worker, "worker 0 after 1 requests: Done".to_owned());
+    assert_eq!(says(&mut server, "worker_exit"), done);
+    let (pid, words) = says(&mut server, "child_exit");
+    let reason = format!("pid {worker} exited with code 0 without being told to; 1 lost so far");
+    assert_eq!((pid, words), (master, reason));
+    says(&mut server, "post_worker_init");
+
+    // It may or may not be answered, but by nobody who hangs.
+    let mut client = server.connect();
+    let request = b"GET /hang HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    client.write_all(request).unwrap();
+    let (pid, words) = says(&mut server, "worker_abort");
+    assert_eq!(pid, master);
+    assert!(words.ends_with("has a request past timeout"), "{words}");
+    let (_, words) = says(&mut server, "child_exit");
+    assert!(words.ends_with("2 lost so far"), "{words}");
+    says(&mut server, "post_worker_init");
+
+    tell(master, Signal::SIGHUP);
+    for hook in ["pre_exec", "on_reload", "pre_fork"] {
+        assert_eq!(says(&mut server, hook).0, master);
+    }
+    server.wait_for("the old workers have gone");
+    tell(master, Signal::SIGTERM);
+    assert_ne!(says(&mut server, "worker_exit").0, master);
+    let (_, words) = says(&mut server, "child_exit");
+    assert!(
+        words.ends_with("exited (the server stops); 0 lost so far"),
+        "{words}"
+    );
+    assert_eq!(says(&mut server, "on_exit").0, master);
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn unix_socket() {
     let server = Server::start_with("unix_socket", &[], None);
     let path = server.directory.path().join("app.sock");
@@ -162,6 +237,8 @@ struct Server {
     child: Child,
     address: Option<SocketAddr>,
     log: Receiver<String>,
+    /// What the log had before it was ready.
+    before_ready: Vec<String>,
     directory: TempDir,
 }
 
@@ -197,9 +274,12 @@ impl Server {
             child,
             address: None,
             log,
+            before_ready: Vec::new(),
             directory,
         };
-        let ready = server.wait_for("Ready: serving at");
+        let mut seen = Vec::new();
+        let ready = server.wait_through("Ready: serving at", &mut seen);
+        server.before_ready = seen;
         server.address = ready
             .split(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'))
             .find_map(|word| word.trim_matches(':').parse().ok());
@@ -208,12 +288,16 @@ impl Server {
 
     /// The next line of the log that contains `text`.
     fn wait_for(&mut self, text: &str) -> String {
-        let mut seen = String::new();
+        self.wait_through(text, &mut Vec::new())
+    }
+
+    /// The same, and what is before it.
+    fn wait_through(&mut self, text: &str, seen: &mut Vec<String>) -> String {
         loop {
             match self.log.recv_timeout(PATIENCE) {
                 Ok(line) if line.contains(text) => return line,
-                Ok(line) => seen.push_str(&format!("{line}\n")),
-                Err(_) => panic!("no {text:?} in the log:\n{seen}"),
+                Ok(line) => seen.push(line),
+                Err(_) => panic!("no {text:?} in the log:\n{}", seen.join("\n")),
             }
         }
     }

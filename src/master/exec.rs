@@ -45,6 +45,7 @@ impl Master {
         let Some(proof) = self.proof.take() else {
             return io::Error::other("nothing was proved");
         };
+        self.hook("pre_exec", |hooks| hooks.pre_exec());
         let before = match SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK) {
             Ok(before) => before,
             Err(errno) => return errno.into(),
@@ -159,6 +160,7 @@ impl Master {
             .get(&number)
             .or(generations.get(&handover.serving))
             .map_or(state::Policy::FALLBACK, |generation| generation.policy);
+        let wanted = handover.state.wanted();
         let master = Master {
             program,
             names,
@@ -187,6 +189,7 @@ impl Master {
             oom: Oom::watch(now()),
             looked: now(),
             exit: None,
+            counted: Some(wanted),
             other,
         };
         Ok(master)
@@ -207,6 +210,7 @@ impl Master {
         if let Some(Err(error)) = (!self.state.is_second()).then(|| self.claim_pidfiles()) {
             log::error!("{error}");
         }
+        self.hook("on_reload", |hooks| hooks.on_reload());
         self.reap();
         self.happened(Event::Tick);
         if let Err(error) = self.program.unblock() {

@@ -14,7 +14,7 @@ use crate::control::words::{News, Who};
 use crate::generation::Generation;
 use crate::sockets::Listener;
 use crate::spawn::{self, Inheritance, Order};
-use crate::state::{self, Action, Ending, Event, Fate, Note, Parting, Step, WorkerId};
+use crate::state::{self, Action, Ending, Event, Fate, Note, Parting, Signal, Step, WorkerId};
 use crate::{diagnose, report};
 
 impl Master {
@@ -49,6 +49,9 @@ impl Master {
             Action::Deafen => self.deafen(),
             Action::Quit(worker) => self.tell(worker, Down::Quit),
             Action::Signal(worker, signal) => {
+                if signal == Signal::Abort {
+                    self.before_abort(worker);
+                }
                 self.set_alive(worker, false);
                 if let Some(child) = self.children.get_mut(&worker) {
                     child.leaving = true;
@@ -123,6 +126,7 @@ impl Master {
                 .for_each(|child| child.tell(news, &[door]));
             mold::tell(mold, news, &[door]);
         })?;
+        self.before_fork(slot, generation);
         let recipe = self
             .generations
             .get(&generation)
@@ -307,6 +311,7 @@ impl Master {
             let serving = diagnose::serving(&self.view(&child), now());
             log::error!("Worker {slot} ({whom}) {words}{serving}");
         }
+        self.after_exit(&child, ending, &words, well);
         if let Some(who) = who(&child) {
             self.publish(&News::WorkerLeft {
                 who,

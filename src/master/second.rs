@@ -49,8 +49,9 @@ impl Master {
             sys::number(state.as_fd()),
             sys::number(theirs.as_fd())
         );
-        let program = &self.program;
+        let (program, hooks) = (&self.program, self.registry.hooks());
         let pid = spawn::fork(|_| {
+            hooks.call("pre_exec", |hooks| hooks.pre_exec());
             let error = become_second(program, &image, &keep, &variable);
             theirs.fails(&error.to_string());
             sys::exit_now(1)

@@ -175,7 +175,7 @@ fn worker(
         Err(exit) => return exit,
     };
     match mask.thread_set_mask() {
-        Ok(()) => stock.class.run(context),
+        Ok(()) => spawn::run(stock.class, context),
         Err(errno) => Exit::Broken(format!("cannot unblock signals: {errno}")),
     }
 }

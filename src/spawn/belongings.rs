@@ -11,7 +11,7 @@ use ferricorn_base::board::Board;
 use ferricorn_base::conf::Conf;
 use ferricorn_base::lifeline::{Stage, WorkerEnd};
 use ferricorn_base::rendezvous::Rendezvous;
-use ferricorn_base::{Context, Exit, Parts, logs};
+use ferricorn_base::{Context, Exit, Hooked, Parts, logs};
 use nix::sys::stat::{Mode, umask};
 
 use super::Inheritance;
@@ -43,6 +43,7 @@ pub struct Belongings {
     board: Board,
     listeners: Vec<OwnedFd>,
     rendezvous: Rendezvous,
+    hooks: Hooked,
 }
 
 impl Belongings {
@@ -112,6 +113,7 @@ impl Belongings {
             board,
             listeners,
             rendezvous,
+            hooks: from.registry.hooks().clone(),
         })
     }
 
@@ -131,6 +133,7 @@ impl Belongings {
             rendezvous: self.rendezvous,
             doors: self.doors,
             access_log: self.access_log,
+            hooks: self.hooks,
         });
         context.map_err(|error| {
             log::error!("cannot become a worker: {error}");

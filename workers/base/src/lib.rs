@@ -7,6 +7,7 @@
 //! - [`Worker`], [`Context`], [`Command`], [`Exit`]: what a worker class is given.
 //! - [`lifeline`], [`board`]: how master and worker speak; [`rendezvous`]: how connections go from one
 //!   worker to another.
+//! - [`Hooks`]: code of the program at the turns of a server's life.
 //! - [`words`]: what the master says of itself over the control socket.
 //! - [`trust`]: whom to believe what a request says of itself.
 //! - [`meta`]: a request as CGI and its successors name its parts.
@@ -23,6 +24,7 @@ mod closing;
 pub mod conf;
 mod error;
 mod exchange;
+mod hooks;
 mod incoming;
 pub mod lifeline;
 pub mod logs;
@@ -52,6 +54,7 @@ pub use error::Error;
 #[doc(hidden)]
 pub use error::{clients, is_clients};
 pub use exchange::{Exchange, Wire};
+pub use hooks::{Between, Ended, Hooked, Hooks, Whom};
 pub use incoming::Incoming;
 pub use networks::Networks;
 pub use peer::Peer;

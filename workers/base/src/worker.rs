@@ -13,6 +13,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use crate::Error;
 use crate::board::{Board, Page, Peers, State};
 use crate::conf::{Conf, ListenerConf};
+use crate::hooks::{Hooked, Hooks, Whom};
 use crate::lifeline::{Down, Stage, Up, WorkerEnd};
 use crate::logs::AccessLog;
 use crate::rendezvous::{self, Rendezvous};
@@ -104,6 +105,8 @@ pub struct Parts {
     pub doors: Vec<Option<OwnedFd>>,
     /// The access log's descriptor, if there is an access log.
     pub access_log: Option<OwnedFd>,
+    /// The hooks of the program.
+    pub hooks: Hooked,
 }
 
 /// Everything a worker process has: what a class gets to run with.
@@ -116,6 +119,7 @@ pub struct Context {
     lifeline: WorkerEnd,
     doors: Vec<Option<OwnedFd>>,
     wake: EventFd,
+    hooks: Hooked,
     /// The whole scoreboard, to read.
     pub board: Arc<Board>,
     /// This worker's own pages, to write.
@@ -194,7 +198,7 @@ impl Context {
             (Some(format), Some(fd)) => Some(AccessLog::new(format, fd).map_err(io::Error::other)?),
             _ => None,
         };
-        Ok(Context {
+        let context = Context {
             slot: parts.slot,
             generation: parts.generation,
             seat: parts.seat,
@@ -207,13 +211,36 @@ impl Context {
             rendezvous: parts.rendezvous,
             access,
             conf: parts.conf,
-        })
+            hooks: parts.hooks,
+        };
+        context.hook("post_fork", |hooks, whom| hooks.post_fork(whom));
+        Ok(context)
     }
 
     /// The configuration of this worker's generation.
     #[must_use]
     pub fn conf(&self) -> &Arc<Conf> {
         &self.conf
+    }
+
+    /// The hooks of the program.
+    #[must_use]
+    pub fn hooks(&self) -> &Hooked {
+        &self.hooks
+    }
+
+    /// This worker, as hooks are told of it.
+    #[must_use]
+    pub fn whom(&self) -> Whom {
+        Whom {
+            slot: self.slot,
+            pid: std::process::id() as i32,
+            generation: self.generation,
+        }
+    }
+
+    fn hook(&self, name: &str, run: impl FnOnce(&mut dyn Hooks, Whom)) {
+        self.hooks.call(name, |hooks| run(hooks, self.whom()));
     }
 
     /// What the handlers on `thread` are told of their place.
@@ -233,6 +260,9 @@ impl Context {
     /// # Errors
     /// `BrokenPipe` when the master is gone.
     pub fn ready(&self) -> io::Result<()> {
+        self.hook("post_worker_init", |hooks, whom| {
+            hooks.post_worker_init(whom);
+        });
         self.page.set_state(State::Serving);
         self.lifeline.send(&Up::Ready)
     }
@@ -306,6 +336,14 @@ impl Context {
     /// The next command of the master or of a signal, `None` when there is none. New logs and new
     /// siblings are dealt with in here.
     pub fn command(&mut self) -> Option<Command> {
+        let command = self.next_command();
+        if matches!(command, Some(Command::Quit)) {
+            self.hook("worker_int", |hooks, whom| hooks.worker_int(whom));
+        }
+        command
+    }
+
+    fn next_command(&mut self) -> Option<Command> {
         // The eventfd is drained first: a signal after that wakes again.
         let mut count = [0; 8];
         let _ = nix::unistd::read(&self.wake, &mut count);

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use ferricorn_base::lifeline::Stage;
-use ferricorn_base::{App, Context, Error, Exit, Worker};
+use ferricorn_base::{App, Between, Context, Error, Exit, Handler, Worker};
 use ferricorn_loop::{Failure, Http1, Inline, Loop, guard, install_panic_hook};
 
 /// The class `sync`: it owns the application that it serves.
@@ -36,10 +36,18 @@ impl<A: App> Worker for Sync<A> {
             Ok(handler) => handler,
             Err(failure) => return context.fail(Stage::Boot, &error(failure)),
         };
-        match Loop::<Http1, _>::new(context, Inline(handler)) {
-            Ok(event_loop) => event_loop.run(),
-            Err(error) => Exit::Broken(format!("cannot make the event loop: {error}")),
+        let hooks = context.hooks().clone();
+        if hooks.is_none() {
+            return run(context, handler);
         }
+        run(context, Between::new(handler, hooks))
+    }
+}
+
+fn run(context: Context, handler: impl Handler) -> Exit {
+    match Loop::<Http1, _>::new(context, Inline(handler)) {
+        Ok(event_loop) => event_loop.run(),
+        Err(error) => Exit::Broken(format!("cannot make the event loop: {error}")),
     }
 }
 

@@ -17,7 +17,7 @@ use ferricorn_base::conf::{ListenerConf, LocalAddr, ProxyListener};
 use ferricorn_base::lifeline::{Down, MasterEnd, Stage, Up};
 use ferricorn_base::rendezvous::Rendezvous;
 use ferricorn_base::transport::{Ready, wait};
-use ferricorn_base::{App, Conf, Context, Exit, Networks, Parts, ProxyVersions, Worker};
+use ferricorn_base::{App, Conf, Context, Exit, Hooked, Networks, Parts, ProxyVersions, Worker};
 use ferricorn_sync::Sync;
 use nix::sys::epoll::Epoll;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -183,6 +183,7 @@ impl Setup {
                 rendezvous: server.rendezvous.try_clone().unwrap(),
                 doors: doors.iter().map(|fd| fd.try_clone().ok()).collect(),
                 access_log: self.access.then(|| append().into()),
+                hooks: Hooked::default(),
             };
             let (sender, exit) = channel();
             let app = app.clone();
