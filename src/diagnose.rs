@@ -166,6 +166,19 @@ pub fn reason(fate: Fate) -> String {
     }
 }
 
+/// Whether it was our signal that ended a worker.
+pub fn is_ours(ending: Ending, sent: Option<Signal>) -> bool {
+    matches!(
+        (ending, sent),
+        (Ending::Signal(libc::SIGKILL), Some(Signal::Kill))
+            | (
+                Ending::Signal(libc::SIGABRT),
+                Some(Signal::Abort | Signal::Kill)
+            )
+            | (Ending::Signal(libc::SIGTERM), Some(_))
+    )
+}
+
 /// What became of a worker, without who: "exited with code 1", "was killed by SIGKILL, not by us".
 /// The second value tells whether it is as it should be.
 pub fn obituary(
@@ -174,15 +187,7 @@ pub fn obituary(
     sent: Option<Signal>,
     oom: Option<&str>,
 ) -> (String, bool) {
-    let by_us = matches!(
-        (ending, sent),
-        (Ending::Signal(libc::SIGKILL), Some(Signal::Kill))
-            | (
-                Ending::Signal(libc::SIGABRT),
-                Some(Signal::Abort | Signal::Kill)
-            )
-            | (Ending::Signal(libc::SIGTERM), Some(_))
-    );
+    let by_us = is_ours(ending, sent);
     match (ending, fate) {
         (Ending::Code(0), Some(fate)) => (format!("exited ({})", reason(fate)), true),
         (Ending::Code(0), None) => ("exited with code 0 without being told to".to_owned(), false),

@@ -32,6 +32,7 @@ use crate::second;
 use crate::sockets::{self, Inherited, Listener};
 use crate::state::{self, Moment, Policy, Signal, State, WorkerId};
 use crate::sys;
+use crate::tally::Tally;
 use crate::watch::Plan;
 
 pub use self::sealed::{seal, unseal, unseal_version};
@@ -97,6 +98,8 @@ pub struct Handover {
     pub next: state::Generation,
     /// What the master has decided so far.
     pub state: State,
+    /// What it has counted.
+    pub tally: Tally,
     /// Who is connected to the control socket.
     pub control: control::Record,
     /// The file of the configuration that was proved and its text, as they were read on trial.
@@ -169,6 +172,8 @@ pub struct Parts<'a> {
     /// See [`Handover`].
     pub state: State,
     /// See [`Handover`].
+    pub tally: Tally,
+    /// See [`Handover`].
     pub control: control::Record,
     /// See [`Handover`].
     pub proved: Option<(OsString, String)>,
@@ -228,6 +233,7 @@ impl Handover {
             serving: parts.serving,
             next: parts.next,
             state: parts.state,
+            tally: parts.tally,
             control: parts.control,
             proved: parts.proved,
             watch: parts.watch,

@@ -65,6 +65,7 @@ mod spawn;
 mod state;
 #[allow(unsafe_code)]
 mod sys;
+mod tally;
 mod title;
 mod trial;
 mod watch;

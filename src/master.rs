@@ -41,6 +41,7 @@ use crate::signals::{self, Signals};
 use crate::sockets::{self, Inherited, Listener};
 use crate::state::{self, Ending, Event, Moment, Parting, State, WorkerId};
 use crate::sys;
+use crate::tally::Tally;
 use crate::watch::{Plan, Watch};
 
 use self::probe::{Proof, Trial};
@@ -111,6 +112,7 @@ pub struct Master {
     board: Option<Board>,
     oom: Oom,
     looked: Moment,
+    tally: Tally,
     exit: Option<u8>,
     // How many workers the hooks know to be wanted.
     counted: Option<usize>,
@@ -159,6 +161,7 @@ impl Master {
             board: Some(Board::create()?),
             oom: Oom::watch(now()),
             looked: now(),
+            tally: Tally::default(),
             exit: None,
             counted: None,
             other,

@@ -5,6 +5,7 @@
 //! when its last generation has gone. In the master only; a forked child's copy removes no file.
 
 mod inherited;
+mod queue;
 mod stored;
 mod unix;
 
@@ -23,6 +24,7 @@ use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
 use crate::config::{Address, Bind, Config};
 
 pub use inherited::Inherited;
+pub use queue::queues;
 pub use stored::storable;
 use unix::SocketFile;
 pub use unix::remove_stale;

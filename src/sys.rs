@@ -302,6 +302,31 @@ pub fn init_groups(name: &std::ffi::CStr, gid: u32) -> io::Result<()> {
     nix::unistd::initgroups(name, nix::unistd::Gid::from_raw(gid)).map_err(Into::into)
 }
 
+/// Connections in the accept queue of a TCP listener, and how many there may be (TCP_INFO, tcp(7),
+/// whose fields of a listener are named for other things).
+///
+/// # Errors
+/// What getsockopt(2) answers.
+pub fn tcp_accept_queue(listener: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
+    let mut info = std::mem::MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: `info` has room for `len` bytes; all-zero bytes are a tcp_info, should fewer be written.
+    let info = unsafe {
+        let result = libc::getsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut len,
+        );
+        if result < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        info.assume_init()
+    };
+    Ok((info.tcpi_unacked, info.tcpi_sacked))
+}
+
 /// The number behind a borrowed descriptor.
 pub fn number(fd: BorrowedFd<'_>) -> RawFd {
     fd.as_raw_fd()

@@ -15,7 +15,7 @@ use crate::control::words::{
 };
 use crate::control::{ClientId, Interest, Peer};
 use crate::diagnose;
-use crate::sockets::Listener;
+use crate::sockets::{self, Listener};
 use crate::state::{
     self, Action, Event, Fate, Note, Outcome, Parting, Phase, Signal, Stage, Step, Stop, Worker,
     WorkerId,
@@ -222,6 +222,11 @@ impl Master {
             }),
             reloads: standing.reloads,
             failure: standing.failure.map(str::to_owned),
+            restarts: self.tally.exits(),
+            verdicts: self.tally.reloads(),
+            queues: serving
+                .map(|g| sockets::queues(&g.listeners))
+                .unwrap_or_default(),
         }
     }
 
@@ -327,12 +332,15 @@ impl Master {
         let reload = verdict.reload;
         let took = verdict.took(now());
         let seconds = took.as_secs_f64();
+        self.tally.reloaded(&verdict.outcome);
         match verdict.outcome {
-            Outcome::Failed(cause) => self.publish(&News::ReloadFailed {
-                reload,
-                cause,
-                seconds,
-            }),
+            Outcome::Failed(cause) | Outcome::RolledBack(cause) => {
+                self.publish(&News::ReloadFailed {
+                    reload,
+                    cause,
+                    seconds,
+                })
+            }
             Outcome::Complete(generation, tally) => {
                 let verdict = Verdict {
                     generation,

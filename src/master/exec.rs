@@ -188,6 +188,7 @@ impl Master {
             board: Some(board),
             oom: Oom::watch(now()),
             looked: now(),
+            tally: handover.tally,
             exit: None,
             counted: Some(wanted),
             other,

@@ -15,6 +15,7 @@ use crate::generation::Generation;
 use crate::sockets::Listener;
 use crate::spawn::{self, Inheritance, Order};
 use crate::state::{self, Action, Ending, Event, Fate, Note, Parting, Signal, Step, WorkerId};
+use crate::tally::Exit;
 use crate::{diagnose, report};
 
 impl Master {
@@ -304,6 +305,13 @@ impl Master {
         } else {
             None
         };
+        self.tally.ended(Exit {
+            ending,
+            fate,
+            sent: child.sent,
+            oom: oom.is_some(),
+            served: child.ready,
+        });
         let (words, well) = diagnose::obituary(ending, fate, child.sent, oom);
         if well {
             log::info!("Worker {slot} ({whom}) {words}");

@@ -134,6 +134,7 @@ impl Master {
             serving: self.serving,
             next: self.next,
             state: self.state.clone(),
+            tally: self.tally.clone(),
             control: self.control.record(),
             proved: proof.and_then(|proof| proof.file.clone()),
             watch: proof.and_then(|proof| proof.watch.clone()),

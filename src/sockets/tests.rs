@@ -158,3 +158,42 @@ fn unchanged_listeners_are_taken_over_and_a_failure_changes_nothing() {
     assert!(listeners(&[kept, tcp(&busy.to_string())], &old, &none).is_err());
     assert_eq!(Rc::strong_count(&old[0]), 1);
 }
+
+#[test]
+fn whoever_waits_in_an_accept_queue_is_counted() {
+    let path = place("queue");
+    let name = format!("ferricorn-queue-{}", std::process::id());
+    let binds = [
+        tcp("127.0.0.1:0"),
+        unix(&path),
+        bind_to(Address::Abstract(name)),
+    ];
+    for bind in binds {
+        let listener = listen(&bind).unwrap();
+        let waits = |waiting: u32| {
+            let expected = queue::Queue { waiting, limit: 16 };
+            // The other side of a TCP connection may know of it a moment later.
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+            while listener.queue().unwrap() != expected {
+                assert!(
+                    std::time::Instant::now() < deadline,
+                    "{:?}",
+                    listener.queue()
+                );
+                std::thread::yield_now();
+            }
+        };
+        waits(0);
+        let connect = |_| {
+            let address = listener.socket.local_addr().unwrap();
+            let client = Socket::new(address.domain(), Type::STREAM, None).unwrap();
+            client.connect(&address).unwrap();
+            client
+        };
+        let clients: Vec<Socket> = (0..5).map(connect).collect();
+        waits(5);
+        listener.accept().unwrap();
+        waits(4);
+        drop(clients);
+    }
+}

@@ -37,8 +37,10 @@ pub struct Verdict {
 pub enum Outcome {
     /// This generation serves, and the older ones have gone.
     Complete(Generation, Tally),
-    /// It came to nothing, for this reason.
+    /// It came to nothing before anything had changed, for this reason.
     Failed(String),
+    /// It had begun to roll, and the generation before it serves on, for this reason.
+    RolledBack(String),
 }
 
 /// The accounts that are open.
@@ -89,7 +91,10 @@ impl Ledger {
         Some(Verdict {
             reload: account.reload,
             began: account.began,
-            outcome: Outcome::Failed(reason),
+            outcome: match account.target {
+                None => Outcome::Failed(reason),
+                Some(_) => Outcome::RolledBack(reason),
+            },
         })
     }
 
@@ -199,6 +204,7 @@ mod tests {
         ledger.left(2, parting(5));
         let failed = ledger.fail("no database".to_owned()).unwrap();
         assert_eq!((failed.reload, failed.took(5 * SECOND)), (2, 3 * SECOND));
+        assert!(matches!(failed.outcome, Outcome::RolledBack(_)));
         let [verdict] = &ledger.close(None)[..] else {
             panic!("one verdict")
         };

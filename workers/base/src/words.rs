@@ -13,7 +13,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use news::{Counts, News, Verdict, Who};
-pub use status::{Reload, Status, Worker};
+pub use status::{Queue, Reload, Status, Worker};
 
 /// The version of all this.
 pub const VERSION: u32 = 1;

@@ -1,6 +1,8 @@
 //! How the server stands, as the control socket tells it: plain data, written and read with serde
 //! alone.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// How the server stands.
@@ -32,6 +34,12 @@ pub struct Status {
     pub reloads: u64,
     /// Why the start or the last reload has failed.
     pub failure: Option<String>,
+    /// How often workers have ended, by cause.
+    pub restarts: BTreeMap<String, u64>,
+    /// How many reloads came to what: `ok`, `failed` or `rolled-back`.
+    pub verdicts: BTreeMap<String, u64>,
+    /// What waits to be accepted, where the system tells.
+    pub queues: Vec<Queue>,
 }
 
 /// A reload under way.
@@ -66,4 +74,15 @@ pub struct Worker {
     pub connections: u64,
     /// Requests that are under way, as it says.
     pub in_flight: usize,
+}
+
+/// What waits at a listener to be accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    /// Which one, as in `listeners`.
+    pub listener: String,
+    /// Connections that wait.
+    pub waiting: u32,
+    /// So many may.
+    pub room: u32,
 }

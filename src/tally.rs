@@ -1,0 +1,281 @@
+//! What the master counts: how workers have ended, by cause, and what came of reloads.
+//!
+//! It is the master's alone, since no worker can tell how it ended, and goes along with an exec.
+//! Every end has exactly one cause. Pure.
+
+use std::collections::BTreeMap;
+
+use ferricorn_base::lifeline::Retirement;
+use serde::{Deserialize, Serialize};
+
+use crate::diagnose::is_ours;
+use crate::state::{Ending, Fate, Outcome, Signal, Stop};
+
+/// Counts by name, which only grow. A name that another image knew is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    exits: BTreeMap<String, u64>,
+    reloads: BTreeMap<String, u64>,
+}
+
+/// The end of a worker, as far as its cause goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Exit {
+    /// How it ended.
+    pub ending: Ending,
+    /// Why the master ended it, if it did.
+    pub fate: Option<Fate>,
+    /// The last signal that it was sent by us.
+    pub sent: Option<Signal>,
+    /// Whether it was the OOM killer's.
+    pub oom: bool,
+    /// Whether it was ready once.
+    pub served: bool,
+}
+
+/// All causes that [`Exit::cause`] knows, so that each can be told before it has happened.
+pub const CAUSES: [&str; 16] = [
+    BOOT,
+    BOOT_TIMEOUT,
+    CRASH,
+    EXIT,
+    GRACEFUL_TIMEOUT,
+    HEARTBEAT,
+    KILLED,
+    MAX_REQUESTS,
+    OOM,
+    OPERATOR,
+    PANIC,
+    RELOAD,
+    REQUEST_TIMEOUT,
+    SCALE_DOWN,
+    STOP,
+    UNKNOWN,
+];
+/// All verdicts on reloads.
+pub const VERDICTS: [&str; 3] = [OK, FAILED, ROLLED_BACK];
+
+const BOOT: &str = "boot";
+const BOOT_TIMEOUT: &str = "boot-timeout";
+const CRASH: &str = "crash";
+const EXIT: &str = "exit";
+const GRACEFUL_TIMEOUT: &str = "graceful-timeout";
+const HEARTBEAT: &str = "heartbeat-timeout";
+const KILLED: &str = "killed";
+const MAX_REQUESTS: &str = "max-requests";
+const OOM: &str = "oom";
+const OPERATOR: &str = "operator";
+const PANIC: &str = "panic";
+const RELOAD: &str = "reload";
+const REQUEST_TIMEOUT: &str = "timeout";
+const SCALE_DOWN: &str = "scale-down";
+const STOP: &str = "stop";
+const UNKNOWN: &str = "unknown";
+
+const OK: &str = "ok";
+const FAILED: &str = "failed";
+const ROLLED_BACK: &str = "rolled-back";
+
+impl Tally {
+    /// A worker has ended.
+    pub fn ended(&mut self, exit: Exit) {
+        count(&mut self.exits, exit.cause());
+    }
+
+    /// A reload is over.
+    pub fn reloaded(&mut self, outcome: &Outcome) {
+        let verdict = match outcome {
+            Outcome::Complete(..) => OK,
+            Outcome::Failed(_) => FAILED,
+            Outcome::RolledBack(_) => ROLLED_BACK,
+        };
+        count(&mut self.reloads, verdict);
+    }
+
+    /// How often workers have ended, by cause, those with 0 included.
+    pub fn exits(&self) -> BTreeMap<String, u64> {
+        with_zeros(&self.exits, &CAUSES)
+    }
+
+    /// How many reloads came to what, those with 0 included.
+    pub fn reloads(&self) -> BTreeMap<String, u64> {
+        with_zeros(&self.reloads, &VERDICTS)
+    }
+}
+
+impl Exit {
+    /// Its one cause: what went wrong, if that was not our doing; else why the master wanted it.
+    pub fn cause(self) -> &'static str {
+        match (self.ending, self.fate) {
+            (Ending::Signal(0), _) => UNKNOWN,
+            (Ending::Signal(number), fate) => match fate {
+                Some(fate) if is_ours(self.ending, self.sent) => why(fate),
+                _ if self.oom => OOM,
+                // Who sends these means the process, and nothing is wrong with its code.
+                _ if matches!(number, libc::SIGKILL | libc::SIGTERM) => KILLED,
+                _ => CRASH,
+            },
+            (Ending::Code(0), Some(fate)) => why(fate),
+            (Ending::Code(_), Some(fate)) if !is_planned(fate) => why(fate),
+            (Ending::Code(_), _) if !self.served => BOOT,
+            (Ending::Code(_), _) => EXIT,
+        }
+    }
+}
+
+/// Whether a worker of this fate was to leave by itself.
+fn is_planned(fate: Fate) -> bool {
+    matches!(
+        fate,
+        Fate::Recycled(_) | Fate::Replaced | Fate::Surplus | Fate::Stopped(_)
+    )
+}
+
+/// Why the master ended a worker.
+fn why(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Recycled(Retirement::MaxRequests) => MAX_REQUESTS,
+        Fate::Recycled(Retirement::Panic) => PANIC,
+        Fate::Recycled(Retirement::Asked | Retirement::Commanded) | Fate::Unwanted => OPERATOR,
+        Fate::Replaced | Fate::Superseded => RELOAD,
+        Fate::Surplus => SCALE_DOWN,
+        Fate::Stopped(Stop::Graceful | Stop::Quick) => STOP,
+        Fate::CouldNotBoot(_) => BOOT,
+        Fate::BootTimeout => BOOT_TIMEOUT,
+        Fate::RequestTimeout => REQUEST_TIMEOUT,
+        Fate::Silent => HEARTBEAT,
+        Fate::GracefulTimeout | Fate::Stubborn => GRACEFUL_TIMEOUT,
+    }
+}
+
+fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
+    *counts.entry(name.to_owned()).or_default() += 1;
+}
+
+fn with_zeros(counts: &BTreeMap<String, u64>, names: &[&str]) -> BTreeMap<String, u64> {
+    let zeros = names.iter().map(|name| ((*name).to_owned(), 0));
+    let counted = counts.iter().map(|(name, count)| (name.clone(), *count));
+    zeros.chain(counted).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit(ending: Ending, fate: Option<Fate>, sent: Option<Signal>) -> Exit {
+        Exit {
+            ending,
+            fate,
+            sent,
+            oom: false,
+            served: true,
+        }
+    }
+
+    #[test]
+    fn every_end_has_the_cause_that_an_operator_would_name() {
+        use Ending::{Code, Signal as Killed};
+        let abort = Some(Signal::Abort);
+        let kill = Some(Signal::Kill);
+        for (cause, ending, fate, sent) in [
+            (CRASH, Killed(libc::SIGSEGV), None, None),
+            (CRASH, Killed(libc::SIGABRT), None, None),
+            // What it was told to do meanwhile is not why it died.
+            (CRASH, Killed(libc::SIGSEGV), Some(Fate::Replaced), None),
+            (KILLED, Killed(libc::SIGKILL), None, None),
+            (KILLED, Killed(libc::SIGKILL), Some(Fate::Replaced), None),
+            (UNKNOWN, Killed(0), None, None),
+            (EXIT, Code(0), None, None),
+            (EXIT, Code(7), None, None),
+            (EXIT, Code(1), Some(Fate::Replaced), None),
+            (RELOAD, Code(0), Some(Fate::Replaced), None),
+            (RELOAD, Killed(libc::SIGKILL), Some(Fate::Superseded), kill),
+            (
+                REQUEST_TIMEOUT,
+                Killed(libc::SIGABRT),
+                Some(Fate::RequestTimeout),
+                abort,
+            ),
+            (
+                REQUEST_TIMEOUT,
+                Killed(libc::SIGKILL),
+                Some(Fate::RequestTimeout),
+                kill,
+            ),
+            // An application may catch SIGABRT.
+            (
+                REQUEST_TIMEOUT,
+                Code(134),
+                Some(Fate::RequestTimeout),
+                abort,
+            ),
+            (HEARTBEAT, Killed(libc::SIGABRT), Some(Fate::Silent), abort),
+            (
+                BOOT_TIMEOUT,
+                Killed(libc::SIGABRT),
+                Some(Fate::BootTimeout),
+                abort,
+            ),
+            (OPERATOR, Killed(libc::SIGKILL), Some(Fate::Unwanted), kill),
+            (
+                OPERATOR,
+                Code(0),
+                Some(Fate::Recycled(Retirement::Asked)),
+                None,
+            ),
+            (
+                PANIC,
+                Code(0),
+                Some(Fate::Recycled(Retirement::Panic)),
+                None,
+            ),
+            (
+                MAX_REQUESTS,
+                Code(0),
+                Some(Fate::Recycled(Retirement::MaxRequests)),
+                None,
+            ),
+            (SCALE_DOWN, Code(0), Some(Fate::Surplus), None),
+            (STOP, Code(0), Some(Fate::Stopped(Stop::Graceful)), None),
+            (
+                GRACEFUL_TIMEOUT,
+                Killed(libc::SIGKILL),
+                Some(Fate::GracefulTimeout),
+                kill,
+            ),
+        ] {
+            let exit = exit(ending, fate, sent);
+            assert_eq!(exit.cause(), cause, "{exit:?}");
+        }
+        let early = |ending| Exit {
+            served: false,
+            ..exit(ending, None, None)
+        };
+        assert_eq!(early(Code(4)).cause(), BOOT);
+        assert_eq!(early(Killed(libc::SIGSEGV)).cause(), CRASH);
+        let killed = exit(Killed(libc::SIGKILL), None, None);
+        assert_eq!(
+            Exit {
+                oom: true,
+                ..killed
+            }
+            .cause(),
+            OOM
+        );
+    }
+
+    #[test]
+    fn counts_are_told_from_the_first_on_and_outlive_their_names() {
+        let mut tally = Tally::default();
+        assert_eq!(tally.exits().len(), CAUSES.len());
+        tally.ended(exit(Ending::Code(1), None, None));
+        tally.reloaded(&Outcome::RolledBack("no database".to_owned()));
+        assert_eq!(tally.exits()[EXIT], 1);
+        assert_eq!((tally.reloads()[OK], tally.reloads()[ROLLED_BACK]), (0, 1));
+        // As an image that knows other causes left it.
+        let text = serde_json::to_string(&tally).unwrap();
+        let older = text.replace(r#""exit""#, r#""whim""#);
+        let adopted: Tally = serde_json::from_str(&older).unwrap();
+        assert_eq!((adopted.exits()["whim"], adopted.exits()[EXIT]), (1, 0));
+    }
+}
