@@ -210,6 +210,8 @@ pub struct Config {
     pub error_log: Destination,
     /// The least severe level that is logged; `critical` is `Error`.
     pub log_level: LevelFilter,
+    /// Show the queries of requests that are under way.
+    pub show_queries: bool,
     /// What a worker is told. `listeners` has one entry per bind, in order, whose `local` is a
     /// guess until the master has bound the socket.
     pub conf: Conf,
@@ -398,6 +400,7 @@ impl Default for Config {
             access_log: None,
             error_log: Destination::Standard,
             log_level: LevelFilter::Info,
+            show_queries: false,
             conf: Conf::default(),
             listener: Bind {
                 text: String::new(),

@@ -8,6 +8,7 @@
 mod find;
 mod line;
 mod show;
+mod status;
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;

@@ -44,7 +44,7 @@ pub fn overdue(
 }
 
 /// How long ago, never negative: a worker may write any number.
-fn age(since_us: u64, now: Moment) -> Duration {
+pub fn age(since_us: u64, now: Moment) -> Duration {
     now.saturating_sub(Duration::from_micros(since_us))
 }
 
@@ -88,6 +88,19 @@ pub fn serving(view: &SeatView, now: Moment) -> String {
         String::new()
     } else {
         format!(" while serving {}", requests.join("; "))
+    }
+}
+
+/// Method and target of a request line as printable ASCII, bounded; without the query unless
+/// `queries`.
+pub fn request_line(bytes: &[u8], queries: bool) -> (String, String) {
+    let space = bytes.iter().position(|byte| *byte == b' ');
+    let (method, target) = bytes.split_at(space.unwrap_or(bytes.len()));
+    let target = target.strip_prefix(b" ").unwrap_or(target);
+    let query = target.iter().position(|byte| *byte == b'?');
+    match query.filter(|_| !queries) {
+        Some(at) => (line(method), line(&target[..at])),
+        None => (line(method), line(target)),
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Generation {
     pub heartbeat_timeout: Duration,
     /// What the master logs while this generation serves.
     pub log_level: LevelFilter,
+    /// Whether the query of a request is shown to who asks how the server stands.
+    pub show_queries: bool,
     /// The process title; `None`: the program's name.
     pub name: Option<String>,
     /// Its listeners, shared with other generations that have them too.
@@ -125,6 +127,7 @@ impl Generation {
             timeout: config.timeout(),
             heartbeat_timeout: config.heartbeat_timeout,
             log_level: config.log_level,
+            show_queries: config.show_queries,
             name: config.proc_name.clone(),
             listeners,
             logs,

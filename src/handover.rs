@@ -26,6 +26,7 @@ use crate::control;
 use crate::generation::{Generation, Held};
 use crate::logging::{self, LogFiles};
 use crate::notify;
+use crate::past::Past;
 use crate::pidfile::{self, PidFile};
 use crate::program::Origin;
 use crate::second;
@@ -90,6 +91,8 @@ pub struct Handover {
     pidfiles: Vec<(RawFd, pidfile::Record)>,
     generations: Vec<GenerationRecord>,
     workers: Vec<(WorkerId, WorkerRecord)>,
+    /// What became of earlier ones.
+    pub past: Past,
     /// Molds that are not reaped yet. The next image has no use for them.
     pub molds: Vec<i32>,
     /// The generation whose log and title the master has.
@@ -118,6 +121,7 @@ struct GenerationRecord {
     heartbeat_timeout: Duration,
     log_level: String,
     name: Option<String>,
+    show_queries: bool,
     listeners: Vec<usize>,
     control: Option<usize>,
     pidfile: Option<usize>,
@@ -162,6 +166,8 @@ pub struct Parts<'a> {
     /// All workers that live.
     pub children: &'a Children,
     /// See [`Handover`].
+    pub past: &'a Past,
+    /// See [`Handover`].
     pub molds: Vec<i32>,
     /// What is open for the generation to come.
     pub new: Held,
@@ -197,6 +203,7 @@ impl Handover {
                 heartbeat_timeout: generation.heartbeat_timeout,
                 log_level: generation.log_level.to_string(),
                 name: generation.name.clone(),
+                show_queries: generation.show_queries,
                 listeners: listeners.map(|l| held.add_listener(Rc::clone(l))).collect(),
                 control: control.map(|l| held.add_listener(Rc::clone(l))),
                 pidfile: pidfile.map(|file| held.add_pidfile(Rc::clone(file))),
@@ -229,6 +236,7 @@ impl Handover {
             workers: workers
                 .map(|(id, child)| (*id, WorkerRecord::of(child)))
                 .collect(),
+            past: parts.past.clone(),
             molds: parts.molds,
             serving: parts.serving,
             next: parts.next,
@@ -310,6 +318,7 @@ impl Handover {
                 heartbeat_timeout: record.heartbeat_timeout,
                 log_level: level(&record.log_level),
                 name: record.name.clone(),
+                show_queries: record.show_queries,
                 listeners: listeners
                     .filter_map(|n| held.listeners.get(*n).map(Rc::clone))
                     .collect(),

@@ -51,6 +51,7 @@ mod logging;
 mod master;
 mod mold;
 mod notify;
+mod past;
 mod pidfile;
 mod privileges;
 mod program;

@@ -12,6 +12,7 @@ mod perform;
 mod probe;
 mod reload;
 mod second;
+mod status;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::BorrowedFd;
@@ -34,6 +35,7 @@ use crate::diagnose::{self, Oom};
 use crate::generation::Generation;
 use crate::mold::Mold;
 use crate::notify::Notifier;
+use crate::past::Past;
 use crate::program::Program;
 use crate::registry::Registry;
 use crate::second::Other;
@@ -101,6 +103,7 @@ pub struct Master {
     watch: Option<Watch>,
     executes: bool,
     children: Children,
+    past: Past,
     // From which workers are made, with `preload`.
     mold: Option<Mold>,
     // Molds that were ended and are not reaped yet.
@@ -153,6 +156,7 @@ impl Master {
             watch: parts.watch.map(|plan| Watch::new(plan, now())),
             executes: false,
             children: Children::new(),
+            past: Past::default(),
             mold: None,
             spent: Vec::new(),
             doors: Doors::default(),

@@ -190,6 +190,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("umask", "\"0027\"", "\"0027\""),
     ("proc-name", "\"shop\"", "\"shop\""),
     ("control-socket", "\"none\"", "\"none\""),
+    ("show-queries", "true", "true"),
     ("control-socket", "\"/run/c\"", "\"/run/c\""),
     ("access-logfile", "\"-\"", "\"-\""),
     ("access-logfile", "\"log/a\"", "\"/log/a\""),

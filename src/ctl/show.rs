@@ -3,10 +3,8 @@
 //! Names and reasons come from configurations and applications: nothing of them reaches the terminal
 //! but printable text.
 
-use std::fmt::Write;
-use std::time::Duration;
-
-use crate::control::words::{Answer, Command, News, Status, Who};
+use super::status::status;
+use crate::control::words::{Answer, Command, News, Who};
 
 /// A text without what a terminal might obey.
 pub(super) fn clean(text: &str) -> String {
@@ -121,106 +119,9 @@ pub(super) fn answer(command: &Command, answer: &Answer) -> String {
     clean(&text)
 }
 
-fn status(status: &Status) -> String {
-    let mut text = String::new();
-    let name = status.name.as_deref().unwrap_or("ferricorn");
-    let _ = writeln!(
-        text,
-        "{name} (ferricorn {}), pid {}, up {}: {}, generation {}",
-        status.server,
-        status.pid,
-        time(status.uptime),
-        status.phase,
-        status.generation
-    );
-    let _ = writeln!(text, "listeners: {}", status.listeners.join(", "));
-    let _ = writeln!(text, "workers: {} of {} ready", status.ready, status.wanted);
-    if let Some(reload) = &status.reload {
-        let _ = match (reload.target, reload.ready) {
-            (Some(target), Some(ready)) => writeln!(
-                text,
-                "reload {}: replacing the workers, {ready} of generation {target} ready",
-                reload.number
-            ),
-            _ => writeln!(text, "reload {}: trying the program on disk", reload.number),
-        };
-    }
-    if let Some(failure) = &status.failure {
-        let _ = writeln!(text, "last failure: {failure}");
-    }
-    let heads = [
-        "SLOT",
-        "PID",
-        "GENERATION",
-        "STAGE",
-        "AGE",
-        "REQUESTS",
-        "CONNECTIONS",
-        "IN FLIGHT",
-    ];
-    let rows = status.workers.iter().map(|worker| {
-        [
-            worker.slot.to_string(),
-            worker.pid.to_string(),
-            worker.generation.to_string(),
-            worker.stage.clone(),
-            time(worker.age),
-            worker.requests.to_string(),
-            worker.connections.to_string(),
-            worker.in_flight.to_string(),
-        ]
-    });
-    let rows: Vec<[String; 8]> = std::iter::once(heads.map(str::to_owned))
-        .chain(rows)
-        .collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
-    text.push('\n');
-    for row in &rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            let _ = write!(line, "{cell:<width$}  ");
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
-}
-
-/// "3 d 2 h", "5 min 3 s", "0.4 s".
-fn time(seconds: f64) -> String {
-    let Ok(time) = Duration::try_from_secs_f64(seconds) else {
-        return "?".to_owned();
-    };
-    let whole = time.as_secs();
-    let (days, hours) = (whole / 86_400, whole / 3600 % 24);
-    let (minutes, rest) = (whole / 60 % 60, whole % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds:.1} s"),
-        (0, 0, _) => format!("{minutes} min {rest} s"),
-        (0, _, _) => format!("{hours} h {minutes} min"),
-        _ => format!("{days} d {hours} h"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_short() {
-        for (seconds, text) in [
-            (0.42, "0.4 s"),
-            (59.0, "59.0 s"),
-            (63.0, "1 min 3 s"),
-            (7384.0, "2 h 3 min"),
-            (266_400.0, "3 d 2 h"),
-            (-1.0, "?"),
-            (f64::NAN, "?"),
-        ] {
-            assert_eq!(time(seconds), text);
-        }
-    }
 
     #[test]
     fn what_a_terminal_obeys_is_shown_instead() {

@@ -156,3 +156,28 @@ fn whereabouts_of_this_process_and_of_nobody() {
     assert!(whereabouts(pid).starts_with("state "));
     assert_eq!(whereabouts(-1), "state unknown");
 }
+
+#[test]
+fn a_request_line_is_shown_without_its_query_unless_that_is_asked_for() {
+    for (bytes, queries, method, target) in [
+        (&b"GET /a?token=x"[..], false, "GET", "/a"),
+        (b"GET /a?token=x", true, "GET", "/a?token=x"),
+        (b"GET http://h/a?b?c", false, "GET", "http://h/a"),
+        (b"GET ?", false, "GET", ""),
+        (b"OPTIONS *", false, "OPTIONS", "*"),
+        (b"GET", false, "GET", ""),
+        (b"", true, "", ""),
+        (
+            b"GET /\x1b[2J\xff<b>\\",
+            false,
+            "GET",
+            "/\\x1b[2J\\xff<b>\\\\",
+        ),
+    ] {
+        let expected = (method.to_owned(), target.to_owned());
+        assert_eq!(request_line(bytes, queries), expected);
+    }
+    let long = [b"GET /".to_vec(), vec![b'a'; 400]].concat();
+    let (_, target) = request_line(&long, false);
+    assert!(target.ends_with("aaa...") && target.len() < 256, "{target}");
+}

@@ -1,24 +1,21 @@
-//! What the commands of the control socket mean, how the server stands, and what has happened.
+//! What the commands of the control socket mean, and what has happened.
 //!
 //! A command becomes an event of the state, like a signal; its answer is how things stand after it.
 //! Nothing here waits.
 
 use std::rc::Rc;
 
-use ferricorn_base::board::Counter;
 use ferricorn_base::lifeline::Retirement;
 
+use super::status::stage;
 use super::{Master, now};
 use crate::children::Child;
-use crate::control::words::{
-    Answer, Command, Counts, News, Reload, Status, Verdict, Who, Worker as Shown,
-};
+use crate::control::words::{Answer, Command, Counts, News, Verdict, Who};
 use crate::control::{ClientId, Interest, Peer};
 use crate::diagnose;
-use crate::sockets::{self, Listener};
+use crate::sockets::Listener;
 use crate::state::{
-    self, Action, Event, Fate, Note, Outcome, Parting, Phase, Signal, Stage, Step, Stop, Worker,
-    WorkerId,
+    self, Action, Event, Fate, Note, Outcome, Parting, Phase, Signal, Stop, WorkerId,
 };
 
 impl Master {
@@ -158,76 +155,6 @@ impl Master {
             .iter()
             .find(|(_, child)| child.pid == Some(pid));
         found.map(|(id, _)| *id).ok_or_else(|| unknown(pid))
-    }
-
-    /// How the server stands.
-    fn status(&self) -> Status {
-        let now = now();
-        let standing = self.state.standing(now);
-        let phase = match self.state.phase() {
-            _ if standing.stopping => "stopping",
-            Phase::Stopping { .. } => "stopping",
-            _ if !standing.announced => "starting",
-            _ if standing.reload.is_some() => "reloading",
-            Phase::Starting | Phase::Running => "serving",
-        };
-        let serving = self.generations.get(&self.serving);
-        let workers = self.state.pool().iter();
-        let mut workers: Vec<Shown> = workers
-            .filter_map(|(id, worker)| {
-                let child = self.children.get(&id)?;
-                let view = self.view(child);
-                Some(Shown {
-                    slot: child.slot,
-                    // One that a mold is to make is no process yet.
-                    pid: child.pid?,
-                    generation: child.generation,
-                    stage: stage(worker).to_owned(),
-                    age: (now.saturating_sub(child.started)).as_secs_f64(),
-                    requests: view.counters[Counter::Requests as usize],
-                    connections: view.connections,
-                    in_flight: view.in_flight.len(),
-                })
-            })
-            .collect();
-        workers.sort_by_key(|worker| worker.slot);
-        Status {
-            server: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            name: serving.and_then(|generation| generation.name.clone()),
-            uptime: (now.saturating_sub(self.control.started)).as_secs_f64(),
-            phase: phase.to_owned(),
-            generation: standing.generation,
-            listeners: serving
-                .map(|g| g.listeners.iter().map(|listener| listener.url()).collect())
-                .unwrap_or_default(),
-            wanted: standing.wanted,
-            ready: standing.ready,
-            workers,
-            reload: standing.reload.map(|step| Reload {
-                number: standing.reloads,
-                step: match step {
-                    Step::Trying => "trying",
-                    Step::Rolling { .. } => "rolling",
-                }
-                .to_owned(),
-                target: match step {
-                    Step::Trying => None,
-                    Step::Rolling { target, .. } => Some(target),
-                },
-                ready: match step {
-                    Step::Trying => None,
-                    Step::Rolling { ready, .. } => Some(ready),
-                },
-            }),
-            reloads: standing.reloads,
-            failure: standing.failure.map(str::to_owned),
-            restarts: self.tally.exits(),
-            verdicts: self.tally.reloads(),
-            queues: serving
-                .map(|g| sockets::queues(&g.listeners))
-                .unwrap_or_default(),
-        }
     }
 
     /// Tells the clients of the control socket what has happened.
@@ -372,17 +299,6 @@ pub(super) fn counts(parting: Parting) -> Counts {
         handed_over: parting.handed_over,
         closed_idle: parting.closed_idle,
         forced: parting.forced,
-    }
-}
-
-fn stage(worker: &Worker) -> &'static str {
-    match worker.stage {
-        Stage::Booting { .. } => "booting",
-        Stage::Serving { .. } if worker.retiring.is_some() => "retiring",
-        Stage::Serving { .. } => "serving",
-        Stage::Draining { .. } => "draining",
-        Stage::Leaving { .. } | Stage::Dismissed { .. } => "leaving",
-        Stage::Killed => "killed",
     }
 }
 

@@ -180,6 +180,7 @@ impl Master {
             watch: handover.watch.map(|plan| Watch::new(plan, now())),
             executes: false,
             children,
+            past: handover.past,
             mold: None,
             spent: handover.molds,
             doors: Doors::adopt(doors),

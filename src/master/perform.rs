@@ -320,6 +320,7 @@ impl Master {
             log::error!("Worker {slot} ({whom}) {words}{serving}");
         }
         self.after_exit(&child, ending, &words, well);
+        self.past.ended(slot, &words, well, now());
         if let Some(who) = who(&child) {
             self.publish(&News::WorkerLeft {
                 who,

@@ -129,6 +129,7 @@ impl Master {
             doors: self.doors.all(),
             generations: &self.generations,
             children: &self.children,
+            past: &self.past,
             molds: self.molds(),
             new: proof.map(|proof| proof.held.clone()).unwrap_or_default(),
             serving: self.serving,

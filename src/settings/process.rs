@@ -96,6 +96,16 @@ pub(super) const SETTINGS: &[Setting] = &[
         ..HERE
     },
     Setting {
+        name: "show-queries",
+        kind: Kind::Switch(|config, yes| config.show_queries = yes),
+        default: "false",
+        doc: "Show the queries of requests that are under way.\n\n\
+              ctl status, top and the status page show what each worker is doing: method and \
+              target of its requests. A query often has what is nobody's business, so that of a \
+              target is left out. Access logs do not depend on this.",
+        ..HERE
+    },
+    Setting {
         name: "proc-name",
         short: Some('n'),
         aliases: &["name"],

@@ -27,6 +27,7 @@ mod readiness;
 mod reload;
 mod robustness;
 mod signals;
+mod status;
 mod stored;
 mod supervision;
 mod upgrade;

@@ -5,6 +5,7 @@
 //! version. Server and client read and write with these types alone: the master and `ctl`, and
 //! whatever else asks the master how things stand. Nothing here is I/O.
 
+pub mod human;
 mod news;
 mod status;
 
@@ -13,7 +14,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use news::{Counts, News, Verdict, Who};
-pub use status::{Queue, Reload, Status, Worker};
+pub use status::{Counters, Current, End, LISTED, Queue, Reload, Status, Worker};
 
 /// The version of all this.
 pub const VERSION: u32 = 1;

@@ -1,12 +1,22 @@
 //! How the server stands, as the control socket tells it: plain data, written and read with serde
 //! alone.
+//!
+//! Text that comes from clients and applications is printable ASCII here; what it was otherwise
+//! stands in it as `\x1b`. Sizes are in bytes, times in seconds. A field that another version does
+//! not tell has its default.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::board::{COUNTERS, Counter};
+
+/// Requests under way that are told of one worker, the oldest first; `in_flight` counts all.
+pub const LISTED: usize = 8;
+
 /// How the server stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Status {
     /// Of the server.
     pub server: String,
@@ -34,6 +44,14 @@ pub struct Status {
     pub reloads: u64,
     /// Why the start or the last reload has failed.
     pub failure: Option<String>,
+    /// Since when nobody serves who should, in seconds.
+    pub outage: Option<f64>,
+    /// What all workers have counted since the first start, those that have gone included.
+    pub totals: Counters,
+    /// Handler times of all of them, as of one worker.
+    pub handler_times: Vec<u64>,
+    /// How long what was served had waited before, in the same way.
+    pub queue_times: Vec<u64>,
     /// How often workers have ended, by cause.
     pub restarts: BTreeMap<String, u64>,
     /// How many reloads came to what: `ok`, `failed` or `rolled-back`.
@@ -56,7 +74,8 @@ pub struct Reload {
 }
 
 /// One worker.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Worker {
     /// The stable number of its place.
     pub slot: usize,
@@ -74,10 +93,56 @@ pub struct Worker {
     pub connections: u64,
     /// Requests that are under way, as it says.
     pub in_flight: usize,
+    /// The oldest of them, at most [`LISTED`].
+    pub current: Vec<Current>,
+    /// What it has counted since its start.
+    pub counters: Counters,
+    /// Its handler times: entry `n` counts those below 2^n µs and not below 2^(n-1). What is not
+    /// there is 0.
+    pub handler_times: Vec<u64>,
+    /// Memory that is in RAM, shared or not (RSS), when it was last looked at.
+    pub rss: Option<u64>,
+    /// The same with its share only of what it shares (PSS).
+    pub pss: Option<u64>,
+    /// How many workers of its place have ended.
+    pub restarts: u64,
+    /// The end of the last of them.
+    pub last_end: Option<End>,
+}
+
+/// A request under way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Current {
+    /// What the logs call it.
+    pub id: String,
+    /// As received.
+    pub method: String,
+    /// As received, without the query unless `show-queries`. `...` ends one that was longer.
+    pub target: String,
+    /// Who asked.
+    pub peer: String,
+    /// Since its handler was called, in seconds.
+    pub age: f64,
+    /// Whether it is on a stream thread.
+    pub streaming: bool,
+}
+
+/// How a worker has ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct End {
+    /// In words, as in the log.
+    pub how: String,
+    /// Whether it is as it should be.
+    pub well: bool,
+    /// How long ago, in seconds.
+    pub ago: f64,
 }
 
 /// What waits at a listener to be accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Queue {
     /// Which one, as in `listeners`.
     pub listener: String,
@@ -85,4 +150,52 @@ pub struct Queue {
     pub waiting: u32,
     /// So many may.
     pub room: u32,
+}
+
+/// Makes the numbers of a worker, each the counter of the board.
+macro_rules! counters {
+    ($($field:ident = $counter:ident, $doc:literal;)*) => {
+        /// What workers have counted. It only grows.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct Counters {
+            $(#[doc = $doc] pub $field: u64,)*
+        }
+
+        impl Counters {
+            /// By name, from the scoreboard.
+            #[must_use]
+            pub fn of(counted: &[u64; COUNTERS]) -> Counters {
+                Counters {
+                    $($field: counted[Counter::$counter as usize],)*
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    accepted = Accepted, "Connections accepted.";
+    requests = Requests, "Requests answered, by a handler or by the loop.";
+    informational = Informational, "Responses 1xx (final ones: 101).";
+    success = Success, "Responses 2xx.";
+    redirection = Redirection, "Responses 3xx.";
+    client_error = ClientError, "Responses 4xx.";
+    server_error = ServerError, "Responses 5xx.";
+    refused = Refused, "Requests that no handler saw.";
+    errors = Errors, "Handlers that returned an error.";
+    panics = Panics, "Handlers that panicked.";
+    aborted = Aborted, "Responses cut after their head was sent.";
+    timed_out = TimedOut, "Connections ended because a deadline passed.";
+    streams = Streams, "Requests that went to a stream thread.";
+    bytes_in = BytesIn, "Bytes read from clients.";
+    bytes_out = BytesOut, "Bytes written to clients.";
+    log_dropped = LogDropped, "Log lines dropped because their reader was too slow.";
+    limited = Limited, "Connections and requests refused because their peer had taken its share.";
+    given = Given, "Connections handed to a sibling.";
+    taken = Taken, "Connections taken over from a sibling.";
+    handler_micros = HandlerMicros, "Time in handlers, in µs.";
+    queue_micros = QueueMicros, "Time in queues, in µs.";
+    shed = Shed, "Requests refused because they had waited too long.";
+    poisoned = Poisoned, "Requests refused because workers have died of their like.";
 }

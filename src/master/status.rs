@@ -1,0 +1,151 @@
+//! How the server stands, for the control socket: what the state decided, what the scoreboard says,
+//! what became of earlier workers, put together for one answer. It only looks.
+//!
+//! What workers say is bounded and made printable here; nobody further on has to.
+
+use ferricorn_base::board::{Board, RequestView, SeatView};
+
+use super::{Master, now};
+use crate::children::Child;
+use crate::control::words::{Counters, Current, LISTED, Reload, Status, Worker as Shown};
+use crate::diagnose;
+use crate::sockets;
+use crate::state::{Moment, Phase, Stage, Standing, Step, Worker};
+
+impl Master {
+    /// How the server stands.
+    pub(super) fn status(&self) -> Status {
+        let now = now();
+        let standing = self.state.standing(now);
+        let serving = self.generations.get(&self.serving);
+        let queries = serving.is_some_and(|generation| generation.show_queries);
+        let workers = self.state.pool().iter();
+        let mut workers: Vec<Shown> = workers
+            .filter_map(|(id, worker)| {
+                let child = self.children.get(&id)?;
+                self.worker_status(worker, child, queries, now)
+            })
+            .collect();
+        workers.sort_by_key(|worker| worker.slot);
+        let totals = self.board.as_ref().map(Board::totals).unwrap_or_default();
+        Status {
+            server: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            name: serving.and_then(|generation| generation.name.clone()),
+            uptime: since(self.control.started, now),
+            phase: self.phase(&standing).to_owned(),
+            generation: standing.generation,
+            listeners: serving
+                .map(|g| g.listeners.iter().map(|listener| listener.url()).collect())
+                .unwrap_or_default(),
+            wanted: standing.wanted,
+            ready: standing.ready,
+            workers,
+            reload: standing.reload.map(|step| reload(standing.reloads, step)),
+            reloads: standing.reloads,
+            failure: standing.failure.map(str::to_owned),
+            outage: standing.outage.map(|begun| since(begun, now)),
+            totals: Counters::of(&totals.counters),
+            handler_times: trimmed(&totals.handler_times),
+            queue_times: trimmed(&totals.queue_times),
+            restarts: self.tally.exits(),
+            verdicts: self.tally.reloads(),
+            queues: serving
+                .map(|g| sockets::queues(&g.listeners))
+                .unwrap_or_default(),
+        }
+    }
+
+    fn phase(&self, standing: &Standing<'_>) -> &'static str {
+        match self.state.phase() {
+            _ if standing.stopping => "stopping",
+            Phase::Stopping { .. } => "stopping",
+            _ if !standing.announced => "starting",
+            _ if standing.reload.is_some() => "reloading",
+            Phase::Starting | Phase::Running => "serving",
+        }
+    }
+
+    /// None for one that a mold is to make: it is no process yet.
+    fn worker_status(
+        &self,
+        worker: &Worker,
+        child: &Child,
+        queries: bool,
+        now: Moment,
+    ) -> Option<Shown> {
+        let pid = child.pid?;
+        let view = self.view(child);
+        let counters = Counters::of(&view.counters);
+        let past = self.past.of(child.slot);
+        Some(Shown {
+            slot: child.slot,
+            pid,
+            generation: child.generation,
+            stage: stage(worker).to_owned(),
+            age: since(child.started, now),
+            requests: counters.requests,
+            connections: view.connections,
+            in_flight: view.in_flight.len(),
+            current: current(&view, queries, now),
+            counters,
+            handler_times: trimmed(&view.handler_times),
+            restarts: past.ended(),
+            last_end: past.last(now),
+            ..Shown::default()
+        })
+    }
+}
+
+/// What a worker is doing, in a word.
+pub(super) fn stage(worker: &Worker) -> &'static str {
+    match worker.stage {
+        Stage::Booting { .. } => "booting",
+        Stage::Serving { .. } if worker.retiring.is_some() => "retiring",
+        Stage::Serving { .. } => "serving",
+        Stage::Draining { .. } => "draining",
+        Stage::Leaving { .. } | Stage::Dismissed { .. } => "leaving",
+        Stage::Killed => "killed",
+    }
+}
+
+fn reload(number: u64, step: Step) -> Reload {
+    let (step, target, ready) = match step {
+        Step::Trying => ("trying", None, None),
+        Step::Rolling { target, ready } => ("rolling", Some(target), Some(ready)),
+    };
+    Reload {
+        number,
+        step: step.to_owned(),
+        target,
+        ready,
+    }
+}
+
+/// The oldest requests of a worker that are under way.
+fn current(view: &SeatView, queries: bool, now: Moment) -> Vec<Current> {
+    let mut requests: Vec<&RequestView> = view.in_flight.iter().collect();
+    requests.sort_by_key(|request| request.started_us);
+    let shown = requests.into_iter().take(LISTED).map(|request| {
+        let (method, target) = diagnose::request_line(&request.line, queries);
+        Current {
+            id: request.id.clone(),
+            method,
+            target,
+            peer: request.peer.to_string(),
+            age: diagnose::age(request.started_us, now).as_secs_f64(),
+            streaming: request.streaming,
+        }
+    });
+    shown.collect()
+}
+
+/// Without the zeros at the end.
+fn trimmed(histogram: &[u64]) -> Vec<u64> {
+    let used = histogram.iter().rposition(|count| *count > 0);
+    histogram[..used.map_or(0, |last| last + 1)].to_vec()
+}
+
+fn since(then: Moment, now: Moment) -> f64 {
+    now.saturating_sub(then).as_secs_f64()
+}

@@ -1,0 +1,71 @@
+//! How the server stands, as it tells over the control socket: numbers, requests under way, ends.
+
+use nix::sys::signal::Signal;
+
+use crate::support::http::Client;
+use crate::support::testapp;
+
+#[test]
+fn a_request_under_way_is_shown_without_its_query() {
+    let server = testapp().args("--workers 1").ready();
+    let mut client = Client::connect(server.address()).unwrap();
+    client
+        .send("GET /hang?token=secret HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    server.until_in_handler(1);
+    let status = server.status();
+    let worker = &status["workers"][0];
+    assert_eq!(worker["in_flight"], 1, "{status}");
+    let current = &worker["current"][0];
+    assert_eq!(current["method"], "GET");
+    assert_eq!(current["target"], "/hang");
+    let peer = client.stream().local_addr().unwrap();
+    assert_eq!(current["peer"], peer.to_string());
+    assert!(current["age"].as_f64() > Some(0.0), "{status}");
+    assert!(!status.to_string().contains("secret"), "{status}");
+    let text = server.ctl_done("status");
+    assert!(
+        text.contains(&format!(
+            "under way:\n  worker 0: GET /hang from {peer} for "
+        )),
+        "{text}"
+    );
+
+    let server = testapp().args("--workers 1 --show-queries").ready();
+    let mut client = Client::connect(server.address()).unwrap();
+    client
+        .send("GET /hang?token=secret HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    server.until_in_handler(1);
+    let status = server.status();
+    let current = &status["workers"][0]["current"][0];
+    assert_eq!(current["target"], "/hang?token=secret");
+}
+
+#[test]
+fn a_place_tells_how_its_workers_have_ended_also_after_a_reload() {
+    let server = testapp().args("--workers 2").ready();
+    let first = server.pid_of(1);
+    server.kill_worker(first, Signal::SIGSEGV);
+    server.wait(&format!("(pid {first}) was killed by SIGSEGV"));
+    server.wait_workers(2);
+    let end = |server: &crate::support::Server| {
+        let status = server.status();
+        let worker = &status["workers"][1];
+        (worker["restarts"].as_u64(), worker["last_end"].clone())
+    };
+    let (restarts, last) = end(&server);
+    assert_eq!(restarts, Some(1));
+    assert_eq!(last["how"], "was killed by SIGSEGV");
+    assert_eq!(last["well"], false);
+    let text = server.ctl_done("status");
+    assert!(text.contains("last ends:\n  worker 1, "), "{text}");
+    server.reload();
+    server.until("the old ones to go", || {
+        (end(&server).0 == Some(2)).then_some(())
+    });
+    let (_, last) = end(&server);
+    assert_eq!(last["how"], "exited (replaced by a reload)");
+    assert_eq!(last["well"], true);
+    server.stop();
+}
