@@ -4,7 +4,7 @@
 //! It is driven by systemctl(1) inside, and shares nothing with the machine but the network.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::support::http::Client;
 use crate::support::{Dir, PATIENCE, can_unshare, http, is_root, proc, testapp_path};
 
 const SYSTEMD: &str = "/lib/systemd/systemd";
@@ -245,6 +246,14 @@ impl Drop for Manager {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// Sends a request and does not wait for its answer.
+pub fn ask(address: SocketAddr, path: &str) -> Client<TcpStream> {
+    let mut client = Client::connect(address).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client.send(request).unwrap();
+    client
 }
 
 /// A file in `examples/systemd`.

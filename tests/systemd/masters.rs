@@ -3,7 +3,7 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::manager::Manager;
+use crate::manager::{Manager, ask};
 
 const CONFIGURATION: &str = "bind = \"127.0.0.1:0\"\nworkers = 1\n";
 
@@ -60,6 +60,32 @@ fn an_upgrade_and_a_roll_back_are_no_restart() {
     steady();
     assert_ne!(manager.masters(), [outside]);
     manager.systemctl("stop ferricorn.service");
+    assert_eq!(manager.show("Result"), "success");
+    assert_eq!(manager.processes(), 0);
+}
+
+/// A main process that systemd has not started itself it would kill right after the signal.
+#[test]
+fn a_stop_after_an_upgrade_finishes_what_is_under_way() {
+    let Some(manager) = Manager::boot(CONFIGURATION, "") else {
+        return;
+    };
+    manager.systemctl("start ferricorn.service");
+    let [first] = manager.masters()[..] else {
+        panic!("{:?}", manager.masters())
+    };
+    upgrade(&manager);
+    tell(first, Signal::SIGTERM);
+    manager.until("one master", || {
+        (manager.masters().len() == 1).then_some(())
+    });
+    let mut slow = ask(manager.address(), "/hang/1500");
+    manager.until("the request", || {
+        let log = manager.log();
+        log.contains("in the handler of /hang/1500").then_some(())
+    });
+    manager.systemctl("stop ferricorn.service");
+    assert_eq!(slow.answer().unwrap().status, 200);
     assert_eq!(manager.show("Result"), "success");
     assert_eq!(manager.processes(), 0);
 }

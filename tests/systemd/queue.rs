@@ -1,19 +1,10 @@
 //! Who connects while the server is not there waits for it: sockets that systemd holds for us.
 
-use std::net::{SocketAddr, TcpStream};
-
-use crate::manager::{Manager, own_address};
-use crate::support::http::{self, Client};
+use crate::manager::{Manager, ask, own_address};
+use crate::support::http;
 use crate::support::load::Load;
 
 const ANY_PORT: &str = "bind = \"127.0.0.1:0\"\nworkers = 2\n";
-
-fn ask(address: SocketAddr, path: &str) -> Client<TcpStream> {
-    let mut client = Client::connect(address).unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    client.send(request).unwrap();
-    client
-}
 
 /// What was in the hands of a worker dies with it, which is one request for each client at the most.
 #[test]
