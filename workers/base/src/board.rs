@@ -31,7 +31,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use crate::sys::{Map, random};
 
 pub use cell::RequestView;
-pub use counters::{BUCKETS, COUNTERS, Counter, State};
+pub use counters::{BUCKETS, CODES, COUNTERS, Counter, State};
 pub use layout::{BYTES, ID_MAX, LINE_MAX, PEERS, POISONS, RECENT, SEATS, STREAMS};
 pub use page::{Cell, Page};
 pub use peers::{Peers, Rate};
@@ -39,6 +39,7 @@ pub use poison::{fingerprint, resource};
 pub use totals::Totals;
 
 use cell::read_cell;
+use counters::classify;
 use layout::*;
 
 /// The whole board, as the master and every worker reads it.
@@ -251,6 +252,7 @@ impl Board {
             queue_times: (0..BUCKETS).map(|n| word(QUEUE_TIMES_AT + n)).collect(),
             ..SeatView::default()
         };
+        classify(&mut view.counters, (0..CODES).map(|n| word(CODES_AT + n)));
         for n in 0..RECENT {
             match read_cell(&area[RECENT_AT + n * CELL_WORDS..][..CELL_WORDS]) {
                 Some(cell) if cell.ended_us == 0 => view.in_flight.push(cell),

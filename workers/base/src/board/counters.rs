@@ -14,6 +14,9 @@ pub enum State {
 }
 
 /// Counters of one worker, since its start. They only grow.
+///
+/// What is counted as it happens are requests and responses by status code; those of a class are added
+/// up when somebody looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Counter {
@@ -70,6 +73,17 @@ pub const COUNTERS: usize = Counter::Poisoned as usize + 1;
 /// Buckets of a histogram: bucket `n` counts times below 2^n µs and not below 2^(n-1); the last one
 /// counts what is longer, too.
 pub const BUCKETS: usize = 40;
+
+/// Status codes that responses are counted by: 100..=599.
+pub const CODES: usize = 500;
+
+/// Fills in the counters of classes from the responses by code.
+pub(super) fn classify(counters: &mut [u64; COUNTERS], codes: impl IntoIterator<Item = u64>) {
+    for (n, count) in codes.into_iter().enumerate() {
+        let class = &mut counters[Counter::Informational as usize + n / 100];
+        *class = class.wrapping_add(count);
+    }
+}
 
 /// The bucket that counts this time, in µs.
 #[inline]

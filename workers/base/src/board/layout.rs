@@ -1,6 +1,6 @@
 //! Where things lie on the scoreboard, in 64-bit words. Constants only.
 
-use super::counters::{BUCKETS, COUNTERS};
+use super::counters::{BUCKETS, CODES, COUNTERS};
 
 /// Seats on a board: live workers of all generations together.
 pub const SEATS: usize = 512;
@@ -65,10 +65,12 @@ pub(super) const TAKES_AT: usize = 8;
 pub(super) const BORN_AT: usize = 9;
 /// The numbers that are added up over all workers: counters and histograms.
 pub(super) const NUMBERS_AT: usize = 16;
-pub(super) const NUMBERS: usize = 176;
+pub(super) const NUMBERS: usize = 676;
 pub(super) const COUNTERS_AT: usize = NUMBERS_AT;
 pub(super) const HANDLER_TIMES_AT: usize = 64;
 pub(super) const QUEUE_TIMES_AT: usize = 128;
+/// Responses by status code, from 100 on.
+pub(super) const CODES_AT: usize = 192;
 pub(super) const RECENT_AT: usize = 1024;
 pub(super) const STREAMS_AT: usize = RECENT_AT + RECENT * CELL_WORDS;
 
@@ -99,5 +101,6 @@ const _: () = assert!(POISON_AT + 1 + POISONS <= FOLDED_AT);
 const _: () = assert!(RETIRED_AT + 2 * NUMBERS <= AREA_WORDS);
 const _: () = assert!(COUNTERS_AT + COUNTERS <= HANDLER_TIMES_AT);
 const _: () = assert!(HANDLER_TIMES_AT + BUCKETS <= QUEUE_TIMES_AT);
-const _: () = assert!(QUEUE_TIMES_AT + BUCKETS <= NUMBERS_AT + NUMBERS);
+const _: () = assert!(QUEUE_TIMES_AT + BUCKETS <= CODES_AT);
+const _: () = assert!(CODES_AT + CODES <= NUMBERS_AT + NUMBERS);
 const _: () = assert!(NUMBERS_AT + NUMBERS <= RECENT_AT);

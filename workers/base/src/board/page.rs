@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::cell::write_text;
-use super::counters::{Counter, State, bucket};
+use super::counters::{CODES, Counter, State, bucket};
 use super::layout::*;
 use crate::peer::Peer;
 use crate::request::RequestId;
@@ -75,15 +75,15 @@ impl Page {
         self.add_at(COUNTERS_AT + counter as usize, n);
     }
 
-    /// Counts one final response by its class.
+    /// Counts one final response by its status; one below 100 or above 599 as if it were that.
     #[inline]
     pub fn count_status(&self, status: u16) {
-        let class = (usize::from(status) / 100).clamp(1, 5) - 1;
-        self.add_at(COUNTERS_AT + Counter::Informational as usize + class, 1);
+        let code = usize::from(status).saturating_sub(100).min(CODES - 1);
+        self.add_at(CODES_AT + code, 1);
         self.add(Counter::Requests, 1);
     }
 
-    /// A counter of this worker.
+    /// A counter of this worker, but none of a class of responses: they are counted by code.
     #[must_use]
     pub fn counter(&self, counter: Counter) -> u64 {
         self.map.words()[COUNTERS_AT + counter as usize].load(Ordering::Relaxed)

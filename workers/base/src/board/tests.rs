@@ -286,7 +286,7 @@ fn the_dead_are_counted_once_and_on() {
 #[test]
 fn no_sum_goes_backwards_whoever_dies_while_it_is_read() {
     const SEATS_USED: usize = 3;
-    const ROUNDS: u64 = 5_000;
+    const ROUNDS: u64 = 2_000;
     let board = Board::create().unwrap();
     let reader = Board::attach(board.fd().try_clone_to_owned().unwrap()).unwrap();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
@@ -344,4 +344,32 @@ fn a_fold_that_is_half_written_changes_nothing() {
     // As the master left it, had it been stopped before the last word of the second.
     board.header.as_ref().unwrap().words()[FOLDS_AT].store(1, Ordering::Release);
     assert_eq!(board.totals().get(Counter::Requests), 7);
+}
+
+#[test]
+fn responses_are_counted_by_code_and_shown_by_class() {
+    let board = Board::create().unwrap();
+    let page = occupant(&board, 0);
+    for status in [101, 200, 204, 301, 404, 404, 499, 503, 599, 700, 0] {
+        page.count_status(status);
+    }
+    let totals = board.totals();
+    for (counters, who) in [
+        (board.view(0).counters, "view"),
+        (totals.counters, "totals"),
+    ] {
+        let class = |counter: Counter| counters[counter as usize];
+        assert_eq!(class(Counter::Informational), 2, "{who}");
+        assert_eq!(class(Counter::Success), 2, "{who}");
+        assert_eq!(class(Counter::Redirection), 1, "{who}");
+        assert_eq!(class(Counter::ClientError), 3, "{who}");
+        assert_eq!(class(Counter::ServerError), 3, "{who}");
+        assert_eq!(class(Counter::Requests), 11, "{who}");
+    }
+    assert_eq!(
+        (totals.codes[304], totals.codes[499], totals.codes[0]),
+        (2, 2, 1)
+    );
+    board.bury(0);
+    assert_eq!(board.totals(), totals);
 }

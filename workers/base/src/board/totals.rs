@@ -12,7 +12,7 @@
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::Board;
-use super::counters::{BUCKETS, COUNTERS, Counter};
+use super::counters::{BUCKETS, CODES, COUNTERS, Counter, classify};
 use super::layout::*;
 
 /// What all workers have done since the server was started: over deaths and reloads.
@@ -24,6 +24,8 @@ pub struct Totals {
     pub handler_times: [u64; BUCKETS],
     /// Queue times, see [`BUCKETS`].
     pub queue_times: [u64; BUCKETS],
+    /// Responses by status code, from 100 on, see [`CODES`].
+    pub codes: [u64; CODES],
     /// Connections that are open now.
     pub connections: u64,
 }
@@ -45,6 +47,7 @@ impl Totals {
             counters: minus(&self.counters, &earlier.counters),
             handler_times: minus(&self.handler_times, &earlier.handler_times),
             queue_times: minus(&self.queue_times, &earlier.queue_times),
+            codes: minus(&self.codes, &earlier.codes),
             connections: self.connections,
         }
     }
@@ -59,10 +62,14 @@ impl Default for Totals {
 impl Totals {
     fn of(numbers: &[u64; NUMBERS], connections: u64) -> Totals {
         let part = |at: usize| &numbers[at - NUMBERS_AT..];
+        let mut counters = std::array::from_fn(|n| part(COUNTERS_AT)[n]);
+        let codes = std::array::from_fn(|n| part(CODES_AT)[n]);
+        classify(&mut counters, codes);
         Totals {
-            counters: std::array::from_fn(|n| part(COUNTERS_AT)[n]),
+            counters,
             handler_times: std::array::from_fn(|n| part(HANDLER_TIMES_AT)[n]),
             queue_times: std::array::from_fn(|n| part(QUEUE_TIMES_AT)[n]),
+            codes,
             connections,
         }
     }
