@@ -164,6 +164,10 @@ pub struct Config {
     pub warnings: Vec<ConfigError>,
     /// The listeners: one socket each.
     pub binds: Vec<Bind>,
+    /// The listeners for metrics, status and health.
+    pub metrics_binds: Vec<Bind>,
+    /// How long nobody may serve before 503 is answered; zero: for ever.
+    pub outage_delay: Duration,
     /// How many workers the generation wants; at least one. `auto` is resolved.
     pub workers: usize,
     /// How many workers may be extra while a generation replaces another; see [`Config::surge`].
@@ -242,6 +246,8 @@ pub struct Bind {
     pub proxy_protocol: Option<ProxyVersions>,
     /// Whose connections do.
     pub proxy_allow_from: Networks,
+    /// It is the aide's: no worker accepts from it.
+    pub for_aide: bool,
     /// Where the address was given, for the message when it cannot be bound.
     pub origin: Origin,
 }
@@ -330,6 +336,11 @@ impl Config {
         self.conf.deadlines.request
     }
 
+    /// Whether there is an aide at all times, and not only while nobody can serve.
+    pub fn wants_aide(&self) -> bool {
+        !self.metrics_binds.is_empty()
+    }
+
     /// The group that the workers take: `group`, else the primary group of `user`, else none.
     pub fn gid(&self) -> Option<u32> {
         let primary = self.user.as_ref().and_then(|user| user.gid);
@@ -377,6 +388,8 @@ impl Default for Config {
             reload_extra_files: Vec::new(),
             warnings: Vec::new(),
             binds: Vec::new(),
+            metrics_binds: Vec::new(),
+            outage_delay: Duration::from_secs(5),
             workers: 1,
             max_surge: Share::Percent(25),
             max_unavailable: Share::Number(0),
@@ -411,6 +424,7 @@ impl Default for Config {
                 socket_group: None,
                 proxy_protocol: None,
                 proxy_allow_from: Networks::loopback(),
+                for_aide: false,
                 origin: Origin::Default,
             },
             shown: Vec::new(),

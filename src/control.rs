@@ -142,6 +142,17 @@ impl Control {
             .min()
     }
 
+    /// Lets somebody in who may only look on, over a pair of sockets of which it has the other end.
+    ///
+    /// # Errors
+    /// What fcntl(2) or getsockopt(2) answer.
+    pub fn invite(&mut self, socket: OwnedFd, now: Moment) -> io::Result<()> {
+        let mut client = Client::new(socket, now)?;
+        client.looks_on = true;
+        self.add(client);
+        Ok(())
+    }
+
     /// Lets in who waits, if they may, as many as is good for one turn.
     pub fn accept(&mut self, socket: &Listener, now: Moment) {
         if self.full.is_some_and(|until| until > now) {
@@ -183,7 +194,7 @@ impl Control {
                 .clients
                 .iter()
                 .enumerate()
-                .filter(|(_, (_, c))| c.is_idle());
+                .filter(|(_, (_, c))| c.may_go());
             let Some((oldest, _)) = idle.min_by_key(|(_, (_, client))| client.since()) else {
                 client.say(&answer(Answer::failed("too many clients")), now);
                 client.flush(now);
@@ -208,6 +219,10 @@ impl Control {
                     client.end();
                 }
                 Some(Ok(line)) => match Command::read(&line) {
+                    Ok(command) if client.looks_on && !command.only_looks() => {
+                        let refusal = format!("{} is not for those who look on", command.name());
+                        client.say(&answer(Answer::failed(refusal)), now);
+                    }
                     Ok(command) => commands.push((*id, client.peer, command)),
                     Err(reason) => client.say(&answer(Answer::failed(reason)), now),
                 },

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferricorn_base::conf::Conf;
+use ferricorn_base::conf::{Conf, ListenerConf};
 use log::LevelFilter;
 
 use crate::config::Config;
@@ -41,6 +41,10 @@ pub struct Generation {
     pub name: Option<String>,
     /// Its listeners, shared with other generations that have them too.
     pub listeners: Vec<Rc<Listener>>,
+    /// The aide's listeners, shared like these.
+    pub metrics: Vec<Rc<Listener>>,
+    /// How long nobody may serve before 503 is answered; zero: for ever.
+    pub outage_delay: Duration,
     /// Its log files.
     pub logs: LogFiles,
     /// The control socket, shared like the listeners.
@@ -58,6 +62,8 @@ pub struct Recipe {
     pub config: Config,
     /// What they are told.
     pub conf: Arc<Conf>,
+    /// What the aide is told of its listeners.
+    pub metrics: Vec<ListenerConf>,
     /// Whom they become.
     pub account: Account,
 }
@@ -108,6 +114,8 @@ impl Generation {
         let logs = LogFiles::open(&config)?;
         let binds = inherited.binds(&config.binds)?;
         let listeners = sockets::listeners(&binds, &held.listeners, inherited)?;
+        let metrics_binds = inherited.named(&config.metrics_binds)?;
+        let metrics = sockets::listeners(&metrics_binds, &held.listeners, inherited)?;
         let control = control::open(&config.control, &held.listeners, master)?;
         let pidfile = match &config.pidfile {
             None => None,
@@ -121,6 +129,9 @@ impl Generation {
         conf.listeners = listening
             .map(|(listener, bind)| listener.conf(bind))
             .collect();
+        let metrics_confs = metrics.iter().zip(&metrics_binds);
+        let metrics_confs = metrics_confs.map(|(listener, bind)| listener.conf(bind));
+        let metrics_confs = metrics_confs.collect();
         Ok(Generation {
             number,
             policy: policy(&config),
@@ -130,12 +141,15 @@ impl Generation {
             show_queries: config.show_queries,
             name: config.proc_name.clone(),
             listeners,
+            metrics,
+            outage_delay: config.outage_delay,
             logs,
             control,
             pidfile,
             recipe: Some(Recipe {
                 config,
                 conf: Arc::new(conf),
+                metrics: metrics_confs,
                 account,
             }),
         })
@@ -143,12 +157,12 @@ impl Generation {
 
     /// "http://127.0.0.1:8000, unix:/run/app.sock".
     pub fn urls(&self) -> String {
-        let urls: Vec<String> = self
-            .listeners
-            .iter()
-            .map(|listener| listener.url())
-            .collect();
-        urls.join(", ")
+        urls(&self.listeners)
+    }
+
+    /// What clients connect to: the workers' listeners, then the aide's.
+    pub fn sockets(&self) -> impl Iterator<Item = &Rc<Listener>> {
+        self.listeners.iter().chain(&self.metrics)
     }
 }
 
@@ -176,9 +190,10 @@ impl Recipe {
     }
 
     /// Takes over for listeners that were there before what may change without a new socket.
-    pub fn adjust(&self, listeners: &[Rc<Listener>]) {
+    pub fn adjust<'a>(&self, listeners: impl Iterator<Item = &'a Rc<Listener>>) {
         for listener in listeners {
-            let Some(bind) = self.config.binds.iter().find(|bind| listener.is(bind)) else {
+            let mut binds = self.config.binds.iter().chain(&self.config.metrics_binds);
+            let Some(bind) = binds.find(|bind| listener.is(bind)) else {
                 continue;
             };
             if let Err(error) = listener.adjust(bind) {
@@ -206,6 +221,12 @@ fn add<T>(all: &mut Vec<Rc<T>>, one: Rc<T>) -> usize {
         all.push(one);
         all.len() - 1
     })
+}
+
+/// As a user would type them.
+pub fn urls(listeners: &[Rc<Listener>]) -> String {
+    let urls: Vec<String> = listeners.iter().map(|listener| listener.url()).collect();
+    urls.join(", ")
 }
 
 fn policy(config: &Config) -> Policy {

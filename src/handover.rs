@@ -21,6 +21,7 @@ use ferricorn_base::rendezvous::Rendezvous;
 use log::LevelFilter;
 use serde::{Deserialize, Serialize};
 
+use crate::aide;
 use crate::children::{Child, Children};
 use crate::control;
 use crate::generation::{Generation, Held};
@@ -95,6 +96,9 @@ pub struct Handover {
     pub past: Past,
     /// Molds that are not reaped yet. The next image has no use for them.
     pub molds: Vec<i32>,
+    /// Aides that are not reaped yet, which serve until the next image has its own, and whether nobody
+    /// else does.
+    pub aides: (Vec<aide::Record>, aide::Upkeep),
     /// The generation whose log and title the master has.
     pub serving: state::Generation,
     /// The number that the next generation gets.
@@ -123,6 +127,8 @@ struct GenerationRecord {
     name: Option<String>,
     show_queries: bool,
     listeners: Vec<usize>,
+    metrics: Vec<usize>,
+    outage_delay: Duration,
     control: Option<usize>,
     pidfile: Option<usize>,
     logs: logging::Record,
@@ -169,6 +175,8 @@ pub struct Parts<'a> {
     pub past: &'a Past,
     /// See [`Handover`].
     pub molds: Vec<i32>,
+    /// See [`Handover`].
+    pub aides: (Vec<aide::Record>, aide::Upkeep),
     /// What is open for the generation to come.
     pub new: Held,
     /// See [`Handover`].
@@ -194,6 +202,7 @@ impl Handover {
         let mut held = parts.new;
         let generations = parts.generations.values().map(|generation| {
             let listeners = generation.listeners.iter();
+            let metrics = generation.metrics.iter();
             let control = generation.control.as_ref();
             let pidfile = generation.pidfile.as_ref();
             GenerationRecord {
@@ -205,6 +214,8 @@ impl Handover {
                 name: generation.name.clone(),
                 show_queries: generation.show_queries,
                 listeners: listeners.map(|l| held.add_listener(Rc::clone(l))).collect(),
+                metrics: metrics.map(|l| held.add_listener(Rc::clone(l))).collect(),
+                outage_delay: generation.outage_delay,
                 control: control.map(|l| held.add_listener(Rc::clone(l))),
                 pidfile: pidfile.map(|file| held.add_pidfile(Rc::clone(file))),
                 logs: generation.logs.record(),
@@ -238,6 +249,7 @@ impl Handover {
                 .collect(),
             past: parts.past.clone(),
             molds: parts.molds,
+            aides: parts.aides,
             serving: parts.serving,
             next: parts.next,
             state: parts.state,
@@ -272,6 +284,7 @@ impl Handover {
         all.extend(self.other.as_ref().and_then(second::Record::channel));
         all.extend(self.doors.iter().flatten());
         all.extend(self.workers.iter().filter_map(|(_, w)| w.lifeline));
+        all.extend(self.aides.0.iter().filter_map(aide::Record::lifeline));
         all.extend(self.control.descriptors());
         all.sort_unstable();
         all.dedup();
@@ -306,7 +319,12 @@ impl Handover {
     /// As [`Handover::held`].
     pub fn generations(&self, held: &Held) -> io::Result<BTreeMap<state::Generation, Generation>> {
         let one = |record: &GenerationRecord| {
-            let listeners = record.listeners.iter();
+            let shares = |places: &[usize]| {
+                let listeners = places.iter();
+                listeners
+                    .filter_map(|n| held.listeners.get(*n).map(Rc::clone))
+                    .collect()
+            };
             let control = record.control.and_then(|n| held.listeners.get(n));
             let pidfile = record.pidfile.and_then(|n| held.pidfiles.get(n));
             let access = record.access_log.map(sys::take_over).transpose()?;
@@ -319,9 +337,9 @@ impl Handover {
                 log_level: level(&record.log_level),
                 name: record.name.clone(),
                 show_queries: record.show_queries,
-                listeners: listeners
-                    .filter_map(|n| held.listeners.get(*n).map(Rc::clone))
-                    .collect(),
+                listeners: shares(&record.listeners),
+                metrics: shares(&record.metrics),
+                outage_delay: record.outage_delay,
                 logs: LogFiles::handed_over(error, access, record.logs.clone()),
                 control: control.map(Rc::clone),
                 pidfile: pidfile.map(Rc::clone),

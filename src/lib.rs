@@ -34,6 +34,7 @@
 #![deny(unsafe_code)]
 
 mod address;
+mod aide;
 mod children;
 mod cli;
 #[doc(hidden)]

@@ -4,6 +4,7 @@
 //! the files that are watched, one timer. It never waits anywhere else, never reads a byte from a client
 //! of the application and never loads one. What to do is the state's to decide.
 
+mod aide;
 mod control;
 mod exec;
 mod hooks;
@@ -19,20 +20,21 @@ use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ferricorn_base::board::{Board, SEATS};
+use ferricorn_base::board::Board;
 use ferricorn_base::lifeline::Up;
 use ferricorn_base::rendezvous::Rendezvous;
 use ferricorn_base::sys::monotonic as now;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::aide::WORKER_SEATS;
 use crate::children::{Child, Children, Doors};
 use crate::config::Names;
 use crate::control::Control;
 use crate::control::words::News;
 use crate::daemon::Waiting;
 use crate::diagnose::{self, Oom};
-use crate::generation::Generation;
+use crate::generation::{Generation, urls};
 use crate::mold::Mold;
 use crate::notify::Notifier;
 use crate::past::Past;
@@ -46,6 +48,7 @@ use crate::sys;
 use crate::tally::Tally;
 use crate::watch::{Plan, Watch};
 
+use self::aide::Aides;
 use self::probe::{Proof, Trial};
 
 /// How often the scoreboard is looked at while a worker serves.
@@ -108,6 +111,7 @@ pub struct Master {
     mold: Option<Mold>,
     // Molds that were ended and are not reaped yet.
     spent: Vec<i32>,
+    aides: Aides,
     doors: Doors,
     rendezvous: Rendezvous,
     control: Control,
@@ -132,7 +136,7 @@ impl Master {
         let seed = u64::from(std::process::id()) << 32 | u64::from(now().subsec_nanos());
         let generation = parts.generation;
         let number = generation.number;
-        let mut state = State::new(generation.policy, SEATS, seed);
+        let mut state = State::new(generation.policy, WORKER_SEATS, seed);
         let other = parts.first.map(|(first, pid)| {
             state.follow(pid);
             first
@@ -159,6 +163,7 @@ impl Master {
             past: Past::default(),
             mold: None,
             spent: Vec::new(),
+            aides: Aides::default(),
             doors: Doors::default(),
             rendezvous: Rendezvous::new()?,
             control: Control::new(now()),
@@ -182,6 +187,12 @@ impl Master {
             );
             if let Some(socket) = &generation.control {
                 log::info!("Control socket: {}", socket.url());
+            }
+            if !generation.metrics.is_empty() {
+                log::info!(
+                    "Metrics, status and health at: {}",
+                    urls(&generation.metrics)
+                );
             }
             if let Some(recipe) = &generation.recipe {
                 log::info!("Using worker: {}", recipe.conf.worker_class);
@@ -213,7 +224,9 @@ impl Master {
             };
             self.notifier.tell(&standing, &stored, now);
             self.pass_the_lead();
-            if let Some(code) = self.exit.filter(|_| self.spent.is_empty()) {
+            self.look_after_aide();
+            let gone = self.spent.is_empty() && self.aides.is_empty();
+            if let Some(code) = self.exit.filter(|_| gone) {
                 if code != 0 {
                     self.waiting.fails(code);
                 }
@@ -254,6 +267,7 @@ impl Master {
             self.state.deadline(),
             self.notifier.deadline(),
             self.first_deadline(),
+            self.aide_deadline(),
             self.control.deadline(),
             self.watch.as_ref().and_then(Watch::deadline),
             look,
@@ -272,6 +286,7 @@ impl Master {
         let mold = self.mold.as_ref().and_then(Mold::line);
         let mut fds: Vec<PollFd<'_>> = std::iter::once(signals)
             .chain(lifelines)
+            .chain(self.aides.lifelines())
             .chain(trial)
             .chain(self.watch.as_ref().and_then(Watch::fd))
             .chain(self.channel())
@@ -312,6 +327,7 @@ impl Master {
         loop {
             self.reap_workers();
             self.reap_molds();
+            self.reap_aides();
             self.reap_trial();
             self.reap_second();
             let Ok(Some(pid)) = sys::ended() else {

@@ -444,7 +444,7 @@ fn go_on_listening(stored: &[Rc<Listener>], generation: &Generation) {
         }
     }
     if let Some(recipe) = &generation.recipe {
-        recipe.adjust(stored);
+        recipe.adjust(stored.iter());
     }
 }
 

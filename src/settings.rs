@@ -12,6 +12,7 @@ mod configuration;
 pub mod gunicorn;
 mod listeners;
 mod logging;
+mod monitoring;
 mod process;
 mod proxies;
 mod requests;
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 use ferricorn_base::Networks;
 
-use crate::config::{Config, Destination, Group, Share, User};
+use crate::config::{Bind, Config, Destination, Group, Share, User};
 use crate::control::Place;
 
 /// One setting.
@@ -79,6 +80,8 @@ pub enum Section {
     Process,
     /// What is written where.
     Logging,
+    /// What the server says of itself.
+    Monitoring,
 }
 
 /// What a setting belongs to.
@@ -175,6 +178,8 @@ pub enum Kind {
     File,
     /// Addresses, repeatable; they become listeners.
     Binds,
+    /// Addresses for anything else, repeatable.
+    Addresses(fn(&mut Config, Vec<Bind>)),
     /// An application for the prefix `/`.
     App,
     /// `PREFIX=APP`, repeatable; they become mounts.
@@ -200,7 +205,7 @@ const COMMON: Setting = Setting {
 };
 
 /// The sections in the order of the documents.
-pub const SECTIONS: [Section; 8] = [
+pub const SECTIONS: [Section; 9] = [
     Section::Application,
     Section::Listeners,
     Section::Workers,
@@ -208,6 +213,7 @@ pub const SECTIONS: [Section; 8] = [
     Section::Proxies,
     Section::Process,
     Section::Logging,
+    Section::Monitoring,
     Section::Configuration,
 ];
 
@@ -223,6 +229,7 @@ impl Section {
             Section::Proxies => "Proxies",
             Section::Process => "Process",
             Section::Logging => "Logging",
+            Section::Monitoring => "Monitoring",
         }
     }
 
@@ -237,6 +244,7 @@ impl Section {
             Section::Proxies => proxies::SETTINGS,
             Section::Process => process::SETTINGS,
             Section::Logging => logging::SETTINGS,
+            Section::Monitoring => monitoring::SETTINGS,
         }
     }
 }
@@ -262,7 +270,12 @@ impl Setting {
     pub fn repeatable(&self) -> bool {
         matches!(
             self.kind,
-            Kind::Binds | Kind::Pairs(_) | Kind::Fields(_) | Kind::Paths(_) | Kind::Mounts
+            Kind::Binds
+                | Kind::Addresses(_)
+                | Kind::Pairs(_)
+                | Kind::Fields(_)
+                | Kind::Paths(_)
+                | Kind::Mounts
         )
     }
 

@@ -53,6 +53,7 @@ pub struct Record {
     address: Place,
     backlog: u32,
     socket_mode: u32,
+    for_aide: bool,
     /// Device and inode of a socket file that is ours.
     file: Option<(u64, u64)>,
     own: bool,
@@ -192,6 +193,7 @@ impl Listener {
             address,
             backlog: self.backlog(),
             socket_mode: self.bind.socket_mode,
+            for_aide: self.bind.for_aide,
             file: self.file.as_ref().map(SocketFile::identity),
             own: self.own,
             shared: self.shared.get(),
@@ -222,6 +224,7 @@ impl Listener {
             address,
             backlog: record.backlog,
             socket_mode: record.socket_mode,
+            for_aide: record.for_aide,
             // Whom it is for is the next configuration's to say.
             ..Config::default().listener
         };
@@ -248,7 +251,7 @@ impl Listener {
 
     /// Whether this listener is what `bind` asks for.
     pub fn is(&self, bind: &Bind) -> bool {
-        self.bind.address == bind.address
+        self.bind.address == bind.address && self.bind.for_aide == bind.for_aide
     }
 
     /// Takes over what may change without a new socket: backlog, mode and owner.

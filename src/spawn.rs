@@ -140,8 +140,8 @@ pub fn live(life: impl FnOnce() -> Exit) -> ! {
 fn serve(mut order: Order<'_>, lifeline: WorkerEnd, master: u32, mask: &SigSet) -> Exit {
     sys::reset_signals();
     let title = format!("ferricorn: worker {}{}", order.slot, order.from.name);
-    let own = lifeline.as_fd();
-    let belongings = match Belongings::take(&mut order.from, own, &title, master) {
+    let own = [lifeline.as_fd()];
+    let belongings = match Belongings::take(&mut order.from, &own, &title, master) {
         Ok(belongings) => belongings,
         // The master died meanwhile: nobody is there to serve for.
         Err(error) if error.kind() == io::ErrorKind::NotConnected => return Exit::Done,

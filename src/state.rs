@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use crate::exit::{APP_LOAD, WORKER_BOOT};
 
 pub use action::{Action, Fate, Note, Signal};
+pub use backoff::{Backoff, STABLE};
 pub use event::{
     Ending, Event, Generation, Moment, Other, Overdue, Parting, Policy, Stop, WorkerId,
 };
@@ -322,7 +323,7 @@ impl State {
         // It serves until its successor is ready, so that a delay costs nothing, and a handler
         // that always panics does not become a storm of forks.
         match why {
-            Retirement::Panic if now < since + backoff::STABLE => {
+            Retirement::Panic if now < since + STABLE => {
                 backoff.failed(generation, now, chance);
             }
             _ => backoff.paced(generation, spawned),
@@ -429,7 +430,7 @@ impl State {
         }
         let chance = self.chance();
         let backoff = self.pool.backoff_mut(worker.slot);
-        if now >= since + backoff::STABLE {
+        if now >= since + STABLE {
             backoff.well();
         } else {
             let retry = backoff.failed(worker.generation, now, chance);

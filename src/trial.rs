@@ -123,7 +123,7 @@ fn passes(
 
     let is_new =
         |listener: &&Rc<Listener>| !held.listeners.iter().any(|old| Rc::ptr_eq(old, listener));
-    let opened = generation.listeners.iter().chain(&generation.control);
+    let opened = generation.sockets().chain(&generation.control);
     let new: Vec<&Rc<Listener>> = opened.filter(is_new).collect();
     let pidfile = generation
         .pidfile

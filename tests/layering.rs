@@ -13,10 +13,11 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each package with its height: it may depend on lower ones only.
-const HEIGHTS: [(&str, u8); 6] = [
+const HEIGHTS: [(&str, u8); 7] = [
     ("ferricorn-http", 0),
     ("ferricorn-base", 1),
     ("ferricorn-loop", 2),
+    ("ferricorn-aide", 3),
     ("ferricorn-apps", 3),
     ("ferricorn-sync", 3),
     ("ferricorn", 4),

@@ -293,6 +293,21 @@ impl Checker<'_> {
                 set(config, pairs);
                 literal
             }
+            Kind::Addresses(set) => {
+                let items = given.items().iter().filter(|item| !item.raw.is_empty());
+                let binds = items.map(|item| {
+                    Ok(Bind {
+                        text: item.raw.text().unwrap_or_default().to_owned(),
+                        address: self.address(item)?,
+                        origin: item.origin.clone(),
+                        ..Config::default().listener
+                    })
+                });
+                let binds = binds.collect::<Result<Vec<_>, String>>()?;
+                let literals: Vec<String> = binds.iter().map(|bind| quote(&bind.text)).collect();
+                set(&mut self.config, binds);
+                format!("[{}]", literals.join(", "))
+            }
             Kind::File | Kind::Binds | Kind::App | Kind::Mounts => String::new(),
         };
         Ok((literal, None))
@@ -344,8 +359,9 @@ impl Checker<'_> {
             (Address::Unix(path), Place::At(control)) => path == control,
             _ => false,
         };
-        if let Some(bind) = config.binds.iter().find(at_control) {
-            let text = format!("the same as bind {}", bind.text);
+        let mut binds = config.binds.iter().chain(&config.metrics_binds);
+        if let Some(bind) = binds.find(at_control) {
+            let text = format!("the same as {} {}", bind.setting(), bind.text);
             errors.push(note("control-socket", &text));
         }
         if config.initgroups && config.user.is_none() {

@@ -34,7 +34,7 @@ impl Shown {
     /// A setting that nobody gave and that has no default.
     pub(super) fn absent(setting: &Setting) -> Shown {
         let literal = match setting.kind {
-            Kind::Pairs(_) | Kind::Fields(_) | Kind::Paths(_) => "[]",
+            Kind::Addresses(_) | Kind::Pairs(_) | Kind::Fields(_) | Kind::Paths(_) => "[]",
             _ => "\"\"",
         };
         let note = Some(setting.default_doc.to_owned());

@@ -49,6 +49,7 @@ impl Checker<'_> {
                 "expected at least one address".to_owned(),
             );
         }
+        self.metrics_binds();
         self.distinct();
         self.config.conf.listeners = self.config.binds.iter().map(Bind::conf).collect();
     }
@@ -104,13 +105,7 @@ impl Checker<'_> {
 
     /// One address, with the settings of listeners as they are at the moment.
     fn bind(&mut self, given: &Given) {
-        let look_up = |name: &str, port: u16| self.names.look_up(name, port);
-        let address = match given.raw.text() {
-            Some(text) => address::parse(text)
-                .and_then(|written| written.resolve(&self.config.directory, &look_up)),
-            None => Err(format!("expected an address, found {}", given.raw)),
-        };
-        match address {
+        match self.address(given) {
             Ok(address) => self.config.binds.push(Bind {
                 text: given.raw.text().unwrap_or_default().to_owned(),
                 address,
@@ -121,9 +116,38 @@ impl Checker<'_> {
         }
     }
 
+    /// What an address means.
+    pub(super) fn address(&self, given: &Given) -> Result<Address, String> {
+        let look_up = |name: &str, port: u16| self.names.look_up(name, port);
+        let text = given.raw.text();
+        let text = text.ok_or_else(|| format!("expected an address, found {}", given.raw))?;
+        address::parse(text)?.resolve(&self.config.directory, &look_up)
+    }
+
+    /// The aide's listeners are what the workers' are by default, but that nobody is behind a proxy.
+    fn metrics_binds(&mut self) {
+        let listener = &self.config.listener;
+        for bind in &mut self.config.metrics_binds {
+            *bind = Bind {
+                text: std::mem::take(&mut bind.text),
+                address: bind.address.clone(),
+                origin: bind.origin.clone(),
+                proxy_protocol: None,
+                for_aide: true,
+                ..listener.clone()
+            };
+        }
+    }
+
     /// Two listeners cannot have one address, unless the system chooses the port.
     fn distinct(&mut self) {
-        let binds = std::mem::take(&mut self.config.binds);
+        let own = &self.config;
+        let binds: Vec<Bind> = own
+            .binds
+            .iter()
+            .chain(&own.metrics_binds)
+            .cloned()
+            .collect();
         for (index, bind) in binds.iter().enumerate() {
             let chosen = matches!(bind.address, Address::Tcp(address) if address.port() == 0);
             let earlier = binds[..index]
@@ -137,10 +161,9 @@ impl Checker<'_> {
                         bind.text, other.origin
                     ),
                 };
-                self.wrong("bind", &bind.origin, message);
+                self.wrong(bind.setting(), &bind.origin, message);
             }
         }
-        self.config.binds = binds;
     }
 
     /// Makes the mounts, from `app` and the `mount` list of the highest source that has one. Where
@@ -286,6 +309,15 @@ impl Checker<'_> {
 }
 
 impl Bind {
+    /// The setting that it was given by.
+    pub(super) fn setting(&self) -> &'static str {
+        if self.for_aide {
+            "metrics-bind"
+        } else {
+            "bind"
+        }
+    }
+
     /// Whose connections begin with a PROXY header, if any do.
     pub(crate) fn proxy(&self) -> Option<ProxyListener> {
         self.proxy_protocol.map(|versions| ProxyListener {

@@ -84,6 +84,8 @@ pub struct Client {
     pub peer: Peer,
     /// What it waits for.
     pub interest: Interest,
+    /// It may look and change nothing, and say nothing for as long as it likes: it is ours.
+    pub looks_on: bool,
     input: Vec<u8>,
     output: Vec<u8>,
     since: Moment,
@@ -100,6 +102,7 @@ pub struct Client {
 pub struct Record {
     peer: Peer,
     interest: Interest,
+    looks_on: bool,
     input: Vec<u8>,
     output: Vec<u8>,
     since: Moment,
@@ -120,6 +123,7 @@ impl Client {
                 pid: found.pid(),
             },
             interest: Interest::Nothing,
+            looks_on: false,
             input: Vec::new(),
             output: Vec::new(),
             since: now,
@@ -135,6 +139,7 @@ impl Client {
             socket,
             peer: record.peer,
             interest: record.interest,
+            looks_on: record.looks_on,
             input: record.input,
             output: record.output,
             since: record.since,
@@ -149,6 +154,7 @@ impl Client {
         Record {
             peer: self.peer,
             interest: self.interest,
+            looks_on: self.looks_on,
             input: self.input.clone(),
             output: self.output.clone(),
             since: self.since,
@@ -185,8 +191,13 @@ impl Client {
         self.since
     }
 
+    /// Whether it may make room for another one.
+    pub fn may_go(&self) -> bool {
+        self.is_idle() && !self.looks_on
+    }
+
     /// Whether it has asked for nothing.
-    pub fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         self.interest == Interest::Nothing && self.output.is_empty()
     }
 
@@ -209,7 +220,8 @@ impl Client {
 
     /// Who waits for an event may do so for ever, as long as it reads.
     fn may_be_late(&self) -> bool {
-        self.interest == Interest::Nothing || !self.output.is_empty()
+        let waits = self.looks_on || self.interest != Interest::Nothing;
+        !waits || !self.output.is_empty()
     }
 
     /// The next line, without its end; or why it is heard no more.

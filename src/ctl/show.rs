@@ -58,6 +58,10 @@ pub(super) fn news(news: &News) -> String {
             format!("generation {generation} serves alone; the old workers finish")
         }
         News::ReloadFailed { reload, cause, .. } => format!("reload {reload} failed: {cause}"),
+        News::Outage { seconds, .. } => {
+            format!("nobody serves for {seconds} s: requests are answered 503")
+        }
+        News::Recovered { seconds } => format!("somebody serves again, after {seconds:.1} s"),
         News::StopsSoon { seconds } => format!("serving on for pre-stop-delay ({seconds} s)"),
         News::Stopping { graceful: true, .. } => {
             "stopping: workers finish what they have".to_owned()

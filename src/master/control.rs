@@ -41,7 +41,7 @@ impl Master {
     }
 
     fn commanded(&mut self, client: ClientId, peer: Peer, command: &Command) {
-        if !matches!(command, Command::Status {} | Command::Events {}) {
+        if !command.only_looks() {
             let Peer { uid, pid } = peer;
             let name = command.name();
             log::info!("Handling command: {name} (from pid {pid}, uid {uid})");

@@ -20,6 +20,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::{Mode, umask};
 
 use super::Master;
+use super::aide::Aides;
 use super::probe::Proof;
 use crate::children::Doors;
 use crate::config::{Call, Config, Known, Names};
@@ -147,6 +148,14 @@ impl Master {
                 if let Some(socket) = generation.control.as_ref().filter(|socket| !known(socket)) {
                     log::info!("Control socket: {}", socket.url());
                 }
+                let serves = |socket: &Rc<Listener>| {
+                    let mut before = generations.values().flat_map(|g| &g.metrics);
+                    before.any(|other| Rc::ptr_eq(other, socket))
+                };
+                if !generation.metrics.iter().all(serves) {
+                    let urls = generation::urls(&generation.metrics);
+                    log::info!("Metrics, status and health at: {urls}");
+                }
                 if let Some(recipe) = &generation.recipe {
                     let warnings = recipe.warnings(&generation.listeners);
                     warnings.iter().for_each(|text| log::warn!("{text}"));
@@ -183,6 +192,7 @@ impl Master {
             past: handover.past,
             mold: None,
             spent: handover.molds,
+            aides: Aides::adopt(&handover.aides.0, handover.aides.1),
             doors: Doors::adopt(doors),
             rendezvous: Rendezvous::of(rendezvous),
             control: Control::adopt(handover.control),

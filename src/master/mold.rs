@@ -195,6 +195,7 @@ impl Master {
         self.children.values().any(|child| child.pid == Some(pid))
             || self.is_trial(pid)
             || self.is_second(pid)
+            || self.aides.has(pid)
             || self.molds().contains(&pid)
     }
 

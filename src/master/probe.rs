@@ -131,6 +131,7 @@ impl Master {
             children: &self.children,
             past: &self.past,
             molds: self.molds(),
+            aides: self.aides.records(),
             new: proof.map(|proof| proof.held.clone()).unwrap_or_default(),
             serving: self.serving,
             next: self.next,

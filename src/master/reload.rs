@@ -25,10 +25,11 @@ impl Master {
         }
         if let Some(recipe) = &generation.recipe {
             umask(Mode::from_bits_truncate(recipe.config.umask));
-            recipe.adjust(&generation.listeners);
+            recipe.adjust(generation.sockets());
         }
         let urls = generation.urls();
         self.close_abandoned_listeners();
+        self.end_former_aides();
         log::info!("Reload complete: generation {number} at {urls}");
         self.name();
     }
@@ -57,6 +58,7 @@ impl Master {
         if let Some(generation) = generation {
             let (news, fds) = new_logs(&generation.logs);
             mold::tell(self.mold.as_ref(), news, &fds);
+            self.aides.tell(news, &fds);
         }
         log::info!("Logs opened anew");
     }

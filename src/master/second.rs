@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::Master;
 use crate::control;
-use crate::generation::{self, Held};
+use crate::generation::{self, Generation, Held};
 use crate::handover;
 use crate::program::Program;
 use crate::second::{Channel, Given, Other, Word};
@@ -30,7 +30,7 @@ impl Master {
         let image = self.program.open()?;
         let (channel, theirs) = Channel::pair()?;
         let mut all = Held::default();
-        for listener in self.generations.values().flat_map(|g| &g.listeners) {
+        for listener in self.generations.values().flat_map(Generation::sockets) {
             all.add_listener(Rc::clone(listener));
         }
         let common = all.listeners;
@@ -201,7 +201,7 @@ impl Master {
             return;
         };
         let is_taken = |listener: &Rc<_>| {
-            let mut taken = generation.listeners.iter();
+            let mut taken = generation.sockets();
             taken.any(|other| Rc::ptr_eq(other, listener))
         };
         let taken = (0..).zip(other.common.drain(..));
@@ -223,10 +223,11 @@ impl Master {
     pub(super) fn own(&mut self) {
         self.other = None;
         for generation in self.generations.values() {
-            let listeners = generation.listeners.iter();
-            listeners.for_each(|listener| listener.share(false));
+            generation
+                .sockets()
+                .for_each(|listener| listener.share(false));
             if let Some(recipe) = &generation.recipe {
-                recipe.adjust(&generation.listeners);
+                recipe.adjust(generation.sockets());
             }
         }
         self.move_control_socket();

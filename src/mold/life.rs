@@ -33,7 +33,7 @@ struct Stock {
 pub(super) fn live(mut from: Inheritance<'_>, line: WorkerEnd, master: u32, mask: &SigSet) -> Exit {
     sys::reset_signals();
     let title = format!("ferricorn: mold{}", from.name);
-    let belongings = match Belongings::take(&mut from, line.as_fd(), &title, master) {
+    let belongings = match Belongings::take(&mut from, &[line.as_fd()], &title, master) {
         Ok(belongings) => belongings,
         Err(error) if error.kind() == io::ErrorKind::NotConnected => return Exit::Done,
         Err(error) => return fail(&line, Stage::Boot, error.to_string()),

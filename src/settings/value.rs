@@ -58,7 +58,7 @@ impl Kind {
             Kind::Fields(_) | Kind::Pairs(_) => {
                 "a text such as \"NAME=VALUE\", a list of them, or a table".to_owned()
             }
-            Kind::Binds => "an address or a list of addresses".to_owned(),
+            Kind::Binds | Kind::Addresses(_) => "an address or a list of addresses".to_owned(),
             Kind::App => "the name of an application".to_owned(),
             Kind::Mounts => {
                 "a text such as \"PREFIX=APP\", a list of them, or tables [[mount]]".to_owned()
@@ -88,7 +88,7 @@ impl Kind {
             Kind::Networks(_) => "NETWORKS",
             Kind::Names(..) => "NAMES",
             Kind::Fields(_) | Kind::Pairs(_) => "NAME=VALUE",
-            Kind::Binds => "ADDRESS",
+            Kind::Binds | Kind::Addresses(_) => "ADDRESS",
             Kind::App => "APP",
             Kind::Mounts => "PREFIX=APP",
         }

@@ -99,11 +99,17 @@ impl Inherited {
                     ..first.clone()
                 })
                 .collect()),
-            _ => {
-                let numbered = configured.iter().map(|bind| self.numbered(bind));
-                Ok(numbered.collect::<Result<Vec<_>, _>>()?.concat())
-            }
+            _ => self.named(configured),
         }
+    }
+
+    /// The listeners to have, with a descriptor for each name of passed sockets.
+    ///
+    /// # Errors
+    /// As [`Inherited::binds`].
+    pub fn named(&self, configured: &[Bind]) -> Result<Vec<Bind>, BindError> {
+        let numbered = configured.iter().map(|bind| self.numbered(bind));
+        Ok(numbered.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
     /// A bind with descriptors instead of the name of passed sockets.

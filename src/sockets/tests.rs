@@ -18,6 +18,7 @@ fn bind_to(address: Address) -> Bind {
         socket_group: None,
         proxy_protocol: None,
         proxy_allow_from: Default::default(),
+        for_aide: false,
         origin: Origin::Default,
     }
 }

@@ -39,22 +39,27 @@ pub struct Belongings {
     pub doors: Vec<Option<OwnedFd>>,
     /// The access log, if there is one.
     pub access_log: Option<OwnedFd>,
-    generation: state::Generation,
-    board: Board,
-    listeners: Vec<OwnedFd>,
-    rendezvous: Rendezvous,
+    /// The number of the generation.
+    pub generation: state::Generation,
+    /// The scoreboard.
+    pub board: Board,
+    /// What its generation accepts from.
+    pub listeners: Vec<OwnedFd>,
+    /// Where workers hand connections to each other.
+    pub rendezvous: Rendezvous,
     hooks: Hooked,
 }
 
 impl Belongings {
     /// From the fork to the point where nothing of the master is left but what the process may have:
-    /// this, its error log, and `own`, the descriptor by which it hears of its master.
+    /// this, its error log, and `own`, the descriptors that are its alone, as that by which it hears
+    /// of its master.
     ///
     /// # Errors
     /// `NotConnected` when the master died meanwhile, else what cannot be done, in words.
     pub fn take(
         from: &mut Inheritance<'_>,
-        own: BorrowedFd<'_>,
+        own: &[BorrowedFd<'_>],
         title: &str,
         master: u32,
     ) -> io::Result<Belongings> {
@@ -91,8 +96,12 @@ impl Belongings {
             .map(|door| door.as_ref().map(|door| share(door)).transpose())
             .collect::<io::Result<Vec<_>>>()?;
         let [giving, taking] = rendezvous.ends();
-        let own = [own, board.fd(), error.as_fd(), giving, taking];
-        let mut keep: Vec<RawFd> = own.map(sys::number).to_vec();
+        let shared = [board.fd(), error.as_fd(), giving, taking];
+        let mut keep: Vec<RawFd> = shared
+            .iter()
+            .chain(own)
+            .map(|fd| sys::number(*fd))
+            .collect();
         let shared = listeners
             .iter()
             .chain(doors.iter().flatten())

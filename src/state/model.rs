@@ -313,7 +313,7 @@ impl Model {
 
     fn note_failure(&mut self, process: &Process) {
         match process.ready {
-            Some(since) if self.now >= since + backoff::STABLE => {
+            Some(since) if self.now >= since + STABLE => {
                 self.failures.retain(|place, _| place.0 != process.slot);
             }
             Some(_) => self.count_failure((process.slot, process.generation)),

@@ -378,3 +378,43 @@ fn what_is_odd_but_harmless_is_a_warning() {
     );
     assert!(fine("", &[], &[]).warnings.is_empty());
 }
+
+#[test]
+fn what_the_aide_listens_at_is_nobody_elses() {
+    for (arguments, message) in [
+        (
+            ["--bind=127.0.0.1:9000", "--metrics-bind=127.0.0.1:9000"],
+            "--metrics-bind: \"127.0.0.1:9000\" is given twice, first at --bind",
+        ),
+        (
+            ["--metrics-bind=unix:/m", "--metrics-bind=unix:/m"],
+            "--metrics-bind: \"unix:/m\" is given twice",
+        ),
+        (
+            ["--metrics-bind=unix:/c", "--control-socket=/c"],
+            "--control-socket: the same as metrics-bind unix:/c",
+        ),
+        (
+            ["--metrics-bind=9000", "--workers=1"],
+            "--metrics-bind: expected an address, found \"9000\"; for a port on every address \
+             write \":9000\"",
+        ),
+    ] {
+        assert_eq!(wrong("", &[], &arguments), [message], "{arguments:?}");
+    }
+    // The system gives each another port.
+    let both = fine(
+        "",
+        &[],
+        &["--bind=127.0.0.1:0", "--metrics-bind=127.0.0.1:0"],
+    );
+    assert_eq!((both.binds.len(), both.metrics_binds.len()), (1, 1));
+    let proxied = [
+        "--proxy-protocol=auto",
+        "--socket-mode=600",
+        "--metrics-bind=unix:/m",
+    ];
+    let proxied = fine("", &[], &proxied);
+    let bind = &proxied.metrics_binds[0];
+    assert_eq!((bind.proxy_protocol, bind.socket_mode), (None, 0o600));
+}

@@ -11,10 +11,8 @@ fn meaning(config: &Config) -> String {
     config.listens.clear();
     config.mounts.clear();
     config.warnings.clear();
-    config
-        .binds
-        .iter_mut()
-        .for_each(|bind| bind.origin = Origin::Default);
+    let binds = config.binds.iter_mut().chain(&mut config.metrics_binds);
+    binds.for_each(|bind| bind.origin = Origin::Default);
     format!("{config:#?}")
 }
 

@@ -36,6 +36,8 @@ pub struct Conf {
     pub tmp_dir: PathBuf,
     /// The path of requests that ask whether the server is ready; `None`: none does.
     pub readiness_path: Option<String>,
+    /// Seconds in the Retry-After of a 503.
+    pub retry_after: u32,
     /// Threads for streams, upgrades and blocking readers; beyond them a request gets 503.
     pub stream_threads: usize,
     /// Retire after this many requests; 0 never.
@@ -164,6 +166,7 @@ impl Default for Conf {
             body_buffer: 64 * 1024,
             tmp_dir: std::env::temp_dir(),
             readiness_path: None,
+            retry_after: 5,
             stream_threads: 64,
             max_requests: 0,
             max_requests_jitter: 0,

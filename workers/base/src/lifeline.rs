@@ -105,6 +105,11 @@ pub enum Down {
         /// Its page set on the scoreboard.
         seat: usize,
     },
+    /// To the aide: nobody can serve, so that it is to answer at the workers' listeners; or no more.
+    Outage {
+        /// Whether there is one.
+        on: bool,
+    },
     /// To the mold: make a worker, whose end of its life-line comes along.
     Fork {
         /// The stable number of its place.
@@ -164,6 +169,7 @@ impl MasterEnd {
                 message.push(b'E');
                 message.extend((seat as u64).to_le_bytes());
             }
+            Down::Outage { on } => message.extend([b'O', u8::from(on)]),
             Down::Fork { slot, seat } => {
                 message.push(b'K');
                 message.extend((slot as u64).to_le_bytes());
@@ -271,6 +277,7 @@ impl WorkerEnd {
             [b'E', seat @ ..] => Down::Door {
                 seat: number(seat)?,
             },
+            [b'O', on] => Down::Outage { on: *on != 0 },
             [b'K', places @ ..] => {
                 let (slot, seat) = places.split_at_checked(8).ok_or_else(unknown)?;
                 Down::Fork {
@@ -451,6 +458,8 @@ mod tests {
                 access: false,
             },
             Down::Door { seat: 511 },
+            Down::Outage { on: true },
+            Down::Outage { on: false },
             Down::Fork { slot: 3, seat: 511 },
         ];
         for command in commands {

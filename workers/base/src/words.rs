@@ -140,6 +140,12 @@ impl Command {
         format!("{value}\n")
     }
 
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn only_looks(&self) -> bool {
+        matches!(self, Command::Status {} | Command::Events {})
+    }
+
     /// Its name on the command line.
     pub fn name(&self) -> &'static str {
         match self {

@@ -386,8 +386,8 @@ impl Context {
                         self.doors[seat] = fds.into_iter().next();
                     }
                 }
-                Ok(Some((Down::Fork { .. }, _))) => {
-                    log::error!("only a mold makes workers");
+                Ok(Some((command @ (Down::Fork { .. } | Down::Outage { .. }), _))) => {
+                    log::error!("{command:?} is nothing for a worker");
                 }
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     log::error!("cannot read a command of the master: {error}");

@@ -177,6 +177,18 @@ pub enum News {
     },
     /// All workers retire, by WINCH.
     Retired {},
+    /// Nobody serves: requests are answered 503.
+    Outage {
+        /// For how long nobody did.
+        seconds: f64,
+        /// Why the last start or reload has failed, if one has.
+        cause: Option<String>,
+    },
+    /// Somebody serves again.
+    Recovered {
+        /// After so long.
+        seconds: f64,
+    },
     /// The logs were opened anew.
     Reopened {},
     /// A stop will begin.

@@ -1,0 +1,336 @@
+//! The aide, as the master deals with it: when it is made and ended, what it is told, and the outage in
+//! which it answers for the workers.
+//!
+//! What is to be done is `Upkeep`'s to decide. That an aide dies, or cannot be made, is nobody else's
+//! business; and no aide keeps the server from its end.
+
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use ferricorn_base::lifeline::{Down, Up};
+use ferricorn_base::sys::random;
+use ferricorn_base::words::News;
+
+use super::{Master, now};
+use crate::aide::{Aide, Need, Record, Step, Upkeep};
+use crate::spawn::Inheritance;
+use crate::state::{Ending, Moment};
+use crate::sys;
+
+/// How long an aide may take until it says that it serves.
+const BOOT: Duration = Duration::from_secs(10);
+/// How long one may take to finish whose successor serves.
+const LEAVE: Duration = Duration::from_secs(2);
+/// How long the last one may take to end. It answers whoever waits, and sends what is to be sent.
+const QUIT: Duration = Duration::from_millis(250);
+
+/// All aides that are not reaped yet, and what is remembered of those before.
+#[derive(Debug, Default)]
+pub(super) struct Aides {
+    /// The one of this image, unless it was told to go.
+    current: Option<Aide>,
+    /// Those of other images, and those that were told to go.
+    others: Vec<Aide>,
+    upkeep: Upkeep,
+    /// The one that there is knows that the server stops.
+    told_of_stop: bool,
+}
+
+impl Aides {
+    /// Those that another image has made.
+    pub(super) fn adopt(records: &[Record], upkeep: Upkeep) -> Aides {
+        // One that cannot be adopted is no reason to end.
+        let others = records.iter().filter_map(|record| Aide::adopt(record).ok());
+        Aides {
+            others: others.collect(),
+            upkeep,
+            ..Aides::default()
+        }
+    }
+
+    /// What another image must be told.
+    pub(super) fn records(&self) -> (Vec<Record>, Upkeep) {
+        (self.all().map(Aide::record).collect(), self.upkeep)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Aide> {
+        self.current.iter().chain(&self.others)
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Aide> {
+        self.current.iter_mut().chain(&mut self.others)
+    }
+
+    /// Whether this is one of them.
+    pub(super) fn has(&self, pid: i32) -> bool {
+        self.all().any(|aide| aide.pid == pid)
+    }
+
+    /// Whether none is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all().next().is_none()
+    }
+
+    /// What to wait on.
+    pub(super) fn lifelines(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.all().filter_map(Aide::lifeline)
+    }
+
+    /// Tells those that stay.
+    pub(super) fn tell(&self, command: Down, fds: &[BorrowedFd<'_>]) {
+        let stay = self.all().filter(|aide| aide.until.is_none());
+        stay.for_each(|aide| aide.tell(command, fds));
+    }
+
+    /// Has those of other images finish, which accept no more.
+    fn end_others(&mut self, now: Moment) {
+        for aide in self.others.iter_mut().filter(|aide| aide.until.is_none()) {
+            leave(aide, now);
+        }
+    }
+}
+
+impl Master {
+    /// Sees to it that there is an aide where there should be, and that it answers where nobody else
+    /// can.
+    pub(super) fn look_after_aide(&mut self) {
+        let now = now();
+        if self.exit.is_some() {
+            return self.end_aides(now);
+        }
+        self.hear_aides();
+        for aide in self.aides.all_mut().filter(|aide| is_late(aide, now)) {
+            let what = match aide.until {
+                Some(_) => "end",
+                None => "begin",
+            };
+            log::warn!("The aide (pid {}) does not {what}; killed", aide.pid);
+            aide.kill();
+            aide.until = Some(now + LEAVE);
+        }
+        let need = self.need_of_aide();
+        if need.stopping && self.stops() && !std::mem::replace(&mut self.aides.told_of_stop, true) {
+            let stop = Down::Drain {
+                stop: true,
+                heirs: false,
+            };
+            self.aides.tell(stop, &[]);
+        }
+        for step in self.aides.upkeep.step(&need, now) {
+            match step {
+                Step::Make => self.make_aide(now),
+                Step::End => {
+                    if let Some(mut aide) = self.aides.current.take() {
+                        leave(&mut aide, now);
+                        self.aides.others.push(aide);
+                    }
+                }
+                Step::Out => self.out(&need),
+                Step::Recovered(after) => {
+                    self.recovered(after);
+                    if !need.always {
+                        self.aides.end_others(now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn stops(&self) -> bool {
+        matches!(self.state.phase(), crate::state::Phase::Stopping { .. })
+    }
+
+    fn need_of_aide(&self) -> Need {
+        let standing = self.state.standing(now());
+        let makers = self.generations.values().filter(|g| g.recipe.is_some());
+        let own = makers.max_by_key(|g| g.number);
+        let recipe = own.and_then(|g| g.recipe.as_ref());
+        let counts = own.or(self.generations.get(&self.serving));
+        Need {
+            always: recipe.is_some_and(|recipe| recipe.config.wants_aide()),
+            outage: standing.outage,
+            delay: counts.map_or(Duration::ZERO, |g| g.outage_delay),
+            accompanied: self.other.is_some(),
+            stopping: standing.stopping,
+            generation: own.map(|g| g.number),
+            there: self.aides.current.is_some(),
+        }
+    }
+
+    /// When to look after it at the latest.
+    pub(super) fn aide_deadline(&self) -> Option<Moment> {
+        let patience = self.aides.all().filter_map(deadline);
+        let upkeep = self.aides.upkeep.deadline(&self.need_of_aide());
+        patience.chain(upkeep).min()
+    }
+
+    fn make_aide(&mut self, now: Moment) {
+        let makers = self.generations.values().filter(|g| g.recipe.is_some());
+        let Some(generation) = makers.max_by_key(|g| g.number) else {
+            return;
+        };
+        let number = generation.number;
+        let name = self.suffix(number);
+        let made = Aide::make(
+            Inheritance {
+                generation,
+                listeners: &generation.listeners,
+                registry: &mut self.registry,
+                board: &mut self.board,
+                doors: &[],
+                rendezvous: &self.rendezvous,
+                name: &name,
+            },
+            now,
+        );
+        let made = made.and_then(|(aide, client)| {
+            let pid = aide.pid;
+            self.aides.current = Some(aide);
+            self.control.invite(client, now)?;
+            Ok(pid)
+        });
+        match made {
+            Ok(pid) => log::info!("Booting the aide with pid: {pid}"),
+            Err(error) => {
+                let retry = self.aides.upkeep.ended(number, now, now, chance());
+                let seconds = retry.as_secs_f64();
+                log::error!("cannot make an aide: {error}; trying again in {seconds:.1} s");
+                self.aides.current.iter().for_each(Aide::kill);
+            }
+        }
+        if self.aides.upkeep.is_out() {
+            self.aides.tell(Down::Outage { on: true }, &[]);
+        }
+    }
+
+    /// Takes the reports of all aides.
+    fn hear_aides(&mut self) {
+        let mut ready = false;
+        for aide in self.aides.all_mut() {
+            while let Some(report) = aide.hear() {
+                let pid = aide.pid;
+                match report {
+                    Up::Ready => {
+                        aide.ready = true;
+                        ready = true;
+                        log::info!("The aide is ready (pid {pid})");
+                    }
+                    Up::Failed { reason, .. } => log::error!("The aide (pid {pid}): {reason}"),
+                    report => log::warn!("the aide (pid {pid}) says {report:?}"),
+                }
+            }
+        }
+        if ready && self.aides.current.as_ref().is_some_and(|aide| aide.ready) {
+            self.succeed();
+        }
+    }
+
+    /// The aide of this image serves; what only those before had is closed.
+    fn succeed(&mut self) {
+        self.aides.end_others(now());
+        let makers = self.generations.values().filter(|g| g.recipe.is_some());
+        let own = makers.map(|g| g.number).max();
+        for generation in self.generations.values_mut() {
+            if Some(generation.number) != own {
+                generation.metrics.clear();
+            }
+        }
+    }
+
+    /// A new generation serves alone: the aides of those before let go of their listeners, whether there
+    /// is another one or not.
+    pub(super) fn end_former_aides(&mut self) {
+        self.aides.end_others(now());
+    }
+
+    /// Reaps the aides that have ended.
+    pub(super) fn reap_aides(&mut self) {
+        self.hear_aides();
+        self.aides
+            .others
+            .retain(|aide| matches!(sys::reap(aide.pid), Ok(None)));
+        let Some(pid) = self.aides.current.as_ref().map(|aide| aide.pid) else {
+            return;
+        };
+        match sys::reap(pid) {
+            Ok(None) => {}
+            Ok(Some(ending)) => self.aide_ended(ending),
+            Err(_) => self.aide_ended(Ending::Signal(0)),
+        }
+    }
+
+    /// The aide has ended by itself, or by somebody else.
+    fn aide_ended(&mut self, ending: Ending) {
+        let Some(aide) = self.aides.current.take() else {
+            return;
+        };
+        let pid = aide.pid;
+        if self.exit.is_some() || self.stops() {
+            return log::info!("The aide (pid {pid}) {ending}");
+        }
+        let generation = self.need_of_aide().generation.unwrap_or_default();
+        let upkeep = &mut self.aides.upkeep;
+        let retry = upkeep.ended(generation, aide.made, now(), chance());
+        let seconds = retry.as_secs_f64();
+        log::error!("The aide (pid {pid}) {ending}; the next one comes in {seconds:.1} s");
+    }
+
+    /// The server exits: the aides go last.
+    fn end_aides(&mut self, now: Moment) {
+        for aide in self.aides.all_mut() {
+            match aide.until {
+                None => {
+                    aide.tell(Down::Quit, &[]);
+                    aide.until = Some(now + QUIT);
+                }
+                Some(until) if until <= now => aide.kill(),
+                Some(until) => aide.until = Some(until.min(now + QUIT)),
+            }
+        }
+    }
+
+    fn out(&mut self, need: &Need) {
+        let seconds = need.delay.as_secs_f64();
+        let failure = self.state.standing(now()).failure.map(str::to_owned);
+        log::error!(
+            "Nobody serves for {seconds} s: requests are answered 503 until a worker is ready"
+        );
+        self.publish(&News::Outage {
+            seconds,
+            cause: failure,
+        });
+        self.aides.tell(Down::Outage { on: true }, &[]);
+    }
+
+    fn recovered(&mut self, after: Duration) {
+        let seconds = after.as_secs_f64();
+        self.aides.tell(Down::Outage { on: false }, &[]);
+        log::info!("The outage is over, after {seconds:.1} s");
+        self.publish(&News::Recovered { seconds });
+    }
+}
+
+fn leave(aide: &mut Aide, now: Moment) {
+    let finish = Down::Drain {
+        stop: false,
+        heirs: true,
+    };
+    aide.tell(finish, &[]);
+    aide.until = Some(now + LEAVE);
+}
+
+/// When it is to have begun, or to be gone.
+fn deadline(aide: &Aide) -> Option<Moment> {
+    let begun = (!aide.ready).then_some(aide.made + BOOT);
+    aide.until.or(begun)
+}
+
+fn is_late(aide: &Aide, now: Moment) -> bool {
+    deadline(aide).is_some_and(|until| until <= now)
+}
+
+/// From 0..1.
+fn chance() -> f64 {
+    let [byte, ..] = random();
+    f64::from(byte) / 255.0
+}

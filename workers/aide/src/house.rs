@@ -1,0 +1,123 @@
+//! An event loop in a thread of the aide, which is to it what the master is to a worker.
+//!
+//! The loop is the workers' own, so that whatever clients do to it was done to it before. It gets a
+//! life-line like theirs; its end of file is the end of the thread.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::thread;
+
+use ferricorn_base::board::Board;
+use ferricorn_base::lifeline::{self, Down, MasterEnd, Up, WorkerEnd};
+use ferricorn_base::rendezvous::Rendezvous;
+use ferricorn_base::{Conf, Context, Exit, Handler, Hooked, Parts};
+use ferricorn_loop::{Http1, Inline, Loop};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// What a loop is made from, beside its handler.
+pub(crate) struct Plan {
+    /// The name of the thread.
+    pub(crate) name: &'static str,
+    /// What it is told.
+    pub(crate) conf: Conf,
+    /// The scoreboard that it writes to.
+    pub(crate) board: Board,
+    /// Its pages there.
+    pub(crate) seat: usize,
+    /// Its listeners, in the order of those in `conf`.
+    pub(crate) listeners: Vec<OwnedFd>,
+    /// Where it hands connections over.
+    pub(crate) rendezvous: Rendezvous,
+    /// The access log, if it is to write one.
+    pub(crate) access_log: Option<OwnedFd>,
+}
+
+/// A loop that runs.
+#[derive(Debug)]
+pub(crate) struct House {
+    lifeline: MasterEnd,
+}
+
+/// What a loop has said.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// Nothing that matters.
+    Nothing,
+    /// It has ended.
+    Gone,
+    /// A page has panicked, so that it wants to be replaced.
+    Broken,
+}
+
+impl House {
+    /// Begins to serve; returns when it accepts.
+    ///
+    /// # Errors
+    /// What the system answers, or that it ended at once, which it has logged.
+    pub(crate) fn open<H: Handler + Send>(plan: Plan, handler: H) -> io::Result<House> {
+        let (ours, theirs) = lifeline::pair()?;
+        let thread = thread::Builder::new().name(plan.name.to_owned());
+        thread.spawn(move || {
+            if let Exit::Broken(text) = serve(plan, theirs, handler) {
+                log::error!("the aide cannot serve: {text}");
+            }
+        })?;
+        let house = House { lifeline: ours };
+        loop {
+            let mut fds = [PollFd::new(house.lifeline.as_fd(), PollFlags::POLLIN)];
+            let _ = poll(&mut fds, PollTimeout::NONE);
+            match house.lifeline.receive()? {
+                Some(Up::Ready) => return Ok(house),
+                _ => continue,
+            }
+        }
+    }
+
+    /// Tells it something. One that is gone is noticed by [`House::hear`].
+    pub(crate) fn tell(&self, command: Down, fds: &[BorrowedFd<'_>]) {
+        if let Err(error) = self.lifeline.send(command, fds) {
+            log::debug!("cannot tell a loop of the aide {command:?}: {error}");
+        }
+    }
+
+    /// Takes all that it has said.
+    pub(crate) fn hear(&self) -> Said {
+        loop {
+            match self.lifeline.receive() {
+                Ok(None) => return Said::Nothing,
+                Ok(Some(Up::Retiring(_) | Up::Failed { .. })) => return Said::Broken,
+                Ok(Some(_)) => {}
+                Err(_) => return Said::Gone,
+            }
+        }
+    }
+}
+
+impl AsFd for House {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.lifeline.as_fd()
+    }
+}
+
+fn serve(plan: Plan, lifeline: WorkerEnd, handler: impl Handler) -> Exit {
+    let context = Context::new(Parts {
+        conf: Arc::new(plan.conf),
+        slot: 0,
+        generation: 0,
+        seat: plan.seat,
+        board: plan.board,
+        lifeline,
+        listeners: plan.listeners,
+        rendezvous: plan.rendezvous,
+        doors: Vec::new(),
+        access_log: plan.access_log,
+        // The program's own are for workers.
+        hooks: Hooked::default(),
+    });
+    let event_loop = context.and_then(|context| Loop::<Http1, _>::new(context, Inline(handler)));
+    match event_loop {
+        Ok(event_loop) => event_loop.run(),
+        Err(error) => Exit::Broken(format!("cannot make the event loop: {error}")),
+    }
+}

@@ -1,0 +1,186 @@
+//! The 503 of last resort, at the workers' listeners, while none of them can answer.
+//!
+//! Nothing but the head of a request is looked at. When somebody serves again, whoever has said nothing
+//! yet, or half a head, is handed over and never knows.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use ferricorn_base::board::Board;
+use ferricorn_base::conf::PeerLimits;
+use ferricorn_base::lifeline::Down;
+use ferricorn_base::rendezvous::Rendezvous;
+use ferricorn_base::{Begin, Conf, Error, Handler, Request, Response, typed};
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONNECTION, HeaderValue, RETRY_AFTER};
+
+use crate::house::{House, Plan, Said};
+
+/// How long clients have that nobody took over when the outage is over.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What the answers are given with.
+#[derive(Debug)]
+pub(crate) struct Means {
+    /// The workers' configuration.
+    pub(crate) conf: Conf,
+    /// A place on the scoreboard that no worker has.
+    pub(crate) seat: usize,
+    /// Their listeners, in the order of those in `conf`.
+    pub(crate) listeners: Vec<OwnedFd>,
+    /// Where connections are handed over.
+    pub(crate) rendezvous: Rendezvous,
+    /// Their access log, if there is one.
+    pub(crate) access_log: Option<OwnedFd>,
+}
+
+/// Answers, when it is told to.
+#[derive(Debug)]
+pub(crate) struct Outage {
+    means: Means,
+    house: Option<House>,
+    /// What is to be.
+    wanted: bool,
+    /// What the house was told last: that it may go.
+    closing: bool,
+}
+
+impl Outage {
+    /// One that does nothing yet.
+    pub(crate) fn new(means: Means) -> Outage {
+        Outage {
+            means,
+            house: None,
+            wanted: false,
+            closing: false,
+        }
+    }
+
+    /// What to wait on.
+    pub(crate) fn house(&self) -> Option<&House> {
+        self.house.as_ref()
+    }
+
+    /// Nobody can serve, or somebody can again.
+    pub(crate) fn turn(&mut self, on: bool, board: &Board) {
+        self.wanted = on;
+        match &self.house {
+            Some(house) if !on && !self.closing => {
+                self.closing = true;
+                house.tell(
+                    Down::Drain {
+                        stop: false,
+                        heirs: true,
+                    },
+                    &[],
+                );
+            }
+            // Where the one before drains still, the next begins after it.
+            Some(_) => {}
+            None if on => self.begin(board),
+            None => {}
+        }
+    }
+
+    /// The server stops: whoever waits is answered, and nobody after that.
+    pub(crate) fn stop(&mut self) {
+        self.wanted = false;
+        self.closing = true;
+        self.means.listeners.clear();
+        let drain = Down::Drain {
+            stop: true,
+            heirs: false,
+        };
+        self.house.iter().for_each(|house| house.tell(drain, &[]));
+    }
+
+    /// New log files.
+    pub(crate) fn reopen(&mut self, access_log: OwnedFd) {
+        let news = Down::Logs {
+            error: false,
+            access: true,
+        };
+        self.house
+            .iter()
+            .for_each(|house| house.tell(news, &[access_log.as_fd()]));
+        self.means.access_log = Some(access_log);
+    }
+
+    /// Looks what became of it.
+    pub(crate) fn hear(&mut self, board: &Board) {
+        if self
+            .house
+            .as_ref()
+            .is_some_and(|house| house.hear() == Said::Gone)
+        {
+            self.house = None;
+            self.closing = false;
+            if self.wanted {
+                self.begin(board);
+            }
+        }
+    }
+
+    fn begin(&mut self, board: &Board) {
+        if let Err(error) = self.open(board) {
+            log::error!("cannot answer 503: {error}");
+        }
+    }
+
+    fn open(&mut self, board: &Board) -> io::Result<()> {
+        let Means {
+            conf,
+            seat,
+            listeners,
+            rendezvous,
+            access_log,
+        } = &self.means;
+        let mut conf = conf.clone();
+        // Nobody is ready, whoever asks.
+        conf.readiness_path = None;
+        conf.peer_limits = PeerLimits::default();
+        conf.max_requests = 0;
+        conf.deadlines.graceful = GRACE.min(conf.deadlines.graceful);
+        let answer = Unavailable {
+            retry_after: conf.retry_after,
+        };
+        let listeners = listeners.iter().map(OwnedFd::try_clone);
+        let plan = Plan {
+            name: "outage",
+            board: Board::attach(board.fd().try_clone_to_owned()?)?,
+            seat: *seat,
+            listeners: listeners.collect::<io::Result<_>>()?,
+            rendezvous: rendezvous.try_clone()?,
+            access_log: access_log.as_ref().map(OwnedFd::try_clone).transpose()?,
+            conf,
+        };
+        self.house = Some(House::open(plan, answer)?);
+        Ok(())
+    }
+}
+
+/// Says that nobody can serve.
+#[derive(Clone, Copy, Debug)]
+struct Unavailable {
+    /// In seconds.
+    retry_after: u32,
+}
+
+impl Handler for Unavailable {
+    fn begin(&mut self, request: &mut Request) -> Result<Begin, Error> {
+        self.handle(request).map(Begin::Respond)
+    }
+
+    fn handle(&mut self, _: &mut Request) -> Result<Response, Error> {
+        let text = "503 Service Unavailable: nobody can answer at the moment.\n";
+        let mut response = typed("text/plain; charset=utf-8", text);
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        let fields = response.headers_mut();
+        fields.insert(RETRY_AFTER, HeaderValue::from(self.retry_after));
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // The next request is for a worker.
+        fields.insert(CONNECTION, HeaderValue::from_static("close"));
+        Ok(response)
+    }
+}
