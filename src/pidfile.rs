@@ -68,13 +68,7 @@ impl PidFile {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}", std::process::id()));
         let new = path.with_file_name(name);
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o644)
-            .open(&new)
-            .map_err(named)?;
+        let file = make(&new).map_err(named)?;
         let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
             .map_err(|(_, errno)| named(errno.into()))?;
         let written = writeln!(lock, "{pid}").and_then(|()| fs::rename(&new, path));
@@ -156,9 +150,19 @@ pub fn place(path: &Path, second: bool) -> PathBuf {
     place.into()
 }
 
+/// A file that nobody else has made: others may write to the directory, and know the name.
+fn make(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o644).open(path)
+}
+
 /// Locks the file that is there, which is made first with `create`, and else may be missing. Whoever
 /// holds its lock is alive. Held until our own file has its name, so that of two that start at once
-/// one finds the other.
+/// one finds the other. A symbolic link is refused: what it leads to is not what will have the name.
 fn lock_what_is_there(path: &Path, create: bool) -> io::Result<Option<Flock<File>>> {
     loop {
         let opened = OpenOptions::new()
@@ -167,8 +171,13 @@ fn lock_what_is_there(path: &Path, create: bool) -> io::Result<Option<Flock<File
             .create(create)
             .truncate(false)
             .mode(0o644)
+            .custom_flags(libc::O_NOFOLLOW)
             .open(path);
         let file = match opened {
+            Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+                let text = "it is a symbolic link";
+                return Err(named(path, io::Error::new(error.kind(), text)));
+            }
             Err(error) if !create && error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(|error| named(path, error))?,
         };
@@ -251,6 +260,26 @@ mod tests {
         fs::write(&path, "4711\n").unwrap();
         drop(file);
         assert!(path.exists());
+    }
+
+    #[test]
+    fn links_of_others_lead_nowhere() {
+        let victim = place("victim");
+        fs::write(&victim, "precious").unwrap();
+        let own = std::process::id();
+        let path = place("linked");
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+        let error = PidFile::create(&path, own, false).unwrap_err();
+        assert!(error.to_string().contains("symbolic link"), "{error}");
+        fs::remove_file(&path).unwrap();
+        // The name under which it is written first is no secret.
+        let first = place(&format!("linked.{own}"));
+        std::os::unix::fs::symlink(&victim, &first).unwrap();
+        let file = PidFile::create(&path, own, false).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{own}\n"));
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        drop(file);
+        fs::remove_file(&victim).unwrap();
     }
 
     #[test]

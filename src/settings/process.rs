@@ -42,10 +42,9 @@ pub(super) const SETTINGS: &[Setting] = &[
         short: Some('p'),
         aliases: &["pid"],
         kind: Kind::Path(|config, path| config.pidfile = path),
-        reload: false,
         doc: "A file for the master's process id.\n\n\
               It is locked while the server runs, so that a second one with the same file is \
-              refused.",
+              refused. A symbolic link is refused, too.",
         ..HERE
     },
     Setting {

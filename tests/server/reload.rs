@@ -144,6 +144,19 @@ fn what_a_reload_cannot_change_is_said() {
     server.stop();
 }
 
+#[test]
+fn a_changed_pid_file_takes_effect() {
+    let server = testapp().file("workers = 1\npidfile = \"a.pid\"\n").ready();
+    let new = "workers = 1\npidfile = \"b.pid\"\n";
+    server.dir.write("ferricorn.toml", new);
+    server.reload();
+    assert_eq!(server.dir.read("b.pid"), format!("{}\n", server.pid));
+    server.until("the old file to go", || {
+        (!server.dir.path("a.pid").exists()).then_some(())
+    });
+    server.stop();
+}
+
 /// Gunicorn's master is deaf while it reloads: TERM came 8 s late.
 #[test]
 fn a_stop_during_a_reload_is_obeyed_at_once() {
