@@ -222,12 +222,13 @@ impl Master {
         if let Some(Err(error)) = (!self.state.is_second()).then(|| self.claim_pidfiles()) {
             log::error!("{error}");
         }
-        self.hook("on_reload", |hooks| hooks.on_reload());
-        self.reap();
-        self.happened(Event::Tick);
+        // Somebody is there to deal with them, and whoever is forked inherits what is blocked.
         if let Err(error) = self.program.unblock() {
             log::error!("cannot unblock signals: {error}");
         }
+        self.hook("on_reload", |hooks| hooks.on_reload());
+        self.reap();
+        self.happened(Event::Tick);
         self.supervise()
     }
 }

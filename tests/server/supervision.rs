@@ -379,6 +379,23 @@ fn recycling_after_max_requests_under_load_loses_nothing() {
     server.stop();
 }
 
+/// Those that came with a reload had all of them blocked: they were forked before the next image of the
+/// master had let them through.
+#[test]
+fn workers_of_a_reload_hear_signals() {
+    let server = testapp().args("--workers 2").ready();
+    server.take_over();
+    for pid in server.workers() {
+        let mark = server.mark();
+        server.kill_worker(pid, Signal::SIGTERM);
+        server.wait_after(
+            mark,
+            &format!("(pid {pid}) exited (replaced after SIGTERM)"),
+        );
+    }
+    server.stop();
+}
+
 /// A worker that is told to go by somebody else is replaced before it drains.
 #[test]
 fn sigterm_to_a_worker_replaces_it_before_it_leaves() {
