@@ -30,6 +30,7 @@ use log::LevelFilter;
 
 use crate::control::Place;
 use crate::ctl;
+use crate::poison;
 use crate::settings::Setting;
 
 pub(crate) use self::file::read;
@@ -182,6 +183,8 @@ pub struct Config {
     pub reload_check_path: Option<String>,
     /// How long a worker's loop may be silent outside a handler.
     pub heartbeat_timeout: Duration,
+    /// When a request is poison that workers die of.
+    pub poison: poison::Policy,
     /// How long requests in flight have on a graceful stop and when a worker retires.
     pub graceful_timeout: Duration,
     /// How long workers may go on draining when two generations have come after theirs.
@@ -397,6 +400,11 @@ impl Default for Config {
             preload: false,
             reload_check_path: None,
             heartbeat_timeout: Duration::from_secs(30),
+            poison: poison::Policy {
+                deaths: 0,
+                window: Duration::from_secs(60),
+                hold: Duration::from_secs(600),
+            },
             graceful_timeout: Duration::from_secs(30),
             superseded_timeout: Duration::from_secs(10),
             pre_stop_delay: Duration::ZERO,

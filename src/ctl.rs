@@ -7,6 +7,7 @@
 
 mod find;
 mod line;
+mod quarantine;
 mod show;
 mod status;
 

@@ -105,7 +105,7 @@ pub fn request_line(bytes: &[u8], queries: bool) -> (String, String) {
 }
 
 /// A stranger's bytes as printable ASCII, bounded.
-fn line(bytes: &[u8]) -> String {
+pub fn line(bytes: &[u8]) -> String {
     let mut text = String::new();
     for byte in bytes.iter().take(LINE) {
         match byte {

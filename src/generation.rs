@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::control;
 use crate::logging::LogFiles;
 use crate::pidfile::PidFile;
+use crate::poison;
 use crate::privileges::Account;
 use crate::registry::Registry;
 use crate::sockets::{self, BindError, Inherited, Listener};
@@ -33,6 +34,8 @@ pub struct Generation {
     pub timeout: Duration,
     /// How long a worker's loop may be silent outside a handler.
     pub heartbeat_timeout: Duration,
+    /// When a request is poison that its workers die of.
+    pub poison: poison::Policy,
     /// What the master logs while this generation serves.
     pub log_level: LevelFilter,
     /// Whether the query of a request is shown to who asks how the server stands.
@@ -137,6 +140,7 @@ impl Generation {
             policy: policy(&config),
             timeout: config.timeout(),
             heartbeat_timeout: config.heartbeat_timeout,
+            poison: config.poison,
             log_level: config.log_level,
             show_queries: config.show_queries,
             name: config.proc_name.clone(),

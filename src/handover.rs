@@ -29,6 +29,7 @@ use crate::logging::{self, LogFiles};
 use crate::notify;
 use crate::past::Past;
 use crate::pidfile::{self, PidFile};
+use crate::poison;
 use crate::program::Origin;
 use crate::second;
 use crate::sockets::{self, Inherited, Listener};
@@ -107,6 +108,8 @@ pub struct Handover {
     pub state: State,
     /// What it has counted.
     pub tally: Tally,
+    /// The deaths of late, and what is in quarantine for them.
+    pub poison: poison::Ledger,
     /// Who is connected to the control socket.
     pub control: control::Record,
     /// The file of the configuration that was proved and its text, as they were read on trial.
@@ -123,6 +126,7 @@ struct GenerationRecord {
     policy: Policy,
     timeout: Duration,
     heartbeat_timeout: Duration,
+    poison: poison::Policy,
     log_level: String,
     name: Option<String>,
     show_queries: bool,
@@ -187,6 +191,7 @@ pub struct Parts<'a> {
     pub state: State,
     /// See [`Handover`].
     pub tally: Tally,
+    pub poison: poison::Ledger,
     /// See [`Handover`].
     pub control: control::Record,
     /// See [`Handover`].
@@ -210,6 +215,7 @@ impl Handover {
                 policy: generation.policy,
                 timeout: generation.timeout,
                 heartbeat_timeout: generation.heartbeat_timeout,
+                poison: generation.poison,
                 log_level: generation.log_level.to_string(),
                 name: generation.name.clone(),
                 show_queries: generation.show_queries,
@@ -254,6 +260,7 @@ impl Handover {
             next: parts.next,
             state: parts.state,
             tally: parts.tally,
+            poison: parts.poison,
             control: parts.control,
             proved: parts.proved,
             watch: parts.watch,
@@ -334,6 +341,7 @@ impl Handover {
                 policy: record.policy,
                 timeout: record.timeout,
                 heartbeat_timeout: record.heartbeat_timeout,
+                poison: record.poison,
                 log_level: level(&record.log_level),
                 name: record.name.clone(),
                 show_queries: record.show_queries,

@@ -54,6 +54,7 @@ mod mold;
 mod notify;
 mod past;
 mod pidfile;
+mod poison;
 mod privileges;
 mod program;
 mod registry;

@@ -11,6 +11,7 @@ mod hooks;
 mod mold;
 mod perform;
 mod probe;
+mod quarantine;
 mod reload;
 mod second;
 mod status;
@@ -38,6 +39,7 @@ use crate::generation::{Generation, urls};
 use crate::mold::Mold;
 use crate::notify::Notifier;
 use crate::past::Past;
+use crate::poison::Ledger;
 use crate::program::Program;
 use crate::registry::Registry;
 use crate::second::Other;
@@ -118,6 +120,7 @@ pub struct Master {
     // Always there, but in a worker, which takes it.
     board: Option<Board>,
     oom: Oom,
+    poison: Ledger,
     looked: Moment,
     tally: Tally,
     exit: Option<u8>,
@@ -169,6 +172,7 @@ impl Master {
             control: Control::new(now()),
             board: Some(Board::create()?),
             oom: Oom::watch(now()),
+            poison: Ledger::default(),
             looked: now(),
             tally: Tally::default(),
             exit: None,
@@ -252,6 +256,7 @@ impl Master {
             self.hear_control();
             self.look();
             self.look_at_files();
+            self.look_at_poison();
             self.happened(Event::Tick);
         }
     }
@@ -269,6 +274,7 @@ impl Master {
             self.first_deadline(),
             self.aide_deadline(),
             self.control.deadline(),
+            self.poison.deadline(),
             self.watch.as_ref().and_then(Watch::deadline),
             look,
         ];

@@ -13,6 +13,7 @@ pub mod gunicorn;
 mod listeners;
 mod logging;
 mod monitoring;
+mod overload;
 mod process;
 mod proxies;
 mod requests;
@@ -74,6 +75,8 @@ pub enum Section {
     Workers,
     /// Limits and deadlines of requests.
     Requests,
+    /// Too many requests, and those that are deadly.
+    Overload,
     /// Proxies in front, and whom to believe.
     Proxies,
     /// The process and its privileges.
@@ -205,11 +208,12 @@ const COMMON: Setting = Setting {
 };
 
 /// The sections in the order of the documents.
-pub const SECTIONS: [Section; 9] = [
+pub const SECTIONS: [Section; 10] = [
     Section::Application,
     Section::Listeners,
     Section::Workers,
     Section::Requests,
+    Section::Overload,
     Section::Proxies,
     Section::Process,
     Section::Logging,
@@ -226,6 +230,7 @@ impl Section {
             Section::Listeners => "Listeners",
             Section::Workers => "Workers",
             Section::Requests => "Requests",
+            Section::Overload => "Overload",
             Section::Proxies => "Proxies",
             Section::Process => "Process",
             Section::Logging => "Logging",
@@ -241,6 +246,7 @@ impl Section {
             Section::Listeners => listeners::SETTINGS,
             Section::Workers => workers::SETTINGS,
             Section::Requests => requests::SETTINGS,
+            Section::Overload => overload::SETTINGS,
             Section::Proxies => proxies::SETTINGS,
             Section::Process => process::SETTINGS,
             Section::Logging => logging::SETTINGS,

@@ -104,6 +104,15 @@ impl Tally {
 }
 
 impl Exit {
+    /// Whether it ended of what it was doing, so that the requests it served are suspects: not so
+    /// where an operator or a reload wanted it, nor where nobody knows who killed it.
+    pub fn is_of_its_work(self) -> bool {
+        matches!(
+            self.cause(),
+            CRASH | EXIT | HEARTBEAT | OOM | REQUEST_TIMEOUT
+        )
+    }
+
     /// Its one cause: what went wrong, if that was not our doing; else why the master wanted it.
     pub fn cause(self) -> &'static str {
         match (self.ending, self.fate) {

@@ -9,7 +9,7 @@ use crate::control::Place;
 use crate::control::words::Command;
 
 /// The commands: name, argument, what they do.
-const COMMANDS: [(&str, &str); 9] = [
+const COMMANDS: [(&str, &str); 10] = [
     (
         "status",
         "Show the server, its workers, and the reload under way",
@@ -27,6 +27,10 @@ const COMMANDS: [(&str, &str); 9] = [
         "Replace the worker PID: a new one first, then it finishes and goes",
     ),
     ("kill", "Kill the worker PID, which is replaced"),
+    (
+        "quarantine",
+        "List the requests that are refused because workers died of them, or clear one",
+    ),
     (
         "events",
         "Print what the server does, a line of JSON each, until it ends",
@@ -66,6 +70,15 @@ pub(crate) fn command() -> Line {
         match name {
             "reload" | "stop" | "quit" => line.arg(wait()),
             "drain" | "kill" => line.arg(pid()),
+            "quarantine" => line.subcommands([
+                Line::new("list").about("List them; so without any word"),
+                Line::new("clear").about("Let one be served again").arg(
+                    Arg::new("FINGERPRINT")
+                        .required(true)
+                        .value_parser(fingerprint)
+                        .help("Which one, as list shows it, or all"),
+                ),
+            ]),
             "scale" => line.arg(
                 Arg::new("WORKERS")
                     .required(true)
@@ -120,6 +133,12 @@ pub(crate) fn read(matches: &ArgMatches) -> Call {
         "quit" => Command::Quit { wait: wait() },
         "drain" => Command::Drain { pid: pid() },
         "kill" => Command::Kill { pid: pid() },
+        "quarantine" => Command::Quarantine {
+            clear: match of_command.subcommand() {
+                Some(("clear", one)) => one.get_one::<String>("FINGERPRINT").cloned(),
+                _ => None,
+            },
+        },
         "events" => Command::Events {},
         _ => Command::Status {},
     };
@@ -128,6 +147,15 @@ pub(crate) fn read(matches: &ArgMatches) -> Call {
         json: of_command.get_flag("json"),
         socket: of_command.get_one::<PathBuf>("socket").cloned(),
         place: Place::Auto,
+    }
+}
+
+/// `all`, or as many digits as the server shows.
+fn fingerprint(text: &str) -> Result<String, String> {
+    let is_one = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match is_one || text == "all" {
+        true => Ok(text.to_owned()),
+        false => Err("expected 16 hexadecimal digits, or all".to_owned()),
     }
 }
 
@@ -172,6 +200,32 @@ mod tests {
             ("99999999999999999999", None),
         ] {
             assert_eq!(scale(text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_quarantine_is_listed_or_cleared() {
+        let asked = |words: &str| {
+            let words = ["ctl", "quarantine"].into_iter().chain(words.split(' '));
+            let words = words.filter(|word| !word.is_empty());
+            let matches = command().try_get_matches_from(words).ok()?;
+            match read(&matches).command {
+                Command::Quarantine { clear } => Some(clear),
+                _ => None,
+            }
+        };
+        let one = "0123456789abcdef";
+        for (words, expected) in [
+            ("", Some(None)),
+            ("list", Some(None)),
+            ("list --json", Some(None)),
+            ("clear all", Some(Some("all".to_owned()))),
+            (&format!("clear {one}"), Some(Some(one.to_owned()))),
+            ("clear", None),
+            ("clear /path", None),
+            ("clear 7", None),
+        ] {
+            assert_eq!(asked(words), expected, "{words}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! Names and reasons come from configurations and applications: nothing of them reaches the terminal
 //! but printable text.
 
+use super::quarantine;
 use super::status::status;
 use crate::control::words::{Answer, Command, News, Who};
 
@@ -62,6 +63,17 @@ pub(super) fn news(news: &News) -> String {
             format!("nobody serves for {seconds} s: requests are answered 503")
         }
         News::Recovered { seconds } => format!("somebody serves again, after {seconds:.1} s"),
+        News::Quarantined {
+            fingerprint,
+            request,
+            deaths,
+            ..
+        } => format!("{request} is in quarantine after {deaths} deaths ({fingerprint})"),
+        News::Released {
+            fingerprint,
+            request,
+            cause,
+        } => format!("{request} is served again: {cause} ({fingerprint})"),
         News::StopsSoon { seconds } => format!("serving on for pre-stop-delay ({seconds} s)"),
         News::Stopping { graceful: true, .. } => {
             "stopping: workers finish what they have".to_owned()
@@ -115,6 +127,13 @@ pub(super) fn answer(command: &Command, answer: &Answer) -> String {
             workers: Some(workers),
             ..
         } => format!("{workers} workers wanted\n"),
+        Answer {
+            quarantine: Some(held),
+            ..
+        } => match command {
+            Command::Quarantine { clear: Some(_) } => quarantine::cleared(held),
+            _ => quarantine::table(held),
+        },
         _ => match command {
             Command::Stop { wait: true } | Command::Quit { wait: true } => "stopped\n".to_owned(),
             _ => String::new(),

@@ -60,6 +60,9 @@ fn head(status: &Status) -> String {
             _ => writeln!(text, "reload {}: trying the program on disk", reload.number),
         };
     }
+    for one in &status.quarantine {
+        let _ = writeln!(text, "in quarantine: {}", one.request);
+    }
     if let Some(failure) = &status.failure {
         let _ = writeln!(text, "last failure: {failure}");
     }

@@ -94,6 +94,7 @@ impl Master {
             }
             Command::Scale { workers, by } => self.scale(workers, by),
             Command::Drain { pid } => self.drain(pid),
+            Command::Quarantine { ref clear } => self.quarantine(clear.as_deref()),
             Command::Kill { pid } => self.worker(pid).map(|id| {
                 self.happened(Event::Kill(id));
                 Answer::done()

@@ -179,6 +179,7 @@ impl Master {
             notifier: Notifier::resume(handover.notified),
             waiting: Waiting::nobody(),
             state: handover.state,
+            poison: handover.poison,
             events: VecDeque::from([Event::Executed(number, policy)]),
             generations,
             serving: handover.serving,

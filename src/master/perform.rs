@@ -305,13 +305,14 @@ impl Master {
         } else {
             None
         };
-        self.tally.ended(Exit {
+        let exit = Exit {
             ending,
             fate,
             sent: child.sent,
             oom: oom.is_some(),
             served: child.ready,
-        });
+        };
+        self.tally.ended(exit);
         let (words, well) = diagnose::obituary(ending, fate, child.sent, oom);
         if well {
             log::info!("Worker {slot} ({whom}) {words}");
@@ -328,6 +329,9 @@ impl Master {
                 well,
                 counts: parting.map(counts),
             });
+        }
+        if exit.is_of_its_work() {
+            self.blame(&self.view(&child));
         }
     }
 }

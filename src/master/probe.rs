@@ -137,6 +137,7 @@ impl Master {
             next: self.next,
             state: self.state.clone(),
             tally: self.tally.clone(),
+            poison: self.poison.clone(),
             control: self.control.record(),
             proved: proof.and_then(|proof| proof.file.clone()),
             watch: proof.and_then(|proof| proof.watch.clone()),

@@ -53,6 +53,7 @@ impl Master {
             queues: serving
                 .map(|g| sockets::queues(&g.listeners))
                 .unwrap_or_default(),
+            quarantine: self.quarantined(),
         }
     }
 

@@ -21,6 +21,7 @@ mod logs;
 mod masters;
 mod mold;
 mod notify;
+mod poison;
 mod process;
 mod proxies;
 mod readiness;

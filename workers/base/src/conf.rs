@@ -28,6 +28,8 @@ pub struct Conf {
     pub deadlines: Deadlines,
     /// What one peer address may take of the server.
     pub peer_limits: PeerLimits,
+    /// Whether requests are refused that the master has put into quarantine.
+    pub poison: bool,
     /// Connections one worker may hold at once; at the bound the longest idle one is closed.
     pub worker_connections: usize,
     /// A request body up to this many bytes stays in memory, beyond it an unlinked file holds it.
@@ -162,6 +164,7 @@ impl Default for Conf {
             trust: Trust::default(),
             deadlines: Deadlines::default(),
             peer_limits: PeerLimits::default(),
+            poison: false,
             worker_connections: 1000,
             body_buffer: 64 * 1024,
             tmp_dir: std::env::temp_dir(),

@@ -14,7 +14,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use news::{Counts, News, Verdict, Who};
-pub use status::{Counters, Current, End, LISTED, Queue, Reload, Status, Worker};
+pub use status::{Counters, Current, End, LISTED, Quarantined, Queue, Reload, Status, Worker};
 
 /// The version of all this.
 pub const VERSION: u32 = 1;
@@ -61,6 +61,12 @@ pub enum Command {
     Kill {
         /// Whom.
         pid: i32,
+    },
+    /// What is in quarantine.
+    Quarantine {
+        /// Let go of this fingerprint, or of `all`.
+        #[serde(default)]
+        clear: Option<String>,
     },
     /// Tell what happens until the end.
     Events {},
@@ -109,6 +115,9 @@ pub struct Answer {
     /// Workers that are wanted now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workers: Option<usize>,
+    /// What is in quarantine, or was cleared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<Vec<Quarantined>>,
     /// How the server stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<Box<Status>>,
@@ -143,7 +152,10 @@ impl Command {
     /// Whether it changes nothing.
     #[must_use]
     pub fn only_looks(&self) -> bool {
-        matches!(self, Command::Status {} | Command::Events {})
+        matches!(
+            self,
+            Command::Status {} | Command::Quarantine { clear: None } | Command::Events {}
+        )
     }
 
     /// Its name on the command line.
@@ -157,6 +169,7 @@ impl Command {
             Command::Quit { .. } => "quit",
             Command::Drain { .. } => "drain",
             Command::Kill { .. } => "kill",
+            Command::Quarantine { .. } => "quarantine",
             Command::Events {} => "events",
         }
     }
@@ -208,6 +221,7 @@ mod tests {
             Command::Quit { wait: true },
             Command::Drain { pid: 5 },
             Command::Kill { pid: 6 },
+            Command::Quarantine { clear: None },
             Command::Events {},
         ];
         for command in all {

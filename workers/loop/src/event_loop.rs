@@ -151,7 +151,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             clock: Clock::new(conf.server.clone()),
             ids: RequestIds::new(),
             concerns: conf.trust.concerns(),
-            screens: limited || conf.readiness_path.is_some(),
+            screens: limited || conf.readiness_path.is_some() || conf.poison,
             conf,
             context,
             executor,

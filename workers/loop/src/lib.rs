@@ -5,7 +5,8 @@
 //! - [`Loop`]: `event_loop` turns; `accept` and `balance` decide who accepts; `serve` is one
 //!   connection's turn and `settle` what it leaves; `respond` runs handlers, `send` encodes
 //!   their answers; `drain` ends it, and `giving` hands what it has to siblings.
-//! - `quota` is what one peer address may take.
+//! - `screen` answers some requests before a handler sees them; `quota` is what one peer address may
+//!   take.
 //! - Seams: [`Protocol`] (HTTP/1.1: [`Http1`]), [`Executor`] (inline: [`Inline`]), and the transport,
 //!   which is `ferricorn_base::transport::Transport`.
 //! - `timers`, `pace`, `buffer`, `output`, `clock`, `conn`: what the loop is made of.
@@ -34,6 +35,7 @@ mod quota;
 mod readiness;
 mod respond;
 mod room;
+mod screen;
 mod send;
 mod serve;
 mod settle;

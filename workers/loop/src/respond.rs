@@ -54,8 +54,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             return Some(Served::Flush);
         }
         if self.screens {
-            let answer = self.readiness(active).or_else(|| self.over_rate(active));
-            if let Some(response) = answer {
+            if let Some(response) = self.screen(active) {
                 return self.respond_early(active, response, has_body);
             }
         }

@@ -191,6 +191,26 @@ pub enum News {
     },
     /// The logs were opened anew.
     Reopened {},
+    /// A request is in quarantine from now on.
+    Quarantined {
+        /// How it is known.
+        fingerprint: String,
+        /// Its method and path, escaped and cut.
+        request: String,
+        /// In how many deaths of workers it was in flight.
+        deaths: usize,
+        /// For how many seconds; none: until it is cleared.
+        hold: Option<f64>,
+    },
+    /// A request is in quarantine no more.
+    Released {
+        /// How it is known.
+        fingerprint: String,
+        /// Its method and path, escaped and cut.
+        request: String,
+        /// Why.
+        cause: String,
+    },
     /// A stop will begin.
     StopsSoon {
         /// In so long.

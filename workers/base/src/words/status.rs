@@ -58,6 +58,9 @@ pub struct Status {
     pub verdicts: BTreeMap<String, u64>,
     /// What waits to be accepted, where the system tells.
     pub queues: Vec<Queue>,
+    /// Requests in quarantine.
+    #[serde(default)]
+    pub quarantine: Vec<Quarantined>,
 }
 
 /// A reload under way.
@@ -150,6 +153,21 @@ pub struct Queue {
     pub waiting: u32,
     /// So many may.
     pub room: u32,
+}
+
+/// A request in quarantine: all workers answer it with 503, because they have died of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quarantined {
+    /// How it is known: 16 hexadecimal digits.
+    pub fingerprint: String,
+    /// Its method and path, escaped and cut.
+    pub request: String,
+    /// In how many deaths of workers it was in flight.
+    pub deaths: usize,
+    /// Since when, in seconds.
+    pub age: f64,
+    /// For how many seconds more; none: until it is cleared.
+    pub left: Option<f64>,
 }
 
 /// Makes the numbers of a worker, each the counter of the board.

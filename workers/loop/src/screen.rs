@@ -1,0 +1,44 @@
+//! Before a handler sees a request: whether the loop answers it instead.
+//!
+//! In this order: readiness, which nothing may stand in the way of; what workers die of; a peer that has
+//! its share.
+
+use ferricorn_base::Response;
+use ferricorn_base::board::Counter;
+use http::{HeaderValue, StatusCode, header};
+
+use crate::conn::Active;
+use crate::event_loop::Loop;
+use crate::executor::Executor;
+use crate::protocol::Protocol;
+use crate::respond::error_response;
+
+/// When to ask again for what is in quarantine, in seconds: that takes an operator, or minutes.
+const QUARANTINE: &str = "60";
+
+impl<P: Protocol, E: Executor> Loop<P, E> {
+    /// The answer of the loop to a request whose head is here, if it has one.
+    pub(crate) fn screen(&mut self, active: &Active<P>) -> Option<Response> {
+        let answer = self.readiness(active);
+        let answer = answer.or_else(|| self.quarantined(active));
+        answer.or_else(|| self.over_rate(active))
+    }
+
+    /// The answer to a request that workers have died of.
+    fn quarantined(&self, active: &Active<P>) -> Option<Response> {
+        let line = active.request.head().method_and_target();
+        if !self.conf.poison || !self.context.board.is_poison(line) {
+            return None;
+        }
+        self.context.page.add(Counter::Poisoned, 1);
+        Some(unavailable(QUARANTINE))
+    }
+}
+
+/// 503, and when to ask again, in seconds.
+fn unavailable(retry_after: &'static str) -> Response {
+    let mut response = error_response(StatusCode::SERVICE_UNAVAILABLE);
+    let after = HeaderValue::from_static(retry_after);
+    response.headers_mut().insert(header::RETRY_AFTER, after);
+    response
+}
