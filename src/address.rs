@@ -14,7 +14,7 @@ use crate::config::Address;
 const PORT: u16 = 8000;
 
 /// The longest path of a unix socket, without the final NUL (unix(7), `sun_path`).
-const LONGEST_PATH: usize = 107;
+pub const LONGEST_PATH: usize = 107;
 
 /// Protocols that a listener will speak one day.
 const RESERVED: &[&str] = &["https", "fastcgi", "scgi", "uwsgi"];

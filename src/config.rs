@@ -32,6 +32,7 @@ use crate::control::Place;
 use crate::ctl;
 use crate::poison;
 use crate::settings::Setting;
+use crate::syslog::{self, Syslog};
 
 pub(crate) use self::file::read;
 pub use self::names::Names;
@@ -215,6 +216,9 @@ pub struct Config {
     pub access_log: Option<Destination>,
     /// Where the error log goes.
     pub error_log: Destination,
+    /// Whether and where messages go to syslog, beside the logs.
+    pub syslog: Option<Syslog>,
+    pub(crate) syslog_settings: syslog::Settings,
     /// The least severe level that is logged; `critical` is `Error`.
     pub log_level: LevelFilter,
     /// Show the queries of requests that are under way.
@@ -297,8 +301,12 @@ pub struct Group {
 pub enum Destination {
     /// `-`: standard output for the access log, standard error for the error log.
     Standard,
+    /// `auto`: the journal where the standard stream is connected to it, else that stream.
+    Auto,
     /// A file, absolute.
     File(PathBuf),
+    /// The journal's socket, absolute.
+    Journal(PathBuf),
 }
 
 /// A number of workers, or a percentage of those wanted.
@@ -420,6 +428,8 @@ impl Default for Config {
             proc_name: None,
             access_log: None,
             error_log: Destination::Standard,
+            syslog: None,
+            syslog_settings: syslog::Settings::default(),
             log_level: LevelFilter::Info,
             show_queries: false,
             conf: Conf::default(),

@@ -138,6 +138,7 @@ struct GenerationRecord {
     logs: logging::Record,
     error_log: RawFd,
     access_log: Option<RawFd>,
+    syslog: Option<RawFd>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -227,6 +228,7 @@ impl Handover {
                 logs: generation.logs.record(),
                 error_log: sys::number(generation.logs.error()),
                 access_log: generation.logs.access().map(sys::number),
+                syslog: generation.logs.syslog().map(sys::number),
             }
         });
         let generations = generations.collect();
@@ -274,7 +276,10 @@ impl Handover {
         let listeners = self.listeners.iter().map(|(fd, _)| *fd);
         listeners
             .chain(self.pidfiles.iter().map(|(fd, _)| *fd))
-            .chain(logs.map(|generation| generation.error_log))
+            .chain(
+                logs.flat_map(|generation| [Some(generation.error_log), generation.syslog])
+                    .flatten(),
+            )
             .chain(self.inherited.numbers().iter().copied())
             .chain([self.board])
             .collect()
@@ -286,6 +291,7 @@ impl Handover {
         for generation in &self.generations {
             all.push(generation.error_log);
             all.extend(generation.access_log);
+            all.extend(generation.syslog);
         }
         all.extend(self.rendezvous);
         all.extend(self.other.as_ref().and_then(second::Record::channel));
@@ -335,7 +341,6 @@ impl Handover {
             let control = record.control.and_then(|n| held.listeners.get(n));
             let pidfile = record.pidfile.and_then(|n| held.pidfiles.get(n));
             let access = record.access_log.map(sys::take_over).transpose()?;
-            let error = sys::take_over(record.error_log)?;
             let generation = Generation {
                 number: record.number,
                 policy: record.policy,
@@ -348,7 +353,7 @@ impl Handover {
                 listeners: shares(&record.listeners),
                 metrics: shares(&record.metrics),
                 outage_delay: record.outage_delay,
-                logs: LogFiles::handed_over(error, access, record.logs.clone()),
+                logs: record.logs(access)?,
                 control: control.map(Rc::clone),
                 pidfile: pidfile.map(Rc::clone),
                 recipe: None,
@@ -370,11 +375,16 @@ impl Handover {
         self.workers.iter().map(one).collect()
     }
 
-    /// The error log of the generation that serves, and its level: where a program on trial writes
-    /// what it has to say.
-    pub fn log(&self) -> Option<(RawFd, LevelFilter)> {
-        let serving = self.generations.iter().find(|g| g.number == self.serving)?;
-        Some((serving.error_log, level(&serving.log_level)))
+    /// The logs of the generation that serves but the access log, and its level: where a program on
+    /// trial writes what it has to say.
+    ///
+    /// # Errors
+    /// As [`Handover::held`].
+    pub fn log(&self) -> io::Result<Option<(LogFiles, LevelFilter)>> {
+        let mut generations = self.generations.iter();
+        let serving = generations.find(|g| g.number == self.serving);
+        let log = |serving: &GenerationRecord| Ok((serving.logs(None)?, level(&serving.log_level)));
+        serving.map(log).transpose()
     }
 
     /// Reads what another image has left in a memfd.
@@ -383,6 +393,15 @@ impl Handover {
     /// It is no sealed memfd of ours, or of another version.
     pub fn read(fd: RawFd) -> io::Result<Handover> {
         unseal_version(sys::take_over(fd)?, VERSION)
+    }
+}
+
+impl GenerationRecord {
+    fn logs(&self, access: Option<OwnedFd>) -> io::Result<LogFiles> {
+        let error = sys::take_over(self.error_log)?;
+        let syslog = self.syslog.map(sys::take_over).transpose()?;
+        let record = self.logs.clone();
+        Ok(LogFiles::handed_over(error, access, syslog, record))
     }
 }
 

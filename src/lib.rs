@@ -68,6 +68,7 @@ mod spawn;
 mod state;
 #[allow(unsafe_code)]
 mod sys;
+mod syslog;
 mod tally;
 mod title;
 mod trial;

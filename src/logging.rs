@@ -1,71 +1,108 @@
-//! Opening the log files, which only the master may do: afterwards workers have fewer rights.
+//! Opening the logs, which only the master may do: afterwards workers have fewer rights.
 //!
 //! A file is opened to append and given to the workers' account, descriptors go to the workers by
-//! fork or over the life-line. What is written into them is `ferricorn_base::logs`'s.
+//! fork or over the life-line. Syslog and the journal are sockets, which nobody opens anew: whoever
+//! listens there is found by its address each time. What is written is `ferricorn_base::logs`'s.
 
+use std::env;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::net::UdpSocket;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use ferricorn_base::logs;
+use ferricorn_base::logs::syslog::Sender;
+use ferricorn_base::logs::{self, Outlet};
+use nix::sys::socket::UnixAddr;
+use nix::sys::stat::fstat;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Destination};
+use crate::syslog::{Receiver, Syslog};
 
-/// The log files of a generation.
+/// The logs of a generation.
 #[derive(Debug)]
 pub struct LogFiles {
-    error_to: Destination,
-    access_to: Option<Destination>,
+    record: Record,
     error: OwnedFd,
     access: Option<OwnedFd>,
+    syslog: Option<OwnedFd>,
 }
 
-/// What another image must be told of log files beside their descriptors.
+/// What another image must be told of the logs beside their descriptors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
-    /// The path of the error log; none for standard error.
-    error_to: Option<OsString>,
-    /// As above, if there is an access log at all.
-    access_to: Option<Option<OsString>>,
+    error: To,
+    access: Option<To>,
+    syslog: Option<SyslogRecord>,
+    /// What the journal is to call the server.
+    name: String,
+}
+
+/// Where a log goes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum To {
+    Standard,
+    File(OsString),
+    Journal(OsString),
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SyslogRecord {
+    /// Where each datagram is sent to; none where the socket is connected.
+    path: Option<OsString>,
+    sender: Sender,
+    access: bool,
 }
 
 impl LogFiles {
     /// What another image must be told of them.
     pub fn record(&self) -> Record {
-        let path = |destination: &Destination| match destination {
-            Destination::Standard => None,
-            Destination::File(path) => Some(path.into()),
-        };
-        Record {
-            error_to: path(&self.error_to),
-            access_to: self.access_to.as_ref().map(path),
-        }
+        self.record.clone()
     }
 
-    /// Log files that another image had open.
-    pub fn handed_over(error: OwnedFd, access: Option<OwnedFd>, record: Record) -> LogFiles {
-        let destination = |path: Option<OsString>| match path {
-            None => Destination::Standard,
-            Some(path) => Destination::File(path.into()),
-        };
+    /// Logs that another image had open: descriptors as [`LogFiles::descriptors`] gives them.
+    pub fn handed_over(
+        error: OwnedFd,
+        access: Option<OwnedFd>,
+        syslog: Option<OwnedFd>,
+        record: Record,
+    ) -> LogFiles {
         LogFiles {
-            error_to: destination(record.error_to),
-            access_to: record.access_to.map(destination),
+            record,
             error,
             access,
+            syslog,
         }
     }
 
     /// Opens what the configuration names.
     ///
     /// # Errors
-    /// The file that cannot be opened, with its path.
+    /// The file that cannot be opened, with its path; a socket that cannot be made.
     pub fn open(config: &Config) -> io::Result<LogFiles> {
-        LogFiles::open_at(&config.error_log, config.access_log.as_ref())
+        let (path, syslog) = match &config.syslog {
+            Some(Syslog { to, .. }) => {
+                let (path, fd) = connect(to)?;
+                (path, Some(fd))
+            }
+            None => (None, None),
+        };
+        let access = config.access_log.as_ref();
+        let record = Record {
+            error: resolve(&config.error_log, io::stderr().as_fd()),
+            access: access.map(|to| resolve(to, io::stdout().as_fd())),
+            syslog: config.syslog.as_ref().map(|syslog| SyslogRecord {
+                path,
+                sender: syslog.sender.clone(),
+                access: syslog.access,
+            }),
+            name: config.identifier(),
+        };
+        LogFiles::open_at(record, syslog)
     }
 
     /// Opens the same destinations once more: after a rotation the names mean new files.
@@ -73,24 +110,24 @@ impl LogFiles {
     /// # Errors
     /// As [`LogFiles::open`].
     pub fn reopen(&self) -> io::Result<LogFiles> {
-        LogFiles::open_at(&self.error_to, self.access_to.as_ref())
+        let syslog = self.syslog.as_ref().map(OwnedFd::try_clone).transpose()?;
+        LogFiles::open_at(self.record.clone(), syslog)
     }
 
-    fn open_at(error: &Destination, access: Option<&Destination>) -> io::Result<LogFiles> {
+    fn open_at(record: Record, syslog: Option<OwnedFd>) -> io::Result<LogFiles> {
+        let open = |to: &To, standard: BorrowedFd<'_>| match to {
+            To::Standard => Ok(logs::unshared(standard.try_clone_to_owned()?)),
+            To::File(path) => file(Path::new(path)),
+            To::Journal(path) => journal(Path::new(path)),
+        };
+        let access = record.access.as_ref();
         Ok(LogFiles {
-            error_to: error.clone(),
-            access_to: access.cloned(),
-            error: match error {
-                Destination::Standard => logs::unshared(io::stderr().as_fd().try_clone_to_owned()?),
-                Destination::File(path) => file(path)?,
-            },
-            access: match access {
-                Some(Destination::Standard) => {
-                    Some(logs::unshared(io::stdout().as_fd().try_clone_to_owned()?))
-                }
-                Some(Destination::File(path)) => Some(file(path)?),
-                None => None,
-            },
+            error: open(&record.error, io::stderr().as_fd())?,
+            access: access
+                .map(|to| open(to, io::stdout().as_fd()))
+                .transpose()?,
+            syslog,
+            record,
         })
     }
 
@@ -99,9 +136,61 @@ impl LogFiles {
         self.error.as_fd()
     }
 
-    /// The access log, if there is one.
+    /// The access log, if there is one beside syslog.
     pub fn access(&self) -> Option<BorrowedFd<'_>> {
         self.access.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The socket for syslog.
+    pub fn syslog(&self) -> Option<BorrowedFd<'_>> {
+        self.syslog.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Where the error log goes, for one process.
+    ///
+    /// # Errors
+    /// What dup(2) answers.
+    pub fn error_outlets(&self) -> io::Result<Vec<Outlet>> {
+        let mut outlets = vec![self.outlet(&self.record.error, self.error())?];
+        outlets.extend(self.syslog_outlet(|_| true)?);
+        Ok(outlets)
+    }
+
+    /// Where the access log goes, for one worker; nowhere: there is none.
+    ///
+    /// # Errors
+    /// As [`LogFiles::error_outlets`].
+    pub fn access_outlets(&self) -> io::Result<Vec<Outlet>> {
+        let mut outlets = Vec::new();
+        if let (Some(to), Some(fd)) = (&self.record.access, self.access()) {
+            outlets.push(self.outlet(to, fd)?);
+        }
+        outlets.extend(self.syslog_outlet(|syslog| syslog.access)?);
+        Ok(outlets)
+    }
+
+    fn outlet(&self, to: &To, fd: BorrowedFd<'_>) -> io::Result<Outlet> {
+        let fd = fd.try_clone_to_owned()?;
+        Ok(match to {
+            To::Journal(path) => {
+                let to = UnixAddr::new(Path::new(path))?;
+                Outlet::journal(fd, to, self.record.name.clone())
+            }
+            To::Standard | To::File(_) => Outlet::lines(fd),
+        })
+    }
+
+    fn syslog_outlet(&self, wanted: fn(&SyslogRecord) -> bool) -> io::Result<Option<Outlet>> {
+        let record = self.record.syslog.as_ref().filter(|record| wanted(record));
+        let (Some(record), Some(fd)) = (record, self.syslog()) else {
+            return Ok(None);
+        };
+        let path = record.path.as_ref();
+        let to = path
+            .map(|path| UnixAddr::new(Path::new(path)))
+            .transpose()?;
+        let fd = fd.try_clone_to_owned()?;
+        Ok(Some(Outlet::syslog(fd, to, record.sender.clone())))
     }
 
     /// Sends this process's error log there.
@@ -109,9 +198,60 @@ impl LogFiles {
     /// # Errors
     /// What dup(2) answers.
     pub fn take_effect(&self) -> io::Result<()> {
-        logs::set_error(self.error.try_clone()?);
+        logs::set_outlets(self.error_outlets()?);
         Ok(())
     }
+}
+
+/// What a destination comes to where `standard` is what it is.
+fn resolve(destination: &Destination, standard: BorrowedFd<'_>) -> To {
+    match destination {
+        Destination::Standard => To::Standard,
+        Destination::File(path) => To::File(path.into()),
+        Destination::Journal(path) => To::Journal(path.into()),
+        Destination::Auto if is_journal(standard) => To::Journal(logs::journal::SOCKET.into()),
+        Destination::Auto => To::Standard,
+    }
+}
+
+/// Whether the service manager has connected `fd` to the journal (`JOURNAL_STREAM`,
+/// systemd.exec(5)).
+fn is_journal(fd: BorrowedFd<'_>) -> bool {
+    let said = env::var("JOURNAL_STREAM").unwrap_or_default();
+    let stat = fstat(fd);
+    stat.is_ok_and(|stat| said == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+/// A socket by which messages go to a receiver, and the path to which each is sent.
+fn connect(to: &Receiver) -> io::Result<(Option<OsString>, OwnedFd)> {
+    match to {
+        Receiver::Udp(address) => {
+            let any = match address.is_ipv4() {
+                true => "0.0.0.0:0",
+                false => "[::]:0",
+            };
+            let named = |error: io::Error| {
+                let text = format!("cannot send to syslog at udp://{address}: {error}");
+                io::Error::new(error.kind(), text)
+            };
+            let socket = UdpSocket::bind(any).map_err(named)?;
+            socket.connect(address).map_err(named)?;
+            Ok((None, socket.into()))
+        }
+        Receiver::Datagrams(path) => Ok((Some(path.into()), UnixDatagram::unbound()?.into())),
+        Receiver::Tcp(_) | Receiver::Stream(_) => Err(io::Error::other(
+            "syslog over a stream is not available yet",
+        )),
+    }
+}
+
+/// A socket for the journal at `path`.
+fn journal(path: &Path) -> io::Result<OwnedFd> {
+    if !path.exists() {
+        let text = format!("there is no journal at {}", path.display());
+        return Err(io::Error::new(io::ErrorKind::NotFound, text));
+    }
+    Ok(UnixDatagram::unbound()?.into())
 }
 
 fn file(path: &Path) -> io::Result<OwnedFd> {
@@ -137,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_rotated_file_is_made_anew_under_its_name() {
-        let dir = std::env::temp_dir().join(format!("ferricorn-logs-{}", std::process::id()));
+        let dir = env::temp_dir().join(format!("ferricorn-logs-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let (path, rotated) = (dir.join("error.log"), dir.join("error.log.1"));
         let mut config = Config::default();
@@ -153,9 +293,20 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_opened_is_named() {
-        let mut config = Config::default();
-        config.error_log = Destination::File("/nonexistent/error.log".into());
-        let error = LogFiles::open(&config).unwrap_err().to_string();
-        assert!(error.contains("/nonexistent/error.log"), "{error}");
+        for (to, named) in [
+            (
+                Destination::File("/nonexistent/error.log".into()),
+                "/nonexistent/error.log",
+            ),
+            (
+                Destination::Journal("/nonexistent/journal".into()),
+                "no journal at /nonexistent/journal",
+            ),
+        ] {
+            let mut config = Config::default();
+            config.error_log = to;
+            let error = LogFiles::open(&config).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
     }
 }

@@ -242,6 +242,8 @@ impl Master {
                 self.happened(Event::LoadFailed(error.to_string()));
                 continue;
             }
+            // What a slow reader of the error log left behind.
+            ferricorn_base::logs::flush();
             self.wait();
             for (signal, count) in self.signals.take() {
                 for _ in 0..count {

@@ -450,7 +450,7 @@ fn go_on_listening(stored: &[Rc<Listener>], generation: &Generation) {
 
 fn start_log(config: &Config) -> Result<(), Failure> {
     let files = LogFiles::open(config).inspect_err(|error| eprintln!("ferricorn: {error}"))?;
-    let started = logs::init(config.log_level, files.error().try_clone_to_owned()?);
+    let started = logs::init(config.log_level, files.error_outlets()?);
     started.map_err(|error| Failure {
         text: error.to_string(),
         in_use: false,

@@ -28,6 +28,7 @@ use ferricorn_base::Networks;
 
 use crate::config::{Bind, Config, Destination, Group, Share, User};
 use crate::control::Place;
+use crate::syslog;
 
 /// One setting.
 #[derive(Debug)]
@@ -163,8 +164,10 @@ pub enum Kind {
     Control(fn(&mut Config, Place)),
     /// A directory that must exist; empty means none.
     Directory(fn(&mut Config, Option<PathBuf>)),
-    /// A file, `-` for the standard stream, or empty for none.
+    /// A file, `-` for the standard stream, the journal, or empty for none.
     Log(fn(&mut Config, Option<Destination>)),
+    /// Where a syslog receiver is.
+    Syslog(fn(&mut Config, syslog::Written)),
     /// An account that must exist.
     User(fn(&mut Config, Option<User>)),
     /// A group that must exist.

@@ -76,8 +76,8 @@ fn passes(
     sys::take_over(handover.board)
         .and_then(Board::attach)
         .map_err(text)?;
-    if let Some((log, level)) = handover.log() {
-        let started = logs::init(level, sys::take_over(log).map_err(text)?);
+    if let Some((log, level)) = handover.log().map_err(text)? {
+        let started = logs::init(level, log.error_outlets().map_err(text)?);
         started.map_err(|error| error.to_string())?;
     }
     ferricorn_base::sys::ignore_signals(&[libc::SIGXFSZ]).map_err(text)?;

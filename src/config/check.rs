@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use ferricorn_base::Networks;
 use ferricorn_base::access::AccessFormat;
+use ferricorn_base::logs::journal;
 use ferricorn_base::trust::ForwardedFields;
 
 use super::lists::{fields, names, pairs};
@@ -16,9 +17,9 @@ use super::print::Shown;
 use super::raw::{Given, Raw, Values};
 use super::{Address, Bind, Config, ConfigError, Destination, Group, Known, Names, Origin, User};
 use crate::control::Place;
-use crate::cpus;
 use crate::settings::value::{self, quote};
 use crate::settings::{self, Kind, Scope, Setting};
+use crate::{cpus, syslog};
 
 /// Checks values and puts them into a configuration.
 pub(super) struct Checker<'a> {
@@ -220,21 +221,30 @@ impl Checker<'_> {
                 literal
             }
             Kind::Log(set) => {
-                let standard = raw.text() == Some("-");
                 let path = absolute(&config.directory, raw).map_err(|()| wrong())?;
-                let literal = if standard {
-                    quote("-")
-                } else {
-                    show_path(path.as_deref())
+                let text = raw.text().unwrap_or_default();
+                let (literal, destination) = match (text, text.strip_prefix("journald:")) {
+                    ("-", _) => (quote(text), Some(Destination::Standard)),
+                    ("auto", _) => (quote(text), Some(Destination::Auto)),
+                    ("journald", _) => {
+                        let socket = Destination::Journal(journal::SOCKET.into());
+                        (quote(text), Some(socket))
+                    }
+                    (_, Some("")) => return Err(wrong()),
+                    (_, Some(path)) => {
+                        let path = config.directory.join(path);
+                        let literal = quote(&format!("journald:{}", path.display()));
+                        (literal, Some(Destination::Journal(path)))
+                    }
+                    _ => (show_path(path.as_deref()), path.map(Destination::File)),
                 };
-                set(
-                    config,
-                    match path {
-                        Some(_) if standard => Some(Destination::Standard),
-                        other => other.map(Destination::File),
-                    },
-                );
+                set(config, destination);
                 literal
+            }
+            Kind::Syslog(set) => {
+                let text = raw.text().ok_or_else(wrong)?;
+                set(config, syslog::parse(text)?);
+                quote(text)
             }
             Kind::Control(set) => {
                 let place = control(&config.directory, raw).ok_or_else(wrong)?;
@@ -316,16 +326,18 @@ impl Checker<'_> {
     /// Checks what settings say of one another, and fills what follows from several.
     pub(super) fn together(&mut self) {
         let config = &mut self.config;
-        if config.access_log.is_none() {
+        let mut errors = Vec::new();
+        match config.syslog_settings.resolve(config, self.names) {
+            Ok(syslog) => config.syslog = syslog,
+            Err(reason) => errors.push(config.named("syslog-addr", &reason)),
+        }
+        let to_syslog = config.syslog.as_ref().is_some_and(|syslog| syslog.access);
+        if config.access_log.is_none() && !to_syslog {
             config.conf.access_format = None;
         }
-        let mut errors = Vec::new();
         let mut warnings = Vec::new();
-        let origin = |name: &str| {
-            let shown = config.shown.iter().find(|shown| shown.name == name);
-            shown.map_or(Origin::Default, |shown| shown.origin.clone())
-        };
-        let note = |name: &str, message: &str| named(name, &origin(name), message.to_owned());
+        let origin = |name: &str| config.origin(name);
+        let note = |name: &str, message: &str| config.named(name, message);
         let limits = &config.conf.limits;
         for (name, size) in [
             ("limit-request-line", limits.request_line),
@@ -398,6 +410,27 @@ impl Checker<'_> {
         }
         config.warnings.extend(warnings);
         self.errors.extend(errors);
+    }
+}
+
+impl Config {
+    /// Where a setting was given.
+    fn origin(&self, name: &str) -> Origin {
+        let shown = self.shown.iter().find(|shown| shown.name == name);
+        shown.map_or(Origin::Default, |shown| shown.origin.clone())
+    }
+
+    /// Something to say of a setting.
+    fn named(&self, name: &str, message: &str) -> ConfigError {
+        named(name, &self.origin(name), message.to_owned())
+    }
+
+    /// What the server is called in logs that several programs share.
+    pub(crate) fn identifier(&self) -> String {
+        match &self.proc_name {
+            Some(name) => format!("ferricorn.{name}"),
+            None => "ferricorn".to_owned(),
+        }
     }
 }
 

@@ -207,7 +207,16 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("access-logfile", "\"log/a\"", "\"/log/a\""),
     ("access-logformat", "\"json\"", "\"json\""),
     ("error-logfile", "\"/log/e\"", "\"/log/e\""),
+    ("error-logfile", "\"journald\"", "\"journald\""),
+    ("error-logfile", "\"journald:log/j\"", "\"journald:/log/j\""),
+    ("error-logfile", "\"auto\"", "\"auto\""),
     ("log-level", "\"warning\"", "\"warning\""),
+    ("syslog", "true", "true"),
+    ("syslog-addr", "\"tcp://[::1]\"", "\"tcp://[::1]\""),
+    ("syslog-prefix", "\"shop\"", "\"shop\""),
+    ("syslog-facility", "\"local7\"", "\"local7\""),
+    ("syslog-format", "\"rfc5424\"", "\"rfc5424\""),
+    ("disable-redirect-access-to-syslog", "true", "true"),
     ("daemon", "false", "false"),
 ];
 

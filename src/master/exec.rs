@@ -118,8 +118,8 @@ impl Master {
         let rendezvous = [sys::take_over(giving)?, sys::take_over(taking)?];
         let board = Board::adopt(sys::take_over(handover.board)?)?;
         if let Some(serving) = generations.get(&handover.serving) {
-            let log = serving.logs.error().try_clone_to_owned()?;
-            logs::init(serving.log_level, log).map_err(io::Error::other)?;
+            let outlets = serving.logs.error_outlets()?;
+            logs::init(serving.log_level, outlets).map_err(io::Error::other)?;
         }
         // All are blocked still, and stay so until somebody is there to deal with them.
         let signals = Signals::watch()?;

@@ -95,7 +95,9 @@ fn serve(stock: Stock) -> Exit {
                 if let Some(fd) = error.then(|| fds.next()).flatten() {
                     logs::set_error(fd);
                 }
-                here.belongings.access_log = access.then(|| fds.next()).flatten();
+                if let Some(fd) = access.then(|| fds.next()).flatten() {
+                    here.belongings.reopen_access_log(fd);
+                }
             }
             Ok(Some((Down::Fork { slot, seat }, fds))) => {
                 if let Some(lifeline) = fds.into_iter().next() {

@@ -47,7 +47,11 @@ impl Kind {
             Kind::Path(_) | Kind::File => "a path".to_owned(),
             Kind::Paths(_) => "the path of a file or a list of paths".to_owned(),
             Kind::Directory(_) => "the path of a directory".to_owned(),
-            Kind::Log(_) => "a path or \"-\"".to_owned(),
+            Kind::Log(_) => "a path, \"-\", \"auto\" or \"journald\"".to_owned(),
+            Kind::Syslog(_) => {
+                "udp://HOST:PORT, tcp://HOST:PORT, unix:///PATH#dgram or unix:///PATH#stream"
+                    .to_owned()
+            }
             Kind::Control(_) => "a path, \"auto\" or \"none\"".to_owned(),
             Kind::User(_) => "the name or number of a user".to_owned(),
             Kind::Group(_) => "the name or number of a group".to_owned(),
@@ -80,7 +84,8 @@ impl Kind {
             Kind::Format(_) => "FORMAT",
             Kind::Choice(..) => "WORD",
             Kind::Class(_) => "CLASS",
-            Kind::Path(_) | Kind::Paths(_) | Kind::File | Kind::Log(_) => "FILE",
+            Kind::Path(_) | Kind::Paths(_) | Kind::File => "FILE",
+            Kind::Log(_) => "FILE|journald|auto",
             Kind::Control(_) => "FILE|auto|none",
             Kind::Directory(_) => "DIR",
             Kind::User(_) => "USER",
@@ -88,7 +93,7 @@ impl Kind {
             Kind::Networks(_) => "NETWORKS",
             Kind::Names(..) => "NAMES",
             Kind::Fields(_) | Kind::Pairs(_) => "NAME=VALUE",
-            Kind::Binds | Kind::Addresses(_) => "ADDRESS",
+            Kind::Binds | Kind::Addresses(_) | Kind::Syslog(_) => "ADDRESS",
             Kind::App => "APP",
             Kind::Mounts => "PREFIX=APP",
         }

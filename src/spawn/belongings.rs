@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ferricorn_base::board::Board;
 use ferricorn_base::conf::Conf;
 use ferricorn_base::lifeline::{Stage, WorkerEnd};
+use ferricorn_base::logs::Outlet;
 use ferricorn_base::rendezvous::Rendezvous;
 use ferricorn_base::{Context, Exit, Hooked, Parts, logs};
 use nix::sys::stat::{Mode, umask};
@@ -37,8 +38,8 @@ pub struct Belongings {
     pub conf: Arc<Conf>,
     /// The eventfds of all seats that have one.
     pub doors: Vec<Option<OwnedFd>>,
-    /// The access log, if there is one.
-    pub access_log: Option<OwnedFd>,
+    /// Where the access log goes.
+    pub access_log: Vec<Outlet>,
     /// The number of the generation.
     pub generation: state::Generation,
     /// The scoreboard.
@@ -82,7 +83,7 @@ impl Belongings {
         for (name, value) in &config.env {
             sys::set_variable(name, Some(value));
         }
-        let (error, access_log) = log_descriptors(generation, config.daemon)?;
+        let (error_log, access_log) = outlets(generation, config.daemon)?;
         let rendezvous = from.rendezvous.try_clone()?;
         let share = |fd: &dyn AsFd| fd.as_fd().try_clone_to_owned();
         let listeners = from
@@ -96,18 +97,17 @@ impl Belongings {
             .map(|door| door.as_ref().map(|door| share(door)).transpose())
             .collect::<io::Result<Vec<_>>>()?;
         let [giving, taking] = rendezvous.ends();
-        let shared = [board.fd(), error.as_fd(), giving, taking];
+        let shared = [board.fd(), giving, taking];
         let mut keep: Vec<RawFd> = shared
             .iter()
             .chain(own)
             .map(|fd| sys::number(*fd))
             .collect();
-        let shared = listeners
-            .iter()
-            .chain(doors.iter().flatten())
-            .chain(&access_log);
+        let shared = listeners.iter().chain(doors.iter().flatten());
         keep.extend(shared.map(|fd| sys::number(fd.as_fd())));
-        logs::set_error(error);
+        let outlets = error_log.iter().chain(&access_log);
+        keep.extend(outlets.map(|outlet| sys::number(outlet.fd())));
+        logs::set_outlets(error_log);
         logs::set_level(config.log_level);
         // Belt and braces: everything is close-on-exec too, but a worker does not execute.
         sys::close_all_but(&keep)?;
@@ -126,11 +126,23 @@ impl Belongings {
         })
     }
 
+    /// The file of the access log was opened anew.
+    pub fn reopen_access_log(&mut self, fd: OwnedFd) {
+        if let Some(lines) = self
+            .access_log
+            .iter_mut()
+            .find(|outlet| outlet.takes_lines())
+        {
+            lines.replace(fd);
+        }
+    }
+
     /// Becomes the worker of this place.
     ///
     /// # Errors
     /// How the worker is to end that cannot be.
     pub fn context(self, slot: usize, seat: usize, lifeline: WorkerEnd) -> Result<Context, Exit> {
+        logs::journal::identify(slot, self.generation);
         let context = Context::new(Parts {
             conf: self.conf,
             slot,
@@ -164,22 +176,13 @@ pub fn watch_master(master: u32) -> io::Result<()> {
     }
 }
 
-/// Descriptors of the error log and of the access log.
-fn log_descriptors(
-    generation: &Generation,
-    daemon: bool,
-) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
-    let copies = |files: &LogFiles| {
-        let access = files
-            .access()
-            .map(|fd| fd.try_clone_to_owned())
-            .transpose()?;
-        Ok((files.error().try_clone_to_owned()?, access))
-    };
+/// Where the error log and the access log go.
+fn outlets(generation: &Generation, daemon: bool) -> io::Result<(Vec<Outlet>, Vec<Outlet>)> {
+    let both = |logs: &LogFiles| Ok((logs.error_outlets()?, logs.access_outlets()?));
     if daemon {
         // The terminal is the master's alone until it has said that all went well.
         daemon::silence_output()?;
-        return copies(&generation.logs.reopen()?);
+        return both(&generation.logs.reopen()?);
     }
-    copies(&generation.logs)
+    both(&generation.logs)
 }

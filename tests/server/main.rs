@@ -31,5 +31,6 @@ mod signals;
 mod status;
 mod stored;
 mod supervision;
+mod syslog;
 mod upgrade;
 mod watch;

@@ -11,6 +11,7 @@ pub mod http;
 pub mod load;
 pub mod proc;
 pub mod proxy;
+pub mod syslog;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -209,6 +210,7 @@ impl Start {
             "FDSTORE",
             "RUNTIME_DIRECTORY",
             "MAINPID",
+            "JOURNAL_STREAM",
         ] {
             command.env_remove(name);
         }
@@ -287,6 +289,11 @@ impl Server {
     /// Finds the first TCP address in the log.
     pub fn learn_address(&mut self) {
         let line = self.wait("Listening at:");
+        self.learn_address_from(&line);
+    }
+
+    /// Finds the first TCP address in a line of the log.
+    pub fn learn_address_from(&mut self, line: &str) {
         self.address = line
             .split("http://")
             .nth(1)

@@ -84,7 +84,7 @@ ap = "hello"
 23: group: unknown group "no-such-group"
 24: check-config cannot be given in the file
 25: proc-name: expected a text without control characters, found "a\nb"
-26: access-logfile: expected a path or "-", found a list
+26: access-logfile: expected a path, "-", "auto" or "journald", found a list
 27: sendfile: expected true or false, found a table
 28: tmp-dir: "/etc/passwd" is not a directory
 29: unknown setting "workers-and-more"

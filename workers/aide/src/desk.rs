@@ -45,7 +45,7 @@ pub(crate) fn open(listeners: Vec<Listener>, conf: &Conf, inquiry: Inquiry) -> i
         seat: 0,
         listeners: fds,
         rendezvous: Rendezvous::new()?,
-        access_log: None,
+        access_log: Vec::new(),
     };
     House::open(plan, Desk { inquiry })
 }

@@ -10,6 +10,7 @@ use std::thread;
 
 use ferricorn_base::board::Board;
 use ferricorn_base::lifeline::{self, Down, MasterEnd, Up, WorkerEnd};
+use ferricorn_base::logs::Outlet;
 use ferricorn_base::rendezvous::Rendezvous;
 use ferricorn_base::{Conf, Context, Exit, Handler, Hooked, Parts};
 use ferricorn_loop::{Http1, Inline, Loop};
@@ -29,8 +30,8 @@ pub(crate) struct Plan {
     pub(crate) listeners: Vec<OwnedFd>,
     /// Where it hands connections over.
     pub(crate) rendezvous: Rendezvous,
-    /// The access log, if it is to write one.
-    pub(crate) access_log: Option<OwnedFd>,
+    /// Where its access log goes; nowhere: it writes none.
+    pub(crate) access_log: Vec<Outlet>,
 }
 
 /// A loop that runs.

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use ferricorn_base::board::Board;
 use ferricorn_base::lifeline::{Down, Stage, Up, WorkerEnd};
+use ferricorn_base::logs::{self, Outlet};
 use ferricorn_base::rendezvous::Rendezvous;
 use ferricorn_base::sys::{ignore_signals, monotonic};
-use ferricorn_base::{Conf, Exit, Listener, logs};
+use ferricorn_base::{Conf, Exit, Listener};
 use ferricorn_loop::install_panic_hook;
 use libc::{SIGPIPE, SIGXFSZ};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -46,8 +47,8 @@ pub struct Setup {
     pub listeners: Vec<OwnedFd>,
     /// Where workers hand connections to each other.
     pub rendezvous: Rendezvous,
-    /// The access log, if there is one.
-    pub access_log: Option<OwnedFd>,
+    /// Where the access log goes.
+    pub access_log: Vec<Outlet>,
 }
 
 /// The whole life. In the aide, with the signals blocked that are for its master to act upon.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ferricorn_base::board::Board;
 use ferricorn_base::conf::PeerLimits;
 use ferricorn_base::lifeline::Down;
+use ferricorn_base::logs::Outlet;
 use ferricorn_base::rendezvous::Rendezvous;
 use ferricorn_base::{Begin, Conf, Error, Handler, Request, Response, typed};
 use http::StatusCode;
@@ -31,8 +32,8 @@ pub(crate) struct Means {
     pub(crate) listeners: Vec<OwnedFd>,
     /// Where connections are handed over.
     pub(crate) rendezvous: Rendezvous,
-    /// Their access log, if there is one.
-    pub(crate) access_log: Option<OwnedFd>,
+    /// Where their access log goes.
+    pub(crate) access_log: Vec<Outlet>,
 }
 
 /// Answers, when it is told to.
@@ -104,7 +105,10 @@ impl Outage {
         self.house
             .iter()
             .for_each(|house| house.tell(news, &[access_log.as_fd()]));
-        self.means.access_log = Some(access_log);
+        let mut outlets = self.means.access_log.iter_mut();
+        if let Some(lines) = outlets.find(|outlet| outlet.takes_lines()) {
+            lines.replace(access_log);
+        }
     }
 
     /// Looks what became of it.
@@ -146,13 +150,14 @@ impl Outage {
             retry_after: conf.retry_after,
         };
         let listeners = listeners.iter().map(OwnedFd::try_clone);
+        let access_log = access_log.iter().map(Outlet::try_clone);
         let plan = Plan {
             name: "outage",
             board: Board::attach(board.fd().try_clone_to_owned()?)?,
             seat: *seat,
             listeners: listeners.collect::<io::Result<_>>()?,
             rendezvous: rendezvous.try_clone()?,
-            access_log: access_log.as_ref().map(OwnedFd::try_clone).transpose()?,
+            access_log: access_log.collect::<io::Result<_>>()?,
             conf,
         };
         self.house = Some(House::open(plan, answer)?);

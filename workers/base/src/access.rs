@@ -1,6 +1,6 @@
 //! The access log: one line for each request that was answered.
 //!
-//! Lines are rendered straight into the buffer of a [`Sink`] and go out when the loop is about to
+//! Lines are rendered straight into the buffer of a sink and go out when the loop is about to
 //! block, so that a request costs no system call of its own and a reader that does not read costs
 //! lines, never time. It may read the clock's cached stamps; it must never allocate per request,
 //! nor write a byte of a client's that could end, forge or hide a line.
@@ -20,8 +20,8 @@ use http::HeaderMap;
 
 pub use format::{AccessFormat, DEFAULT_FORMAT, FormatError};
 
+use crate::logs::{Entry, Kind, Outlet};
 use crate::peer::Peer;
-use crate::sink::Sink;
 
 /// Bytes of lines that are written without waiting for the loop to be idle.
 const FLUSH_AT: usize = 16 * 1024;
@@ -49,22 +49,33 @@ pub struct Record<'a> {
 #[derive(Debug)]
 pub struct AccessLog {
     format: AccessFormat,
-    sink: Sink,
+    /// Where lines go to a descriptor, if they do: that one is rendered in place.
+    lines: Option<Outlet>,
+    /// The others, which take what is rendered in `scratch`.
+    others: Vec<Outlet>,
+    scratch: Vec<u8>,
 }
 
 impl AccessLog {
-    /// Logs to `fd` in this format. In the process that logs: the pid is taken here.
+    /// Logs to these outlets in this format, to one at most in lines. In the process that logs: the
+    /// pid is taken here.
     ///
     /// # Errors
     /// A bad format.
-    pub fn new(format: &str, fd: OwnedFd) -> Result<AccessLog, FormatError> {
+    pub fn new(format: &str, outlets: Vec<Outlet>) -> Result<AccessLog, FormatError> {
         let mut format = AccessFormat::compile(format)?;
         format.pid = Some(std::process::id());
-        let mut sink = Sink::new(fd);
+        let (lines, others): (Vec<_>, Vec<_>) = outlets.into_iter().partition(Outlet::takes_lines);
+        let mut lines = lines.into_iter().next();
         if format.is_json() {
-            sink = sink.telling(json::tell);
+            lines = lines.map(|lines| lines.telling(json::tell));
         }
-        Ok(AccessLog { format, sink })
+        Ok(AccessLog {
+            format,
+            lines,
+            others,
+            scratch: Vec::new(),
+        })
     }
 
     /// Whether [`Record::response_fields`] is looked at, so that they need to be kept.
@@ -76,50 +87,77 @@ impl AccessLog {
 
     /// Takes the line of one request, and writes when there are 16 KiB of them.
     pub fn log(&mut self, record: &Record<'_>) {
-        let most = self.sink.longest_line();
         let format = &self.format;
-        self.sink.push_with(|out| {
-            let start = out.len();
-            format.render(record, out);
-            // The sink would cut it, and what is left would be no JSON.
-            if format.is_json() && out.len() - start > most {
-                out.truncate(start);
-                json::render(record, format.pid(), json::SHORT, out);
+        if let Some(sink) = self.lines.as_mut().and_then(Outlet::sink) {
+            let most = sink.longest_line();
+            sink.push_with(|out| render(format, record, most, out));
+            if sink.unflushed() >= FLUSH_AT {
+                sink.flush();
             }
-        });
-        if self.sink.unflushed() >= FLUSH_AT {
-            self.sink.flush();
+        }
+        for outlet in &mut self.others {
+            self.scratch.clear();
+            render(format, record, outlet.longest(), &mut self.scratch);
+            outlet.push(&Entry {
+                kind: Kind::Access,
+                level: log::Level::Info,
+                unix_us: record.unix_us + record.took_us,
+                text: self.scratch.trim_ascii_end(),
+                request: None,
+            });
+            if outlet.unflushed() >= FLUSH_AT {
+                outlet.flush();
+            }
         }
     }
 
     /// Writes what the log takes now. To be called when the loop is about to block.
     #[inline]
     pub fn flush(&mut self) {
-        if self.sink.has_pending() {
-            self.sink.flush();
+        for outlet in self.lines.iter_mut().chain(&mut self.others) {
+            if outlet.has_pending() {
+                outlet.flush();
+            }
         }
     }
 
     /// Whether lines wait because the log did not take them.
     #[must_use]
     pub fn has_pending(&self) -> bool {
-        self.sink.has_pending()
+        self.outlets().any(Outlet::has_pending)
     }
 
     /// Lines dropped since the log was made.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.sink.dropped()
+        self.outlets().map(Outlet::dropped).sum()
     }
 
     /// Goes on with another descriptor; the lines before it go to the old one if it takes them.
     pub fn reopen(&mut self, fd: OwnedFd) {
-        self.sink.replace(fd);
+        if let Some(lines) = &mut self.lines {
+            lines.replace(fd);
+        }
+    }
+
+    fn outlets(&self) -> impl Iterator<Item = &Outlet> {
+        self.lines.iter().chain(&self.others)
+    }
+}
+
+/// Appends a line that is to have at most `most` bytes.
+fn render(format: &AccessFormat, record: &Record<'_>, most: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    format.render(record, out);
+    // It would be cut, and what is left would be no JSON.
+    if format.is_json() && out.len() - start > most {
+        out.truncate(start);
+        json::render(record, format.pid(), most / json::SHARE, out);
     }
 }
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
-        self.sink.flush();
+        self.flush();
     }
 }

@@ -1,44 +1,43 @@
-//! The error log of a process: the `log` facade, through env_logger, into one [`Sink`].
+//! The error log of a process: what the `log` facade is told goes to one or more [`Outlet`]s.
 //!
 //! It may be used from any thread of master and worker and never waits for whoever reads the log.
 //! It must never cache the pid (a fork changes it), nor let a message begin a line of its own: text
 //! that came from a client may be in it.
 
+mod datagrams;
+pub mod journal;
+mod outlet;
+pub mod syslog;
+
 use std::fmt::{self, Write as _};
-use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use env_logger::fmt::Formatter;
-use log::{Level, LevelFilter, Record, SetLoggerError};
+use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
 
 pub use crate::access::AccessLog;
 pub use crate::sink::{Sink, unshared};
 use crate::stamp;
 
-/// The sink, and the process that its pending lines belong to.
-static ERROR: Mutex<Option<(Sink, u32)>> = Mutex::new(None);
+pub use outlet::{Entry, Kind, Outlet};
+
+/// The outlets, and the process that their pending lines belong to.
+static ERROR: Mutex<Option<(Vec<Outlet>, u32)>> = Mutex::new(None);
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 
-/// Sends what `log` is told in this process, from `level` up, to `fd` (what [`unshared`] gave, or a
-/// file that was opened to append), as `[2026-11-23 02:58:16 +0000] [pid] [INFO] message` in local
-/// time. A second call changes level and descriptor. A forked process inherits all of it, but not
-/// the lines that waited: those are its parent's.
+/// Sends what `log` is told in this process, from `level` up, to these outlets; as a line it is
+/// `[2026-11-23 02:58:16 +0000] [pid] [INFO] message` in local time. A second call changes level and
+/// outlets. A forked process inherits all of it, but not the lines that waited: those are its parent's.
 ///
 /// # Errors
 /// When somebody else installed a logger before.
-pub fn init(level: LevelFilter, fd: OwnedFd) -> Result<(), SetLoggerError> {
+pub fn init(level: LevelFilter, outlets: Vec<Outlet>) -> Result<(), SetLoggerError> {
     if !INSTALLED.load(Ordering::Relaxed) {
-        let logger = env_logger::Builder::new()
-            .filter_level(LevelFilter::Trace)
-            .target(env_logger::Target::Pipe(Box::new(Inlet)))
-            .format(write_record)
-            .build();
-        log::set_boxed_logger(Box::new(logger))?;
+        log::set_logger(&Inlet)?;
         INSTALLED.store(true, Ordering::Relaxed);
     }
-    set_error(fd);
+    set_outlets(outlets);
     set_level(level);
     Ok(())
 }
@@ -48,68 +47,86 @@ pub fn set_level(level: LevelFilter) {
     log::set_max_level(level);
 }
 
-/// Sends the error log of this process to `fd` from now on.
-pub fn set_error(fd: OwnedFd) {
+/// Sends the error log of this process to these outlets from now on. Lines that waited go to the new
+/// ones, messages to the old ones if those take them now.
+pub fn set_outlets(mut outlets: Vec<Outlet>) {
     let mut error = ERROR.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(sink) = own(&mut error) {
-        sink.replace(fd);
-        return;
+    for old in own(&mut error).into_iter().flat_map(std::mem::take) {
+        outlets = Outlet::succeed(old, outlets);
     }
-    *error = Some((Sink::new(fd), std::process::id()));
+    *error = Some((outlets, std::process::id()));
 }
 
-/// Writes what waits, as far as the reader of the log takes it now; returns whether nothing waits
-/// any more.
+/// Goes on with another descriptor where lines go to one: the file was opened anew.
+pub fn set_error(fd: OwnedFd) {
+    with_outlets(|outlets| {
+        if let Some(outlet) = outlets.iter_mut().find(|outlet| outlet.takes_lines()) {
+            outlet.replace(fd);
+        }
+    });
+}
+
+/// Writes what waits, as far as its readers take it now; returns whether nothing waits any more.
 pub fn flush() -> bool {
-    with_sink(|sink| {
-        sink.flush();
-        !sink.has_pending()
+    with_outlets(|outlets| {
+        outlets.iter_mut().for_each(Outlet::flush);
+        !outlets.iter().any(Outlet::has_pending)
     })
     .unwrap_or(true)
 }
 
-/// Error-log lines dropped in this process, or in its parents before they forked it.
+/// Entries of the error log dropped in this process, or in its parents before they forked it.
 #[must_use]
 pub fn dropped() -> u64 {
-    with_sink(|sink| sink.dropped()).unwrap_or(0)
+    with_outlets(|outlets| outlets.iter().map(Outlet::dropped).sum()).unwrap_or(0)
 }
 
-fn with_sink<T>(act: impl FnOnce(&mut Sink) -> T) -> Option<T> {
+fn with_outlets<T>(act: impl FnOnce(&mut Vec<Outlet>) -> T) -> Option<T> {
     let mut error = ERROR.lock().unwrap_or_else(PoisonError::into_inner);
     own(&mut error).map(act)
 }
 
-/// The sink, without what it inherited in a fork.
-fn own(error: &mut Option<(Sink, u32)>) -> Option<&mut Sink> {
-    let (sink, owner) = error.as_mut()?;
+/// The outlets, without what they inherited in a fork.
+fn own(error: &mut Option<(Vec<Outlet>, u32)>) -> Option<&mut Vec<Outlet>> {
+    let (outlets, owner) = error.as_mut()?;
     let pid = std::process::id();
     if *owner != pid {
-        sink.discard();
+        outlets.iter_mut().for_each(Outlet::discard);
         *owner = pid;
     }
-    Some(sink)
+    Some(outlets)
 }
 
-/// Where env_logger puts one formatted record at a time.
+/// What the `log` facade calls.
 struct Inlet;
 
-impl Write for Inlet {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        with_sink(|sink| sink.push(line));
-        Ok(line.len())
+impl Log for Inlet {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn log(&self, record: &Record<'_>) {
+        // Before the lock: what prints itself may log, too.
+        let mut text = String::new();
+        let _ = write!(Escaped(&mut text), "{}", record.args());
+        let entry = Entry {
+            kind: Kind::Error,
+            level: record.level(),
+            unix_us: stamp::now_us(),
+            text: text.as_bytes(),
+            request: None,
+        };
+        with_outlets(|outlets| {
+            for outlet in outlets {
+                outlet.push(&entry);
+                outlet.flush();
+            }
+        });
+    }
+
+    fn flush(&self) {
         flush();
-        Ok(())
     }
-}
-
-fn write_record(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
-    out.write_all(&stamp::error_now())?;
-    write!(out, " [{}] [{}] ", std::process::id(), name(record.level()))?;
-    write!(Escaped(out), "{}", record.args()).map_err(io::Error::other)?;
-    out.write_all(b"\n")
 }
 
 /// Gunicorn's names of the levels.
@@ -124,7 +141,7 @@ fn name(level: Level) -> &'static str {
 }
 
 /// Shows control characters, and what some programs take for a line end, as an escape.
-struct Escaped<'a>(&'a mut dyn Write);
+struct Escaped<'a>(&'a mut String);
 
 impl fmt::Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -134,10 +151,12 @@ impl fmt::Write for Escaped<'_> {
             let (clean, tail) = rest.split_at(at);
             let mut tail = tail.chars();
             let found = tail.next().unwrap_or_default();
-            write!(self.0, "{clean}{}", found.escape_default()).map_err(|_| fmt::Error)?;
+            self.0.push_str(clean);
+            self.0.extend(found.escape_default());
             rest = tail.as_str();
         }
-        self.0.write_all(rest.as_bytes()).map_err(|_| fmt::Error)
+        self.0.push_str(rest);
+        Ok(())
     }
 }
 
@@ -152,13 +171,22 @@ mod tests {
     #[test]
     fn lines_that_waited_at_a_fork_are_the_parents() {
         let (reader, writer) = nix::unistd::pipe().unwrap();
-        let mut sink = Sink::new(writer);
-        sink.push(b"the parent's");
-        let mut error = Some((sink, std::process::id() + 1));
-        let sink = own(&mut error).unwrap();
-        assert!(!sink.has_pending());
-        sink.push(b"the child's");
-        own(&mut error).unwrap().flush();
+        let entry = |text: &'static str| Entry {
+            kind: Kind::Access,
+            level: Level::Info,
+            unix_us: 0,
+            text: text.as_bytes(),
+            request: None,
+        };
+        let mut outlet = Outlet::lines(writer);
+        outlet.push(&entry("the parent's"));
+        let mut error = Some((vec![outlet], std::process::id() + 1));
+        let [outlet] = &mut own(&mut error).unwrap()[..] else {
+            panic!("there is one")
+        };
+        assert!(!outlet.has_pending());
+        outlet.push(&entry("the child's"));
+        outlet.flush();
         drop(error);
         let mut text = String::new();
         File::from(reader).read_to_string(&mut text).unwrap();

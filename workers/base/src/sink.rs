@@ -27,7 +27,7 @@ const SOCKET_LINE: usize = 16 * 1024;
 /// or not at all, and never mixed with those of another writer (pipe(7)).
 const PIPE_LINE: usize = libc::PIPE_BUF;
 /// What ends a line that was cut.
-const CUT: &[u8] = b"...";
+pub(crate) const CUT: &[u8] = b"...";
 
 /// How bytes get to a descriptor without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,6 +177,18 @@ impl Sink {
         }
     }
 
+    /// The descriptor.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// The descriptor alone; what waits is dropped.
+    #[must_use]
+    pub fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
     /// Goes on with another descriptor (a rotated file). What the old one does not take at once
     /// goes to the new one, but for the rest of a line that the old one has the beginning of.
     pub fn replace(&mut self, fd: OwnedFd) {
@@ -276,14 +288,13 @@ fn tell_as_text(lines: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b" [");
     out.extend_from_slice(itoa::Buffer::new().format(std::process::id()).as_bytes());
     out.extend_from_slice(b"] [WARNING] ");
-    out.extend_from_slice(itoa::Buffer::new().format(lines).as_bytes());
-    let text: &[u8] = if lines == 1 {
-        b" log line was"
-    } else {
-        b" log lines were"
-    };
-    out.extend_from_slice(text);
-    out.extend_from_slice(b" dropped here: the log could not be written as fast as it came");
+    out.extend_from_slice(missing(lines).as_bytes());
+}
+
+/// What is said where so many lines are missing.
+pub(crate) fn missing(lines: u64) -> String {
+    let were = if lines == 1 { "line was" } else { "lines were" };
+    format!("{lines} log {were} dropped here: the log could not be written as fast as it came")
 }
 
 /// A descriptor for the pipe or terminal behind `fd` whose O_NONBLOCK is nobody else's business.

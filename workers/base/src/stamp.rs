@@ -21,6 +21,7 @@ thread_local! {
         const { Cell::new((NEVER, *b"[23/Nov/2026:02:58:16 +0000]")) };
     static ERROR: Stamp<27> =
         const { Cell::new((NEVER, *b"[2026-11-23 02:58:16 +0000]")) };
+    static BSD: Stamp<15> = const { Cell::new((NEVER, *b"Nov 23 02:58:16")) };
     static RFC3339: Stamp<19> = const { Cell::new((NEVER, *b"2026-11-23T02:58:16")) };
 }
 
@@ -47,7 +48,8 @@ pub(crate) fn error_now() -> [u8; 27] {
     error(now_us() / 1_000_000)
 }
 
-fn error(unix_seconds: u64) -> [u8; 27] {
+/// The same of another second.
+pub(crate) fn error(unix_seconds: u64) -> [u8; 27] {
     cached(&ERROR, unix_seconds, |second, text| {
         let (tm, offset) = sys::local_time(second);
         digits(&mut text[1..5], (tm.tm_year + 1900) as u64);
@@ -61,6 +63,26 @@ fn error(unix_seconds: u64) -> [u8; 27] {
         );
         zone(&mut text[21..26], offset);
     })
+}
+
+/// Appends `Nov 23 02:58:16`, local time: what syslog(3) writes (RFC 3164 section 4.1.2).
+pub(crate) fn push_bsd(unix_seconds: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&cached(&BSD, unix_seconds, |second, text| {
+        let (tm, _) = sys::local_time(second);
+        let month = (tm.tm_mon as usize).min(11) * 3;
+        text[0..3].copy_from_slice(&MONTHS[month..month + 3]);
+        digits(&mut text[4..6], tm.tm_mday as u64);
+        // A day of one digit is led by a blank.
+        if text[4] == b'0' {
+            text[4] = b' ';
+        }
+        clock(
+            &mut text[7..15],
+            tm.tm_hour as u64,
+            tm.tm_min as u64,
+            tm.tm_sec as u64,
+        );
+    }));
 }
 
 /// Appends `2026-11-23T02:58:16.123456Z` (RFC 3339 §5.6).
@@ -167,6 +189,11 @@ mod tests {
             assert_eq!(
                 shown(|out| push_common(second, out)),
                 format!("[{day:02}/{name}/{year}:{clock}]")
+            );
+            let (time, _) = clock.split_once(' ').unwrap();
+            assert_eq!(
+                shown(|out| push_bsd(second, out)),
+                format!("{name} {day:>2} {time}")
             );
         }
     }

@@ -15,7 +15,7 @@ use crate::board::{Board, Page, Peers, State};
 use crate::conf::{Conf, ListenerConf};
 use crate::hooks::{Hooked, Hooks, Whom};
 use crate::lifeline::{Down, Stage, Up, WorkerEnd};
-use crate::logs::AccessLog;
+use crate::logs::{AccessLog, Outlet};
 use crate::rendezvous::{self, Rendezvous};
 use crate::seat::Seat;
 use crate::sys;
@@ -103,8 +103,8 @@ pub struct Parts {
     pub rendezvous: Rendezvous,
     /// Eventfds that wake the worker on a seat, by seat; its own among them.
     pub doors: Vec<Option<OwnedFd>>,
-    /// The access log's descriptor, if there is an access log.
-    pub access_log: Option<OwnedFd>,
+    /// Where the access log goes; nowhere: there is none.
+    pub access_log: Vec<Outlet>,
     /// The hooks of the program.
     pub hooks: Hooked,
 }
@@ -195,7 +195,9 @@ impl Context {
             .into_iter()
             .zip(parts.conf.listeners.iter().cloned());
         let access = match (&parts.conf.access_format, parts.access_log) {
-            (Some(format), Some(fd)) => Some(AccessLog::new(format, fd).map_err(io::Error::other)?),
+            (Some(format), outlets) if !outlets.is_empty() => {
+                Some(AccessLog::new(format, outlets).map_err(io::Error::other)?)
+            }
             _ => None,
         };
         let context = Context {

@@ -3,10 +3,13 @@
 
 use std::fs::{File, read_to_string};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 
-use ferricorn_base::logs;
+use ferricorn_base::logs::syslog::{Form, Sender};
+use ferricorn_base::logs::{self, Outlet};
 use log::LevelFilter;
 use nix::fcntl::OFlag;
+use nix::sys::socket::UnixAddr;
 use tempfile::TempDir;
 
 /// What stands behind `[time] [pid] `, of each line.
@@ -44,7 +47,7 @@ fn the_error_log_is_gunicorns_and_nobody_can_forge_a_line() {
     };
 
     let (fd, path) = file("one");
-    logs::init(LevelFilter::Info, fd).unwrap();
+    logs::init(LevelFilter::Info, vec![Outlet::lines(fd)]).unwrap();
     log::error!("a");
     log::warn!("b");
     log::info!("c {}", "d");
@@ -78,7 +81,7 @@ fn the_error_log_is_gunicorns_and_nobody_can_forge_a_line() {
 
     // A second initialisation, as after a reload.
     let (fd, path) = file("three");
-    logs::init(LevelFilter::Error, fd).unwrap();
+    logs::init(LevelFilter::Error, vec![Outlet::lines(fd)]).unwrap();
     assert!(logs::flush());
     log::info!("not this");
     log::error!("f");
@@ -90,4 +93,54 @@ fn the_error_log_is_gunicorns_and_nobody_can_forge_a_line() {
     assert!(notice.contains("1 log line was dropped here"), "{notice}");
     assert_eq!(last, "[ERROR] f");
     drop(reader);
+    syslog_and_journal();
+}
+
+/// Two outlets at once, neither of which lets a message end, or begin another.
+fn syslog_and_journal() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("journal");
+    let journal = UnixDatagram::bind(&path).unwrap();
+    let (syslog, ours) = UnixDatagram::pair().unwrap();
+    let sender = Sender::new(Form::Rfc5424, 16, "shop \n\u{e9}", "", 256);
+    logs::init(
+        LevelFilter::Info,
+        vec![
+            Outlet::syslog(ours.into(), None, sender),
+            Outlet::journal(
+                UnixDatagram::unbound().unwrap().into(),
+                UnixAddr::new(&path).unwrap(),
+                "shop".to_owned(),
+            ),
+        ],
+    )
+    .unwrap();
+    let next = |from: &UnixDatagram| {
+        let mut buffer = vec![0; 65536];
+        let length = from.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    };
+    let pid = std::process::id();
+    log::error!("a\n<0>1 - - - - - - forged\0\u{85}");
+    let text = next(&syslog);
+    let (head, rest) = text.split_once("Z ").unwrap();
+    assert!(head.starts_with("<131>1 20"), "{text}");
+    assert_eq!(
+        rest,
+        format!("- shop {pid} error - a\\n<0>1 - - - - - - forged\\u{{0}}\\u{{85}}")
+    );
+    let fields = next(&journal);
+    assert!(
+        fields.starts_with("MESSAGE=a\\n<0>1 - - - - - - forged"),
+        "{fields}"
+    );
+    assert!(fields.contains("\nPRIORITY=3\nSYSLOG_IDENTIFIER=shop\n"));
+
+    // What is too long is cut, in syslog much earlier.
+    log::info!("{}", "\u{e9}".repeat(100_000));
+    let text = next(&syslog);
+    assert!(text.len() <= 256 && text.ends_with("\u{e9}..."), "{text}");
+    let fields = next(&journal);
+    assert!((40_000..50_000).contains(&fields.len()), "{}", fields.len());
+    assert!(fields.contains("\u{e9}...\nPRIORITY=6\n"));
 }

@@ -8,8 +8,9 @@ use super::escape::{hex, is_plain};
 use super::text::{USER, address, basic_user, number, protocol};
 use crate::stamp;
 
-/// The longest value, in bytes as written, with which any line fits in PIPE_BUF: there are six.
-pub(super) const SHORT: usize = 600;
+/// The part of a line's bytes that each value may have for the line to fit: there are six, and the
+/// rest is short.
+pub(super) const SHARE: usize = 9;
 
 /// Appends the object, without a line end; values longer than `longest` are cut.
 pub(super) fn render(record: &Record<'_>, pid: u32, longest: usize, out: &mut Vec<u8>) {

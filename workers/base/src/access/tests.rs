@@ -327,6 +327,10 @@ fn record(exchange: &Exchange) -> Record<'_> {
     }
 }
 
+fn lines(fd: OwnedFd) -> Vec<Outlet> {
+    vec![Outlet::lines(fd)]
+}
+
 #[test]
 fn lines_go_out_when_flushed_or_when_there_are_many() {
     let dir = tempfile::tempdir().unwrap();
@@ -341,7 +345,7 @@ fn lines_go_out_when_flushed_or_when_there_are_many() {
     };
     let read = || std::fs::read_to_string(&path).unwrap();
     let exchange = plain("/");
-    let mut log = AccessLog::new("%(m)s %(U)s", open()).unwrap();
+    let mut log = AccessLog::new("%(m)s %(U)s", lines(open())).unwrap();
     log.log(&record(&exchange));
     assert_eq!(read(), "");
     log.flush();
@@ -373,7 +377,7 @@ fn json_on_a_pipe_is_short_and_still_json() {
             ("Authorization", basic),
         ],
     );
-    let mut log = AccessLog::new("json", writer).unwrap();
+    let mut log = AccessLog::new("json", lines(writer)).unwrap();
     log.log(&record(&exchange));
     drop(log);
     let line = std::io::read_to_string(File::from(reader)).unwrap();
@@ -396,7 +400,7 @@ fn json_on_a_pipe_is_short_and_still_json() {
 fn json_tells_of_dropped_lines_in_json() {
     let (reader, writer) = nix::unistd::pipe().unwrap();
     let exchange = plain("/");
-    let mut log = AccessLog::new("json", crate::logs::unshared(writer)).unwrap();
+    let mut log = AccessLog::new("json", lines(crate::logs::unshared(writer))).unwrap();
     while log.dropped() < 10 {
         log.log(&record(&exchange));
     }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use ferricorn_base::board::{Board, Counter, SeatView};
 use ferricorn_base::conf::{ListenerConf, LocalAddr, ProxyListener};
 use ferricorn_base::lifeline::{Down, MasterEnd, Stage, Up};
+use ferricorn_base::logs::Outlet;
 use ferricorn_base::rendezvous::Rendezvous;
 use ferricorn_base::transport::{Ready, wait};
 use ferricorn_base::{App, Conf, Context, Exit, Hooked, Networks, Parts, ProxyVersions, Worker};
@@ -182,7 +183,10 @@ impl Setup {
                 listeners: vec![fd.try_clone().unwrap()],
                 rendezvous: server.rendezvous.try_clone().unwrap(),
                 doors: doors.iter().map(|fd| fd.try_clone().ok()).collect(),
-                access_log: self.access.then(|| append().into()),
+                access_log: match self.access {
+                    true => vec![Outlet::lines(append().into())],
+                    false => Vec::new(),
+                },
                 hooks: Hooked::default(),
             };
             let (sender, exit) = channel();
