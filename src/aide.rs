@@ -24,9 +24,9 @@ use crate::sys;
 
 pub use upkeep::{Need, Step, Upkeep};
 
-/// Places on the scoreboard that no worker has. There are two, since an aide may be there still when the
-/// next one begins.
-const OWN_SEATS: usize = 2;
+/// Places on the scoreboard that no worker has. There are several, since aides may be there still that
+/// finish what they have when the next one begins.
+const OWN_SEATS: usize = 4;
 /// Places on the scoreboard for workers.
 pub const WORKER_SEATS: usize = SEATS - OWN_SEATS;
 
@@ -41,6 +41,7 @@ pub struct Aide {
     pub ready: bool,
     /// It was told to go, and when it is killed.
     pub until: Option<Moment>,
+    seat: usize,
     lifeline: Option<MasterEnd>,
 }
 
@@ -50,27 +51,36 @@ pub struct Record {
     pid: i32,
     made: Moment,
     ready: bool,
+    seat: usize,
     lifeline: Option<RawFd>,
 }
 
 impl Aide {
-    /// Forks one. Returns it and the end of its channel that is to be a client of the control socket. In
-    /// the master.
+    /// Forks one beside those that are there still. Returns it and the end of its channel that is to be a
+    /// client of the control socket. In the master.
     ///
     /// # Errors
     /// More than one thread, or what socketpair(2) or fork(2) answer.
-    pub fn make(mut from: Inheritance<'_>, now: Moment) -> io::Result<(Aide, OwnedFd)> {
+    pub fn make<'a>(
+        mut from: Inheritance<'_>,
+        others: impl Iterator<Item = &'a Aide> + Clone,
+        now: Moment,
+    ) -> io::Result<(Aide, OwnedFd)> {
         from.recipe()?;
+        let is_free = |seat: &usize| !others.clone().any(|other| other.seat == *seat);
+        let seat = (WORKER_SEATS..SEATS).find(is_free);
+        let seat = seat.ok_or_else(|| io::Error::other("too many aides have not ended yet"))?;
         let (ours, lifeline) = lifeline::pair()?;
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let (client, channel) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
         let master = std::process::id();
-        let pid = spawn::fork(|mask| live(&mut from, lifeline, channel, master, mask))?;
+        let pid = spawn::fork(|mask| live(&mut from, seat, lifeline, channel, master, mask))?;
         let aide = Aide {
             pid,
             made: now,
             ready: false,
             until: None,
+            seat,
             lifeline: Some(ours),
         };
         Ok((aide, client))
@@ -118,6 +128,7 @@ impl Aide {
             pid: self.pid,
             made: self.made,
             ready: self.ready,
+            seat: self.seat,
             lifeline: self.lifeline().map(sys::number),
         }
     }
@@ -133,6 +144,7 @@ impl Aide {
             made: record.made,
             ready: record.ready,
             until: None,
+            seat: record.seat,
             lifeline: lifeline.map(MasterEnd::from),
         })
     }
@@ -148,16 +160,18 @@ impl Record {
 /// The whole life of the aide. It never comes back into the master's code.
 fn live(
     from: &mut Inheritance<'_>,
+    seat: usize,
     lifeline: WorkerEnd,
     channel: OwnedFd,
     master: u32,
     mask: &SigSet,
 ) -> Infallible {
-    spawn::live(|| serve(from, lifeline, channel, master, mask))
+    spawn::live(|| serve(from, seat, lifeline, channel, master, mask))
 }
 
 fn serve(
     from: &mut Inheritance<'_>,
+    seat: usize,
     lifeline: WorkerEnd,
     channel: OwnedFd,
     master: u32,
@@ -193,7 +207,7 @@ fn serve(
         conf: belongings.conf,
         lifeline,
         channel,
-        seat: SEATS - 1 - belongings.generation as usize % OWN_SEATS,
+        seat,
         board: belongings.board,
         metrics,
         listeners: belongings.listeners,

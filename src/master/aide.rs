@@ -19,8 +19,8 @@ use crate::sys;
 
 /// How long an aide may take until it says that it serves.
 const BOOT: Duration = Duration::from_secs(10);
-/// How long one may take to finish whose successor serves.
-const LEAVE: Duration = Duration::from_secs(2);
+/// How long one may take to finish that accepts no more. It lingers for clients that still send.
+const LEAVE: Duration = Duration::from_secs(10);
 /// How long the last one may take to end. It answers whoever waits, and sends what is to be sent.
 const QUIT: Duration = Duration::from_millis(250);
 
@@ -53,7 +53,7 @@ impl Aides {
         (self.all().map(Aide::record).collect(), self.upkeep)
     }
 
-    fn all(&self) -> impl Iterator<Item = &Aide> {
+    fn all(&self) -> impl Iterator<Item = &Aide> + Clone {
         self.current.iter().chain(&self.others)
     }
 
@@ -181,6 +181,7 @@ impl Master {
                 rendezvous: &self.rendezvous,
                 name: &name,
             },
+            self.aides.all(),
             now,
         );
         let made = made.and_then(|(aide, client)| {
@@ -305,7 +306,7 @@ impl Master {
     fn recovered(&mut self, after: Duration) {
         let seconds = after.as_secs_f64();
         self.aides.tell(Down::Outage { on: false }, &[]);
-        log::info!("The outage is over, after {seconds:.1} s");
+        log::info!("A worker is ready: the outage ends, after {seconds:.1} s");
         self.publish(&News::Recovered { seconds });
     }
 }

@@ -40,8 +40,7 @@ pub struct Belongings {
     pub doors: Vec<Option<OwnedFd>>,
     /// Where the access log goes.
     pub access_log: Vec<Outlet>,
-    /// The number of the generation.
-    pub generation: state::Generation,
+    generation: state::Generation,
     /// The scoreboard.
     pub board: Board,
     /// What its generation accepts from.

@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod aide;
 mod bounds;
 mod clients;
 mod configuration;
