@@ -274,3 +274,47 @@ impl Control {
 fn answer(said: Answer) -> String {
     Line::text(Said::Answer(said))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn who_looks_on_may_change_nothing_and_say_nothing() {
+        let now = Moment::from_secs(100);
+        let mut control = Control::new(now);
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        control.invite(ours.into(), now).unwrap();
+        // Others of the control socket are sent away after a while.
+        assert_eq!(control.deadline(), None);
+        assert!(control.hear(now + Duration::from_secs(9999)).is_empty());
+        let mut answers = BufReader::new(theirs.try_clone().unwrap());
+        for command in [
+            Command::Reload { wait: false },
+            Command::Stop { wait: false },
+            Command::Kill { pid: 1 },
+        ] {
+            theirs.write_all(command.line().as_bytes()).unwrap();
+            control.polled(&[PollFlags::POLLIN]);
+            assert!(control.hear(now).is_empty(), "{command:?}");
+            let mut answer = String::new();
+            answers.read_line(&mut answer).unwrap();
+            assert!(answer.contains("is not for those who look on"), "{answer}");
+        }
+        theirs
+            .write_all(Command::Status {}.line().as_bytes())
+            .unwrap();
+        control.polled(&[PollFlags::POLLIN]);
+        let heard = control.hear(now);
+        assert!(
+            matches!(heard[..], [(_, _, Command::Status {})]),
+            "{heard:?}"
+        );
+        // Nor is it so in the next image.
+        let record = serde_json::to_string(&control.record()).unwrap();
+        assert!(record.contains("\"looks_on\":true"), "{record}");
+    }
+}

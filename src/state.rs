@@ -91,6 +91,8 @@ pub struct State {
     failure: Option<String>,
     // Since when nobody serves, though somebody should.
     outage: Option<Moment>,
+    // Why, as far as it is known.
+    trouble: Option<String>,
     pool: Pool,
     wake: Option<Moment>,
     random: u64,
@@ -116,6 +118,7 @@ impl State {
             ledger: Ledger::default(),
             failure: None,
             outage: None,
+            trouble: None,
             pool: Pool::new(seats),
             wake: None,
             random: seed,
@@ -378,6 +381,7 @@ impl State {
             let chance = self.chance();
             let backoff = self.pool.backoff_mut(worker.slot);
             let retry = backoff.failed(worker.generation, now, chance);
+            self.trouble = Some(format!("worker {} cannot boot: {reason}", worker.slot));
             out.push(Action::Tell(Note::BootFailed {
                 slot: worker.slot,
                 reason,
@@ -428,6 +432,7 @@ impl State {
             _ if worker.generation != self.own => return,
             _ => {}
         }
+        self.trouble = Some(format!("worker {} died", worker.slot));
         let chance = self.chance();
         let backoff = self.pool.backoff_mut(worker.slot);
         if now >= since + STABLE {

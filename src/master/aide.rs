@@ -292,14 +292,12 @@ impl Master {
 
     fn out(&mut self, need: &Need) {
         let seconds = need.delay.as_secs_f64();
-        let failure = self.state.standing(now()).failure.map(str::to_owned);
+        let cause = self.state.standing(now()).trouble.map(str::to_owned);
+        let why = cause.as_deref().unwrap_or("no worker is ready");
         log::error!(
-            "Nobody serves for {seconds} s: requests are answered 503 until a worker is ready"
+            "Nobody serves for {seconds} s: requests are answered 503 until a worker does ({why})"
         );
-        self.publish(&News::Outage {
-            seconds,
-            cause: failure,
-        });
+        self.publish(&News::Outage { seconds, cause });
         self.aides.tell(Down::Outage { on: true }, &[]);
     }
 

@@ -135,6 +135,10 @@ fn status(standing: &Standing<'_>) -> String {
             (Some(Step::Rolling { target, ready }), _) => {
                 format!("Reloading: {ready} of {wanted} workers ready in generation {target}")
             }
+            (None, _) if standing.outage.is_some() => {
+                let trouble = standing.trouble.unwrap_or("no worker is ready");
+                format!("Nobody serves: {trouble}; {workers}, generation {generation}")
+            }
             (None, Some(reason)) => {
                 let reason = line(reason.to_owned(), LONGEST / 2);
                 format!("Reload failed: {reason}; {workers}, generation {generation} serves on")
@@ -176,6 +180,7 @@ mod tests {
         alive: 3,
         stuck: false,
         outage: None,
+        trouble: None,
     };
     const STARTING: Standing<'_> = Standing {
         announced: false,

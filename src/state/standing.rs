@@ -34,6 +34,8 @@ pub struct Standing<'a> {
     /// Since when nobody serves: after a first worker was ready, while any are wanted, and not during
     /// a stop.
     pub outage: Option<Moment>,
+    /// Why, as far as it is known.
+    pub trouble: Option<&'a str>,
 }
 
 /// What a reload is doing.
@@ -77,6 +79,7 @@ impl State {
             alive: self.pool.count(|_| true),
             stuck: !self.pool.is_empty() && !self.pool.any(|worker| !is_late(worker, now)),
             outage: self.outage,
+            trouble: self.trouble.as_deref().filter(|_| self.outage.is_some()),
         }
     }
 
@@ -87,6 +90,9 @@ impl State {
             true => self.outage.or(Some(now)),
             false => None,
         };
+        if self.outage.is_none() {
+            self.trouble = None;
+        }
     }
 }
 
@@ -196,9 +202,12 @@ mod tests {
         state.step(Event::Exited(first, killed), 3 * SECOND);
         let second = spawned(state.step(Event::Tick, 4 * SECOND)).unwrap();
         state.step(Event::Tick, 5 * SECOND);
-        assert_eq!(state.standing(5 * SECOND).outage, Some(3 * SECOND));
+        let standing = state.standing(5 * SECOND);
+        assert_eq!(standing.outage, Some(3 * SECOND));
+        assert_eq!(standing.trouble, Some("worker 0 died"));
         state.step(Event::Ready(second), 6 * SECOND);
-        assert_eq!(state.standing(6 * SECOND).outage, None);
+        let standing = state.standing(6 * SECOND);
+        assert_eq!((standing.outage, standing.trouble), (None, None));
         // Nobody is wanted, or the server stops.
         for event in [Event::RetireAll, Event::Stop(Stop::Quick)] {
             let mut state = state.clone();

@@ -21,8 +21,8 @@ pub(crate) fn ready(server: &Inquiry) -> Response {
         None => answer(StatusCode::OK, "ready\n".to_owned()),
         Some(obstacle) => {
             let snapshot = server.look();
-            let failure = snapshot.and_then(|snapshot| snapshot.status.failure.clone());
-            let why = failure.map(|failure| format!(": {failure}"));
+            let trouble = snapshot.and_then(|snapshot| snapshot.status.trouble.clone());
+            let why = trouble.map(|trouble| format!(" ({trouble})"));
             let text = format!("not ready: {obstacle}{}\n", why.unwrap_or_default());
             answer(StatusCode::SERVICE_UNAVAILABLE, text)
         }

@@ -181,7 +181,7 @@ pub enum News {
     Outage {
         /// For how long nobody did.
         seconds: f64,
-        /// Why the last start or reload has failed, if one has.
+        /// Why, as far as it is known.
         cause: Option<String>,
     },
     /// Somebody serves again.

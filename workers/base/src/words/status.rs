@@ -46,6 +46,8 @@ pub struct Status {
     pub failure: Option<String>,
     /// Since when nobody serves who should, in seconds.
     pub outage: Option<f64>,
+    /// Why, as far as it is known.
+    pub trouble: Option<String>,
     /// What all workers have counted since the first start, those that have gone included.
     pub totals: Counters,
     /// Handler times of all of them, as of one worker.
