@@ -71,6 +71,13 @@ impl Aides {
         self.all().next().is_none()
     }
 
+    /// The one that serves, or will.
+    pub(super) fn pid(&self) -> Option<i32> {
+        self.all()
+            .find(|aide| aide.until.is_none())
+            .map(|aide| aide.pid)
+    }
+
     /// What to wait on.
     pub(super) fn lifelines(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.all().filter_map(Aide::lifeline)
@@ -222,12 +229,13 @@ impl Master {
             }
         }
         if ready && self.aides.current.as_ref().is_some_and(|aide| aide.ready) {
-            self.succeed();
+            self.end_former_aides();
         }
     }
 
-    /// The aide of this image serves; what only those before had is closed.
-    fn succeed(&mut self) {
+    /// The aide of this image serves, or its generation alone does: those before it let go of their
+    /// listeners, and what only they had is closed.
+    pub(super) fn end_former_aides(&mut self) {
         self.aides.end_others(now());
         let makers = self.generations.values().filter(|g| g.recipe.is_some());
         let own = makers.map(|g| g.number).max();
@@ -236,12 +244,6 @@ impl Master {
                 generation.metrics.clear();
             }
         }
-    }
-
-    /// A new generation serves alone: the aides of those before let go of their listeners, whether there
-    /// is another one or not.
-    pub(super) fn end_former_aides(&mut self) {
-        self.aides.end_others(now());
     }
 
     /// Reaps the aides that have ended.

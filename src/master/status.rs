@@ -45,6 +45,7 @@ impl Master {
             reloads: standing.reloads,
             failure: standing.failure.map(str::to_owned),
             outage: standing.outage.map(|begun| since(begun, now)),
+            aide: self.aides.pid(),
             trouble: standing.trouble.map(str::to_owned),
             totals: Counters::of(&totals.counters),
             handler_times: trimmed(&totals.handler_times),

@@ -74,6 +74,7 @@ fn health_and_status_are_told_also_when_every_worker_is_in_a_handler() {
     }
     let (_, status) = ask(desk, "/status.json");
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["aide"], aide(&server, 0));
     assert_eq!(
         (&status["ready"], &status["pid"]),
         (&2.into(), &server.pid.into())
@@ -357,6 +358,27 @@ fn without_a_delay_clients_wait_for_a_worker() {
     assert_eq!(client.answer().unwrap().status, 200);
     assert_eq!(server.log.count(0, "Nobody serves"), 0);
     server.stop();
+}
+
+#[test]
+fn a_second_master_has_an_aide_of_its_own_at_the_same_address() {
+    let mut server = observed().args("--pidfile app.pid").ready();
+    let (desk, first) = (desk(&server, 0), aide(&server, 0));
+    let load = Load::one_shot(desk, 2, "/health/ready");
+    let mark = server.mark();
+    server.signal(Signal::SIGUSR2);
+    let second = aide(&server, mark);
+    server.wait_after(mark, "the second master serves");
+    server.signal(Signal::SIGQUIT);
+    assert_eq!(server.wait_exit().code(), Some(0));
+    assert!(!proc::is_alive(first) && proc::is_alive(second));
+    load.wait_good(20);
+    let report = load.stop();
+    assert_eq!(
+        (report.refused, &report.bad[..]),
+        (0, &[][..]),
+        "{report:?}"
+    );
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub struct Status {
     pub ready: usize,
     /// The workers, in the order of their places.
     pub workers: Vec<Worker>,
+    /// The process that answers beside the workers, if there is one.
+    pub aide: Option<i32>,
     /// The reload under way.
     pub reload: Option<Reload>,
     /// How many have begun.
