@@ -34,6 +34,8 @@ pub(super) struct Aides {
     upkeep: Upkeep,
     /// The one that there is knows that the server stops.
     told_of_stop: bool,
+    /// They all know that it exits.
+    told_to_quit: bool,
 }
 
 impl Aides {
@@ -116,12 +118,8 @@ impl Master {
             aide.until = Some(now + LEAVE);
         }
         let need = self.need_of_aide();
-        if need.stopping && self.stops() && !std::mem::replace(&mut self.aides.told_of_stop, true) {
-            let stop = Down::Drain {
-                stop: true,
-                heirs: false,
-            };
-            self.aides.tell(stop, &[]);
+        if self.stops() && !std::mem::replace(&mut self.aides.told_of_stop, true) {
+            self.stop_aides(&need, now);
         }
         for step in self.aides.upkeep.step(&need, now) {
             match step {
@@ -154,7 +152,9 @@ impl Master {
         let recipe = own.and_then(|g| g.recipe.as_ref());
         let counts = own.or(self.generations.get(&self.serving));
         Need {
-            always: recipe.is_some_and(|recipe| recipe.config.wants_aide()),
+            // What a second master has to say before it serves is no news of the first.
+            always: recipe.is_some_and(|recipe| recipe.config.wants_aide())
+                && (standing.announced || self.other.is_none()),
             outage: standing.outage,
             delay: counts.map_or(Duration::ZERO, |g| g.outage_delay),
             accompanied: self.other.is_some(),
@@ -278,16 +278,29 @@ impl Master {
         log::error!("The aide (pid {pid}) {ending}; the next one comes in {seconds:.1} s");
     }
 
+    /// The server stops: nobody is let in any more. The aides tell so to the end, but where another
+    /// master's may be asked.
+    fn stop_aides(&mut self, need: &Need, now: Moment) {
+        let stop = Down::Drain {
+            stop: true,
+            heirs: false,
+        };
+        self.aides.tell(stop, &[]);
+        if need.accompanied {
+            let stay = self.aides.all_mut().filter(|aide| aide.until.is_none());
+            stay.for_each(|aide| leave(aide, now));
+        }
+    }
+
     /// The server exits: the aides go last.
     fn end_aides(&mut self, now: Moment) {
+        let told = std::mem::replace(&mut self.aides.told_to_quit, true);
         for aide in self.aides.all_mut() {
-            match aide.until {
-                None => {
-                    aide.tell(Down::Quit, &[]);
-                    aide.until = Some(now + QUIT);
-                }
-                Some(until) if until <= now => aide.kill(),
-                Some(until) => aide.until = Some(until.min(now + QUIT)),
+            if !told {
+                aide.tell(Down::Quit, &[]);
+                aide.until = Some(now + QUIT);
+            } else if is_late(aide, now) {
+                aide.kill();
             }
         }
     }
