@@ -68,14 +68,22 @@ impl PidFile {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}", std::process::id()));
         let new = path.with_file_name(name);
-        let file = make(&new).map_err(named)?;
-        let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-            .map_err(|(_, errno)| named(errno.into()))?;
-        let written = writeln!(lock, "{pid}").and_then(|()| fs::rename(&new, path));
-        if let Err(error) = written {
+        let write = || {
+            let file = make(&new)?;
+            let mut lock =
+                Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
+            writeln!(lock, "{pid}")?;
+            fs::rename(&new, path)?;
+            Ok(lock)
+        };
+        let lock = write().map_err(|error| {
             let _ = fs::remove_file(&new);
-            return Err(named(error));
-        }
+            // It was made only to be locked.
+            if old.as_ref().is_some_and(|old| is_empty(old)) {
+                let _ = fs::remove_file(path);
+            }
+            named(error)
+        })?;
         drop(old);
         Ok(PidFile {
             path: configured.to_owned(),
@@ -195,6 +203,10 @@ fn named(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), text)
 }
 
+fn is_empty(file: &File) -> bool {
+    file.metadata().is_ok_and(|file| file.len() == 0)
+}
+
 fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::symlink_metadata(path)) {
         (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
@@ -299,6 +311,22 @@ mod tests {
             error.to_string().contains("/nonexistent/app.pid"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn one_that_cannot_be_written_leaves_nothing() {
+        let path = place("unwritten");
+        let own = std::process::id();
+        let first = place(&format!("unwritten.{own}"));
+        fs::create_dir(&first).unwrap();
+        PidFile::create(&path, own, false).unwrap_err();
+        assert!(!path.exists());
+        // What a killed one has left is no less stale.
+        fs::write(&path, "1\n").unwrap();
+        PidFile::create(&path, own, false).unwrap_err();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "1\n");
+        fs::remove_file(&path).unwrap();
+        fs::remove_dir(&first).unwrap();
     }
 
     #[test]

@@ -359,7 +359,9 @@ pub fn listeners(
     inherited: &Inherited,
 ) -> Result<Vec<Rc<Listener>>, BindError> {
     let mut left: Vec<&Rc<Listener>> = old.iter().collect();
-    let one = |bind: &Bind| match left.iter().position(|listener| listener.is(bind)) {
+    // Nobody finds one whose file has gone, or is another's by now.
+    let is = |listener: &Listener, bind: &Bind| listener.is(bind) && listener.is_in_place();
+    let one = |bind: &Bind| match left.iter().position(|listener| is(listener, bind)) {
         // Taken once: there may be more than one bind whose port the system chooses.
         Some(found) => Ok(Rc::clone(left.remove(found))),
         None => Listener::bind(bind, inherited).map(Rc::new),

@@ -135,6 +135,28 @@ fn a_socket_file_of_somebody_else_is_left_at_the_stop() {
     drop(mine);
 }
 
+/// As of a path below a link such as `current` that leads to another release by now.
+#[test]
+fn a_socket_that_is_not_where_it_should_be_is_bound_there_by_a_reload() {
+    let server = testapp().args("--workers 1 --bind unix:app.sock").ready();
+    let path = server.dir.path("app.sock");
+    let moved = server.dir.path("moved.sock");
+    std::fs::rename(&path, &moved).unwrap();
+    let mut before = Client::connect_unix(&moved).unwrap();
+    assert_eq!(before.get("/").unwrap().status, 200);
+    server.reload();
+    assert_eq!(get_unix(&path).status, 200);
+    // Whoever was connected notices nothing.
+    assert_eq!(before.get("/").unwrap().status, 200);
+    // A file that is there is kept, with its queue.
+    let identity = || std::fs::metadata(&path).unwrap().ino();
+    let kept = identity();
+    server.reload();
+    assert_eq!(identity(), kept);
+    server.stop();
+    assert!(!path.exists());
+}
+
 #[test]
 fn crashing_workers_remove_neither_socket_nor_pid_file() {
     let server = testapp()
