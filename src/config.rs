@@ -32,6 +32,7 @@ use crate::control::Place;
 use crate::ctl;
 use crate::poison;
 use crate::settings::Setting;
+use crate::state::Recycling;
 use crate::syslog::{self, Syslog};
 
 pub(crate) use self::file::read;
@@ -176,6 +177,10 @@ pub struct Config {
     pub max_surge: Share,
     /// How many may be missing meanwhile; see [`Config::unavailable`].
     pub max_unavailable: Share,
+    /// When workers are replaced, or ended.
+    pub recycling: Recycling,
+    /// How many workers may be started in a second; 0: any number.
+    pub spawn_rate: u32,
     /// How long a worker may take until it says READY.
     pub boot_timeout: Duration,
     /// Whether workers are forked from a process that has loaded the application.
@@ -404,6 +409,8 @@ impl Default for Config {
             workers: 1,
             max_surge: Share::Percent(25),
             max_unavailable: Share::Number(0),
+            recycling: Recycling::NONE,
+            spawn_rate: 32,
             boot_timeout: Duration::from_secs(60),
             preload: false,
             reload_check_path: None,

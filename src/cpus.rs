@@ -6,10 +6,12 @@
 //! processor counts as a whole one. Files that are missing or odd set no bound.
 #![forbid(unsafe_code)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
+
+use crate::cgroups;
 
 /// The number of processors, at least one.
 pub fn available() -> usize {
@@ -32,92 +34,17 @@ fn affinity() -> usize {
 }
 
 /// Processors that the control groups allow; `None` when they set no bound.
-fn quota(read: &dyn Fn(&Path) -> Option<String>) -> Option<usize> {
-    let groups = read(Path::new("/proc/self/cgroup"))?;
-    let mounts = read(Path::new("/proc/self/mountinfo"))?;
-    let second = group_v2(&groups)
-        .zip(mount_v2(&mounts))
-        .and_then(|(group, mount)| {
-            least(&mount, group, &|at| quota_v2(&read(&at.join("cpu.max"))?))
-        });
-    let first = group_v1(&groups)
-        .zip(mount_v1(&mounts))
-        .and_then(|(group, mount)| {
-            least(&mount, group, &|at| {
-                let quota = read(&at.join("cpu.cfs_quota_us"))?;
-                quota_v1(&quota, &read(&at.join("cpu.cfs_period_us"))?)
-            })
-        });
-    second.into_iter().chain(first).min()
-}
-
-/// Where a hierarchy is mounted, and which of its groups is the root of that mount.
-#[derive(Debug, PartialEq, Eq)]
-struct Mount {
-    root: PathBuf,
-    point: PathBuf,
-}
-
-/// The least bound from `group` up to the root of the mount.
-fn least(mount: &Mount, group: &str, bound: &dyn Fn(&Path) -> Option<usize>) -> Option<usize> {
-    // In a container the mount's root is often the group itself. Where the group lies outside of
-    // it (no cgroup namespace), only the mount point can be looked at.
-    let inside = Path::new(group)
-        .strip_prefix(&mount.root)
-        .unwrap_or(Path::new(""));
-    let leaf = mount.point.join(inside);
-    leaf.ancestors()
-        .take_while(|at| at.starts_with(&mount.point))
-        .filter_map(bound)
+fn quota(read: cgroups::Read<'_>) -> Option<usize> {
+    let groups = cgroups::groups(read, "cpu").into_iter();
+    groups
+        .filter_map(|cgroups::Group { directory, version }| match version {
+            2 => quota_v2(&read(&directory.join("cpu.max"))?),
+            _ => {
+                let quota = read(&directory.join("cpu.cfs_quota_us"))?;
+                quota_v1(&quota, &read(&directory.join("cpu.cfs_period_us"))?)
+            }
+        })
         .min()
-}
-
-/// The process's group of version 2 in /proc/self/cgroup: the line `0::PATH`.
-fn group_v2(groups: &str) -> Option<&str> {
-    groups.lines().find_map(|line| line.strip_prefix("0::"))
-}
-
-/// The process's group in the hierarchy of version 1 that has the controller `cpu`.
-fn group_v1(groups: &str) -> Option<&str> {
-    groups.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':');
-        let controllers = fields.nth(1)?;
-        controllers
-            .split(',')
-            .any(|name| name == "cpu")
-            .then(|| fields.next())
-            .flatten()
-    })
-}
-
-/// The mount of version 2 in /proc/self/mountinfo (proc(5)).
-fn mount_v2(mounts: &str) -> Option<Mount> {
-    mounts.lines().find_map(|line| {
-        let (mount, kind, _) = mount_line(line)?;
-        (kind == "cgroup2").then_some(mount)
-    })
-}
-
-/// The mount of version 1 that has the controller `cpu`.
-fn mount_v1(mounts: &str) -> Option<Mount> {
-    mounts.lines().find_map(|line| {
-        let (mount, kind, options) = mount_line(line)?;
-        (kind == "cgroup" && options.split(',').any(|name| name == "cpu")).then_some(mount)
-    })
-}
-
-/// Mount, file system type and super options of one line of mountinfo: `ID PARENT DEVICE ROOT
-/// POINT OPTIONS [TAGS] - TYPE SOURCE SUPER-OPTIONS`.
-fn mount_line(line: &str) -> Option<(Mount, &str, &str)> {
-    let (left, right) = line.split_once(" - ")?;
-    let mut left = left.split(' ').skip(3);
-    let mount = Mount {
-        root: left.next()?.into(),
-        point: left.next()?.into(),
-    };
-    let mut right = right.split(' ');
-    let kind = right.next()?;
-    Some((mount, kind, right.nth(1)?))
 }
 
 /// `cpu.max`: `QUOTA PERIOD` in microseconds; the quota may be `max`.
@@ -163,42 +90,11 @@ mod tests {
         assert_eq!(quota_v1("", "100000\n"), None);
     }
 
-    #[test]
-    fn groups() {
-        assert_eq!(
-            group_v2("0::/system.slice/app.service\n"),
-            Some("/system.slice/app.service")
-        );
-        assert_eq!(group_v2("4:cpu,cpuacct:/a\n"), None);
-        let mixed = "5:memory:/m\n4:cpu,cpuacct:/docker/1:2\n3:cpuset:/s\n0::/u\n";
-        assert_eq!(group_v1(mixed), Some("/docker/1:2"));
-        assert_eq!(group_v2(mixed), Some("/u"));
-        assert_eq!(group_v1("3:cpuset:/s\n0::/u\n"), None);
-    }
-
     const MOUNTS: &str = "\
         22 1 0:21 / /proc rw,nosuid - proc proc rw\n\
         30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n\
         35 23 0:31 /docker/1 /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct\n\
         36 23 0:32 / /sys/fs/cgroup/cpuset ro - cgroup cgroup rw,cpuset\n";
-
-    fn mount(root: &str, point: &str) -> Mount {
-        Mount {
-            root: root.into(),
-            point: point.into(),
-        }
-    }
-
-    #[test]
-    fn mounts() {
-        assert_eq!(mount_v2(MOUNTS), Some(mount("/", "/sys/fs/cgroup")));
-        assert_eq!(
-            mount_v1(MOUNTS),
-            Some(mount("/docker/1", "/sys/fs/cgroup/cpu,cpuacct"))
-        );
-        assert_eq!(mount_v2(""), None);
-        assert_eq!(mount_v1("nonsense - \n"), None);
-    }
 
     /// A system made of a few files.
     fn of(files: &[(&str, &str)]) -> Option<usize> {

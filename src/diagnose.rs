@@ -12,6 +12,7 @@ use ferricorn_base::board::{RequestView, SeatView};
 use ferricorn_base::lifeline::Retirement;
 
 use crate::exit::signal_name;
+use crate::memory::mebibytes;
 use crate::state::{Ending, Fate, Moment, Overdue, Signal, Stop};
 
 pub use memory::Oom;
@@ -153,6 +154,7 @@ pub fn accusation(fate: Fate) -> &'static str {
         Fate::Superseded => "did not finish within superseded-timeout",
         Fate::Stubborn => "did not leave when told to",
         Fate::Unwanted => "is unwanted",
+        Fate::TooLarge(_) => "has more memory than max-memory-hard",
         Fate::Recycled(_)
         | Fate::Replaced
         | Fate::Surplus
@@ -168,6 +170,8 @@ pub fn reason(fate: Fate) -> String {
         Fate::Recycled(Retirement::Panic) => "replaced after a panic".to_owned(),
         Fate::Recycled(Retirement::Asked) => "replaced after SIGTERM".to_owned(),
         Fate::Recycled(Retirement::Commanded) => "replaced as the operator asked".to_owned(),
+        Fate::Recycled(Retirement::Lifetime) => "replaced after max-lifetime".to_owned(),
+        Fate::Recycled(Retirement::Memory) => "replaced because of max-memory".to_owned(),
         Fate::Replaced => "replaced by a reload".to_owned(),
         Fate::Superseded => "replaced by two reloads".to_owned(),
         Fate::Surplus => "fewer workers are wanted".to_owned(),
@@ -175,6 +179,10 @@ pub fn reason(fate: Fate) -> String {
         Fate::Stopped(Stop::Quick) => "the server stops at once".to_owned(),
         Fate::CouldNotBoot(_) => "it could not boot".to_owned(),
         Fate::Unwanted => "the operator asked for it".to_owned(),
+        Fate::TooLarge(bytes) => {
+            let size = mebibytes(bytes);
+            format!("it had {size}, more than max-memory-hard")
+        }
         fate => format!("it {}", accusation(fate)),
     }
 }

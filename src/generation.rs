@@ -242,6 +242,8 @@ fn policy(config: &Config) -> Policy {
         pre_stop_delay: config.pre_stop_delay,
         max_surge: config.surge(),
         max_unavailable: config.unavailable(),
+        recycling: config.recycling,
+        spawn_rate: config.spawn_rate,
     }
 }
 

@@ -35,6 +35,7 @@
 
 mod address;
 mod aide;
+mod cgroups;
 mod children;
 mod cli;
 #[doc(hidden)]
@@ -50,6 +51,7 @@ mod generation;
 mod handover;
 mod logging;
 mod master;
+mod memory;
 mod mold;
 mod notify;
 mod past;

@@ -8,6 +8,7 @@ mod aide;
 mod control;
 mod exec;
 mod hooks;
+mod limits;
 mod mold;
 mod perform;
 mod probe;
@@ -36,6 +37,7 @@ use crate::control::words::News;
 use crate::daemon::Waiting;
 use crate::diagnose::{self, Oom};
 use crate::generation::{Generation, urls};
+use crate::memory::{Headroom, Scales};
 use crate::mold::Mold;
 use crate::notify::Notifier;
 use crate::past::Past;
@@ -121,6 +123,8 @@ pub struct Master {
     board: Option<Board>,
     oom: Oom,
     poison: Ledger,
+    scales: Scales,
+    headroom: Headroom,
     looked: Moment,
     tally: Tally,
     exit: Option<u8>,
@@ -173,6 +177,8 @@ impl Master {
             board: Some(Board::create()?),
             oom: Oom::watch(now()),
             poison: Ledger::default(),
+            scales: Scales::default(),
+            headroom: Headroom::find(),
             looked: now(),
             tally: Tally::default(),
             exit: None,
@@ -468,6 +474,7 @@ impl Master {
         for (id, which) in late {
             self.happened(Event::Overdue(id, which));
         }
+        self.weigh(now);
     }
 
     /// Reloads when one of the files has changed that are watched.

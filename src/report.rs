@@ -2,6 +2,7 @@
 //!
 //! One place for the words, so that they stay alike. It decides nothing.
 
+use crate::memory::mebibytes;
 use crate::state::{Note, Stop};
 
 /// Logs a decision.
@@ -22,6 +23,21 @@ pub fn note(note: &Note) {
             let seconds = retry.as_secs_f64();
             log::warn!("worker {slot} lived briefly; its successor comes in {seconds:.1} s");
         }
+        Note::Suspended { slot, hold } => log::error!(
+            "worker {slot} fails again and again while others serve: its place stays vacant for {:.0} s",
+            hold.as_secs_f64()
+        ),
+        Note::LimitTooSmall { limit, slot, bytes } => log::error!(
+            "{} is too small: worker {slot} had {} as soon as it had booted, and the one before it \
+             had as much; the limit is ignored until a reload",
+            limit.name(),
+            mebibytes(*bytes)
+        ),
+        Note::MemoryShort { free, worker } => log::warn!(
+            "no memory for an extra worker ({} free, a worker has {}): workers are replaced in place",
+            mebibytes(*free),
+            mebibytes(*worker)
+        ),
         Note::Rolling(generation) => {
             log::info!("generation {generation}: replacing the workers");
         }

@@ -16,6 +16,7 @@ mod monitoring;
 mod overload;
 mod process;
 mod proxies;
+mod recycling;
 mod requests;
 pub mod value;
 mod workers;
@@ -74,6 +75,8 @@ pub enum Section {
     Listeners,
     /// The processes that serve.
     Workers,
+    /// When workers are replaced.
+    Recycling,
     /// Limits and deadlines of requests.
     Requests,
     /// Too many requests, and those that are deadly.
@@ -211,10 +214,11 @@ const COMMON: Setting = Setting {
 };
 
 /// The sections in the order of the documents.
-pub const SECTIONS: [Section; 10] = [
+pub const SECTIONS: [Section; 11] = [
     Section::Application,
     Section::Listeners,
     Section::Workers,
+    Section::Recycling,
     Section::Requests,
     Section::Overload,
     Section::Proxies,
@@ -232,6 +236,7 @@ impl Section {
             Section::Configuration => "Configuration",
             Section::Listeners => "Listeners",
             Section::Workers => "Workers",
+            Section::Recycling => "Recycling",
             Section::Requests => "Requests",
             Section::Overload => "Overload",
             Section::Proxies => "Proxies",
@@ -248,6 +253,7 @@ impl Section {
             Section::Configuration => configuration::SETTINGS,
             Section::Listeners => listeners::SETTINGS,
             Section::Workers => workers::SETTINGS,
+            Section::Recycling => recycling::SETTINGS,
             Section::Requests => requests::SETTINGS,
             Section::Overload => overload::SETTINGS,
             Section::Proxies => proxies::SETTINGS,

@@ -10,10 +10,14 @@ mod action;
 mod backoff;
 mod converge;
 mod event;
+mod flapping;
 mod leave;
 mod ledger;
+mod limits;
 mod pool;
+mod rate;
 mod roll;
+mod room;
 mod second;
 mod standing;
 
@@ -21,6 +25,8 @@ mod standing;
 mod model;
 #[cfg(test)]
 mod tables;
+#[cfg(test)]
+mod tables_limits;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,10 +42,14 @@ pub use event::{
     Ending, Event, Generation, Moment, Other, Overdue, Parting, Policy, Stop, WorkerId,
 };
 pub use ledger::{Ledger, Outcome, Verdict};
+pub use limits::Recycling;
 pub use pool::{Pool, Stage, Worker};
 pub use roll::Reload;
 pub use standing::{Standing, Step};
 
+use self::limits::Doubts;
+use self::rate::Rate;
+use self::room::Room;
 use self::second::Beside;
 
 /// What a draining worker has beyond `graceful-timeout`, so that it can cut what is left itself.
@@ -93,6 +103,9 @@ pub struct State {
     outage: Option<Moment>,
     // Why, as far as it is known.
     trouble: Option<String>,
+    doubts: Doubts,
+    room: Room,
+    rate: Rate,
     pool: Pool,
     wake: Option<Moment>,
     random: u64,
@@ -119,6 +132,9 @@ impl State {
             failure: None,
             outage: None,
             trouble: None,
+            doubts: Doubts::default(),
+            room: Room::default(),
+            rate: Rate::default(),
             pool: Pool::new(seats),
             wake: None,
             random: seed,
@@ -168,7 +184,8 @@ impl State {
             _ => None,
         };
         let second = self.second_deadline();
-        [workers, self.wake, trial, second, self.stop_at]
+        let lifetime = self.lifetime_deadline();
+        [workers, self.wake, trial, second, self.stop_at, lifetime]
             .into_iter()
             .flatten()
             .min()
@@ -194,6 +211,8 @@ impl State {
                 }
             }
             (_, Event::Kill(id)) => self.kill(id, &mut out),
+            (_, Event::Memory(id, bytes)) => self.weighed(id, bytes, now, &mut out),
+            (_, Event::Room(free)) => self.measured(free),
             (Phase::Stopping { .. }, Event::SpawnFailed(id, _)) => {
                 self.pool.remove(id);
             }
@@ -256,6 +275,7 @@ impl State {
                 out.push(Action::Exit(code));
             }
         } else {
+            self.lifetimes(now, &mut out);
             self.converge(now, &mut out);
         }
         self.note_outage(now);
@@ -289,6 +309,7 @@ impl State {
             return;
         };
         let graceful = self.policy(generation).graceful_timeout;
+        self.draw_allowance(id, generation, now);
         let Some(worker) = self.pool.get_mut(id) else {
             return;
         };
@@ -387,6 +408,8 @@ impl State {
                 reason,
                 retry,
             }));
+            let (slot, generation) = (worker.slot, worker.generation);
+            self.suspend_if_flapping(slot, generation, Duration::ZERO, now, out);
         }
     }
 
@@ -444,6 +467,8 @@ impl State {
                 retry,
             }));
         }
+        let lived = now.saturating_sub(since);
+        self.suspend_if_flapping(worker.slot, worker.generation, lived, now, out);
     }
 
     fn policy(&self, generation: Generation) -> Policy {

@@ -34,7 +34,7 @@ pub struct Exit {
 }
 
 /// All causes that [`Exit::cause`] knows, so that each can be told before it has happened.
-pub const CAUSES: [&str; 16] = [
+pub const CAUSES: [&str; 19] = [
     BOOT,
     BOOT_TIMEOUT,
     CRASH,
@@ -42,6 +42,9 @@ pub const CAUSES: [&str; 16] = [
     GRACEFUL_TIMEOUT,
     HEARTBEAT,
     KILLED,
+    MAX_LIFETIME,
+    MAX_MEMORY,
+    MAX_MEMORY_HARD,
     MAX_REQUESTS,
     OOM,
     OPERATOR,
@@ -62,6 +65,9 @@ const EXIT: &str = "exit";
 const GRACEFUL_TIMEOUT: &str = "graceful-timeout";
 const HEARTBEAT: &str = "heartbeat-timeout";
 const KILLED: &str = "killed";
+const MAX_LIFETIME: &str = "max-lifetime";
+const MAX_MEMORY: &str = "max-memory";
+const MAX_MEMORY_HARD: &str = "max-memory-hard";
 const MAX_REQUESTS: &str = "max-requests";
 const OOM: &str = "oom";
 const OPERATOR: &str = "operator";
@@ -144,6 +150,8 @@ fn is_planned(fate: Fate) -> bool {
 fn why(fate: Fate) -> &'static str {
     match fate {
         Fate::Recycled(Retirement::MaxRequests) => MAX_REQUESTS,
+        Fate::Recycled(Retirement::Lifetime) => MAX_LIFETIME,
+        Fate::Recycled(Retirement::Memory) => MAX_MEMORY,
         Fate::Recycled(Retirement::Panic) => PANIC,
         Fate::Recycled(Retirement::Asked | Retirement::Commanded) | Fate::Unwanted => OPERATOR,
         Fate::Replaced | Fate::Superseded => RELOAD,
@@ -154,6 +162,7 @@ fn why(fate: Fate) -> &'static str {
         Fate::RequestTimeout => REQUEST_TIMEOUT,
         Fate::Silent => HEARTBEAT,
         Fate::GracefulTimeout | Fate::Stubborn => GRACEFUL_TIMEOUT,
+        Fate::TooLarge(_) => MAX_MEMORY_HARD,
     }
 }
 

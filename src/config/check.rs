@@ -385,6 +385,29 @@ impl Checker<'_> {
                 "has no effect without max-requests",
             ));
         }
+        let recycling = &config.recycling;
+        for (name, jitter, without) in [
+            (
+                "max-lifetime",
+                "max-lifetime-jitter",
+                recycling.lifetime.is_zero() && !recycling.lifetime_jitter.is_zero(),
+            ),
+            (
+                "max-memory",
+                "max-memory-jitter",
+                recycling.memory == 0 && recycling.memory_jitter > 0,
+            ),
+        ] {
+            if without {
+                let message = format!("has no effect without {name}");
+                warnings.push(note(jitter, &message));
+            }
+        }
+        let (memory, hard) = (recycling.memory, recycling.memory_hard);
+        if hard > 0 && memory >= hard {
+            let message = "not less than max-memory-hard, never reached";
+            warnings.push(note("max-memory", message));
+        }
         if config.daemon && config.error_log == Destination::Standard {
             warnings.push(note("daemon", "the error log is lost; set error-logfile"));
         }

@@ -6,6 +6,7 @@
 use super::quarantine;
 use super::status::status;
 use crate::control::words::{Answer, Command, News, Who};
+use crate::memory::mebibytes;
 
 /// A text without what a terminal might obey.
 pub(super) fn clean(text: &str) -> String {
@@ -55,6 +56,19 @@ pub(super) fn news(news: &News) -> String {
         News::Crashed { slot, retry } => {
             format!("worker {slot} lived briefly; its successor comes in {retry:.1} s")
         }
+        News::Suspended { slot, seconds } => format!(
+            "worker {slot} fails again and again while others serve: its place stays vacant for \
+             {seconds:.0} s"
+        ),
+        News::LimitTooSmall { limit, slot, bytes } => format!(
+            "{limit} is too small (worker {slot} has {} as soon as it has booted) and is ignored",
+            mebibytes(*bytes)
+        ),
+        News::MemoryShort { free, worker } => format!(
+            "no memory for an extra worker ({} free, a worker has {})",
+            mebibytes(*free),
+            mebibytes(*worker)
+        ),
         News::TakenOver { generation } => {
             format!("generation {generation} serves alone; the old workers finish")
         }

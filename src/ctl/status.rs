@@ -39,6 +39,17 @@ fn head(status: &Status) -> String {
     if let Some(seconds) = status.outage {
         let _ = writeln!(text, "nobody serves: for {}", time(seconds));
     }
+    for place in &status.suspended {
+        let _ = writeln!(
+            text,
+            "suspended: worker {} for {} more, as it fails again and again",
+            place.slot,
+            time(place.seconds)
+        );
+    }
+    for limit in &status.ignored_limits {
+        let _ = writeln!(text, "too small, and ignored until a reload: {limit}");
+    }
     let _ = writeln!(text, "served: {}", served(status));
     if !status.restarts.is_empty() {
         let causes = status.restarts.iter();

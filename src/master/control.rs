@@ -225,6 +225,19 @@ impl Master {
                 slot: *slot,
                 retry: retry.as_secs_f64(),
             },
+            Note::Suspended { slot, hold } => News::Suspended {
+                slot: *slot,
+                seconds: hold.as_secs_f64(),
+            },
+            Note::LimitTooSmall { limit, slot, bytes } => News::LimitTooSmall {
+                limit: limit.name().to_owned(),
+                slot: *slot,
+                bytes: *bytes,
+            },
+            Note::MemoryShort { free, worker } => News::MemoryShort {
+                free: *free,
+                worker: *worker,
+            },
             Note::Rolling(generation) => News::Rolling {
                 reload: self.state.next_reload() - 1,
                 generation: *generation,

@@ -30,6 +30,7 @@ use crate::daemon::Waiting;
 use crate::diagnose::Oom;
 use crate::generation::{self, Generation, Held};
 use crate::handover::{self, Handover};
+use crate::memory::{Headroom, Scales};
 use crate::notify::Notifier;
 use crate::program::Program;
 use crate::registry::Registry;
@@ -199,6 +200,8 @@ impl Master {
             control: Control::adopt(handover.control),
             board: Some(board),
             oom: Oom::watch(now()),
+            scales: Scales::default(),
+            headroom: Headroom::find(),
             looked: now(),
             tally: handover.tally,
             exit: None,

@@ -62,6 +62,11 @@ impl Master {
                     }
                 }
             }
+            Action::Retire {
+                worker,
+                why,
+                memory,
+            } => self.tell_retired(worker, why, memory),
             Action::Diagnose(worker, fate) => self.diagnose(worker, fate),
             Action::Bury(worker, ending, fate, parting) => {
                 self.bury(worker, ending, fate, parting);

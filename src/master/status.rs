@@ -56,6 +56,10 @@ impl Master {
                 .map(|g| sockets::queues(&g.listeners))
                 .unwrap_or_default(),
             quarantine: self.quarantined(),
+            suspended: self.suspended(now),
+            ignored_limits: self.state.ignored_limits(),
+            free_memory: self.state.free_memory(),
+            memory: self.memory(),
         }
     }
 
@@ -78,6 +82,7 @@ impl Master {
         now: Moment,
     ) -> Option<Shown> {
         let pid = child.pid?;
+        let memory = self.scales.last(pid);
         let view = self.view(child);
         let counters = Counters::of(&view.counters);
         let past = self.past.of(child.slot);
@@ -93,9 +98,10 @@ impl Master {
             current: current(&view, queries, now),
             counters,
             handler_times: trimmed(&view.handler_times),
+            rss: memory.map(|memory| memory.rss),
+            pss: memory.and_then(|memory| memory.pss),
             restarts: past.ended(),
             last_end: past.last(now),
-            ..Shown::default()
         })
     }
 }

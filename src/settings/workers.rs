@@ -45,30 +45,6 @@ pub(super) const SETTINGS: &[Setting] = &[
         ..HERE
     },
     Setting {
-        name: "max-requests",
-        kind: Kind::Number {
-            least: 0,
-            most: u32::MAX as u64,
-            set: |config, number| config.conf.max_requests = number,
-        },
-        default: "0",
-        doc: "Replace a worker after so many requests; 0 never.\n\n\
-              The new worker is ready before the old one retires.",
-        ..HERE
-    },
-    Setting {
-        name: "max-requests-jitter",
-        kind: Kind::Number {
-            least: 0,
-            most: u32::MAX as u64,
-            set: |config, number| config.conf.max_requests_jitter = number,
-        },
-        default: "0",
-        doc: "Add up to so many requests to max-requests, drawn per worker.\n\n\
-              So the workers do not all retire at once.",
-        ..HERE
-    },
-    Setting {
         name: "timeout",
         short: Some('t'),
         kind: Kind::Time {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Ending, Generation, Parting, Stop, WorkerId};
 use super::ledger::Verdict;
+use super::limits::Limit;
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,15 @@ pub enum Action {
     Quit(WorkerId),
     /// Send a signal.
     Signal(WorkerId, Signal),
+    /// Say that a worker will be replaced, because the state wants it.
+    Retire {
+        /// Who.
+        worker: WorkerId,
+        /// Why.
+        why: Retirement,
+        /// Bytes of memory that it has, where that is why.
+        memory: u64,
+    },
     /// Write down what is known of a worker before it is killed.
     Diagnose(WorkerId, Fate),
     /// The worker has gone: free its seat and its life-line, and say of what it died, and what it
@@ -120,6 +130,8 @@ pub enum Fate {
     Stubborn,
     /// The operator had it killed.
     Unwanted,
+    /// It had so many bytes of memory, more than `max-memory-hard`.
+    TooLarge(u64),
 }
 
 /// What an operator should read about a decision.
@@ -147,6 +159,30 @@ pub enum Note {
         slot: usize,
         /// When the next one is started.
         retry: Duration,
+    },
+    /// The workers of a place fail again and again while others serve: it stays vacant for so long.
+    Suspended {
+        /// The place.
+        slot: usize,
+        /// For how long.
+        hold: Duration,
+    },
+    /// Two workers of a place in a row were past a limit when they had just booted: it is no reason any
+    /// more.
+    LimitTooSmall {
+        /// Which limit.
+        limit: Limit,
+        /// The place.
+        slot: usize,
+        /// What the second one had.
+        bytes: u64,
+    },
+    /// There is no memory for an extra worker: they are replaced in place.
+    MemoryShort {
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that a worker takes.
+        worker: u64,
     },
     /// A reload has begun.
     Rolling(Generation),

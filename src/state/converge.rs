@@ -14,6 +14,7 @@ use super::{Phase, State};
 impl State {
     /// Asks for everything that may be done now.
     pub(super) fn converge(&mut self, now: Moment, out: &mut Vec<Action>) {
+        self.release_if_needed();
         self.end_surplus(now, out);
         self.end_obsolete(now, out);
         self.start_missing(now, out);
@@ -70,7 +71,7 @@ impl State {
         if self.retired {
             self.retired = false;
             self.wanted = 1;
-        } else if self.wanted + self.budget().max_surge >= self.pool.seats() {
+        } else if self.wanted + self.policy(self.own).max_surge >= self.pool.seats() {
             out.push(Action::Tell(Note::NoMoreSeats));
             return;
         } else {
@@ -98,7 +99,7 @@ impl State {
     /// The operator says how many.
     pub(super) fn scale(&mut self, workers: usize, out: &mut Vec<Action>) {
         let workers = workers.max(1);
-        if workers.saturating_add(self.budget().max_surge) > self.pool.seats() {
+        if workers.saturating_add(self.policy(self.own).max_surge) > self.pool.seats() {
             out.push(Action::Tell(Note::NoMoreSeats));
             return;
         }
@@ -127,10 +128,6 @@ impl State {
             None => self.goal(),
         };
         goal.saturating_sub(self.budget().max_unavailable)
-    }
-
-    fn budget(&self) -> Policy {
-        self.policy(self.own)
     }
 
     /// Whether a worker is what its slot should have. Where nothing is rolled that is the oldest
@@ -184,6 +181,9 @@ impl State {
                 self.dismiss(id, fate, false, now, out);
             } else if self.may_lose_one() && self.is_replaceable(id, &worker, now) {
                 self.drain(id, fate, false, now, out);
+                if !self.pool.any(|w| w.slot == worker.slot && w.serves()) {
+                    self.tell_short(out);
+                }
             }
         }
     }
@@ -211,9 +211,14 @@ impl State {
         before && !coming && self.is_due(slot, now)
     }
 
-    /// Whether the back-off of a slot is over; if not, the state is to be woken then.
+    /// Whether a slot may have a worker now: its back-off is over, and not too many were started
+    /// just now. If not, the state is to be woken then.
     fn is_due(&mut self, slot: usize, now: Moment) -> bool {
-        let due = self.pool.backoff(slot).due(self.own);
+        let policy = self.policy(self.own);
+        // All at once, and each of them once more.
+        let burst = 2 * self.wanted.max(policy.spawn_rate as usize);
+        let rate = self.rate.due(policy.spawn_rate, burst);
+        let due = self.pool.backoff(slot).due(self.own).max(rate);
         if due > now {
             self.wake = Some(self.wake.map_or(due, |wake| wake.min(due)));
         }
@@ -243,6 +248,7 @@ impl State {
             let Some((worker, seat)) = self.pool.add(slot, generation, now, until) else {
                 return;
             };
+            self.rate.take(self.policy(generation).spawn_rate, now);
             out.push(Action::Spawn {
                 worker,
                 slot,
@@ -293,6 +299,7 @@ impl State {
             .collect();
         for generation in gone {
             self.policies.remove(&generation);
+            self.forget_doubts(generation);
             out.push(Action::Forget(generation));
         }
     }

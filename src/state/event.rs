@@ -10,6 +10,8 @@ use std::time::Duration;
 use ferricorn_base::lifeline::{Retirement, Stage};
 use serde::{Deserialize, Serialize};
 
+use super::limits::Recycling;
+
 /// A point on the monotonic clock, as the time since the machine was started. The scoreboard
 /// counts the same clock, and a test can make one up.
 pub type Moment = Duration;
@@ -37,6 +39,10 @@ pub enum Event {
     Exited(WorkerId, Ending),
     /// The worker is past a deadline that only the scoreboard can show.
     Overdue(WorkerId, Overdue),
+    /// The worker has so many bytes of memory.
+    Memory(WorkerId, u64),
+    /// So many bytes are free for another one; `None` when nobody knows.
+    Room(Option<u64>),
     /// The worker leaves, and this became of its clients.
     Left(WorkerId, Parting),
     /// The operator wants this worker gone at once. It is no failure of its place.
@@ -109,6 +115,11 @@ pub struct Policy {
     pub max_surge: usize,
     /// How many workers fewer than wanted may serve while some are replaced.
     pub max_unavailable: usize,
+    /// When workers are replaced, or ended.
+    pub recycling: Recycling,
+    /// How many workers may be started in a second when there are more to start than are wanted; 0: any
+    /// number.
+    pub spawn_rate: u32,
 }
 
 /// How a process ended, as wait(2) tells it.
@@ -167,6 +178,8 @@ impl Policy {
         pre_stop_delay: Duration::ZERO,
         max_surge: 1,
         max_unavailable: 0,
+        recycling: Recycling::NONE,
+        spawn_rate: 0,
     };
 }
 

@@ -539,6 +539,7 @@ impl Model {
                 }
             }
             Action::Reopen
+            | Action::Retire { .. }
             | Action::Unready
             | Action::Deafen
             | Action::Announce
@@ -727,6 +728,7 @@ fn random_policy(random: &mut Random) -> Policy {
         pre_stop_delay: [Duration::ZERO, Duration::from_secs(1)][random.below(2) as usize],
         max_surge,
         max_unavailable,
+        ..Policy::FALLBACK
     }
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::action::Fate;
 use super::backoff::Backoff;
 use super::event::{Generation, Moment, Parting, WorkerId};
+use super::limits::Allowance;
 
 /// One process, from the decision to make it until it is reaped.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,6 +35,8 @@ pub struct Worker {
     pub retiring: Option<Retirement>,
     /// Why the master ends it, if it does.
     pub fate: Option<Fate>,
+    /// How much time and memory it may have.
+    pub allowance: Allowance,
 }
 
 /// What a worker is doing. Each waiting stage has its deadline.
@@ -139,6 +142,7 @@ impl Pool {
             left: None,
             retiring: None,
             fate: None,
+            allowance: Allowance::default(),
         };
         self.workers.insert(id, worker);
         Some((id, seat))
@@ -209,6 +213,16 @@ impl Pool {
         slots.sort_unstable();
         slots.dedup();
         up - slots.len()
+    }
+
+    /// The memories of all slots.
+    pub fn backoffs(&self) -> &[Backoff] {
+        &self.backoffs
+    }
+
+    /// The memories of all slots, to change.
+    pub fn backoffs_mut(&mut self) -> &mut [Backoff] {
+        &mut self.backoffs
     }
 
     /// The memory of a slot.

@@ -6,10 +6,10 @@ use ferricorn_base::lifeline::{Retirement, Stage as BootStage};
 
 use super::*;
 
-const SECOND: Duration = Duration::from_secs(1);
-const KILLED: Ending = Ending::Signal(libc::SIGKILL);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const KILLED: Ending = Ending::Signal(libc::SIGKILL);
 
-fn policy(workers: usize) -> Policy {
+pub(super) fn policy(workers: usize) -> Policy {
     Policy {
         workers,
         boot_timeout: 10 * SECOND,
@@ -18,18 +18,19 @@ fn policy(workers: usize) -> Policy {
         pre_stop_delay: Duration::ZERO,
         max_surge: 1,
         max_unavailable: 0,
+        ..Policy::FALLBACK
     }
 }
 
 /// A state, the clock, and all actions of the last step.
-struct Bench {
-    state: State,
-    now: Moment,
-    actions: Vec<Action>,
+pub(super) struct Bench {
+    pub(super) state: State,
+    pub(super) now: Moment,
+    pub(super) actions: Vec<Action>,
 }
 
 impl Bench {
-    fn new(policy: Policy) -> Bench {
+    pub(super) fn new(policy: Policy) -> Bench {
         let mut bench = Bench {
             state: State::new(policy, 16, 7),
             now: 100 * SECOND,
@@ -40,7 +41,7 @@ impl Bench {
     }
 
     /// A server with all its workers ready for a long time.
-    fn serving(policy: Policy) -> Bench {
+    pub(super) fn serving(policy: Policy) -> Bench {
         let mut bench = Bench::new(policy);
         for id in bench.spawned() {
             bench.step(Event::Ready(id));
@@ -49,17 +50,17 @@ impl Bench {
         bench
     }
 
-    fn step(&mut self, event: Event) -> &[Action] {
+    pub(super) fn step(&mut self, event: Event) -> &[Action] {
         self.actions = self.state.step(event, self.now);
         &self.actions
     }
 
-    fn later(&mut self, time: Duration) -> &[Action] {
+    pub(super) fn later(&mut self, time: Duration) -> &[Action] {
         self.now += time;
         self.step(Event::Tick)
     }
 
-    fn spawned(&self) -> Vec<WorkerId> {
+    pub(super) fn spawned(&self) -> Vec<WorkerId> {
         let spawned = |action: &Action| match action {
             Action::Spawn { worker, .. } => Some(*worker),
             _ => None,
@@ -67,7 +68,7 @@ impl Bench {
         self.actions.iter().filter_map(spawned).collect()
     }
 
-    fn drained(&self) -> Vec<WorkerId> {
+    pub(super) fn drained(&self) -> Vec<WorkerId> {
         let drained = |action: &Action| match action {
             Action::Drain { worker, .. } => Some(*worker),
             _ => None,
@@ -75,7 +76,7 @@ impl Bench {
         self.actions.iter().filter_map(drained).collect()
     }
 
-    fn did(&self, action: &Action) -> bool {
+    pub(super) fn did(&self, action: &Action) -> bool {
         self.actions.contains(action)
     }
 
@@ -86,7 +87,7 @@ impl Bench {
     }
 
     /// HUP, with a new configuration.
-    fn reload(&mut self, generation: Generation, policy: Policy) -> WorkerId {
+    pub(super) fn reload(&mut self, generation: Generation, policy: Policy) -> WorkerId {
         assert_eq!(self.step(Event::Reload), [Action::Probe]);
         self.pass(generation, policy)
     }
@@ -102,7 +103,7 @@ impl Bench {
     }
 }
 
-fn exited(id: WorkerId, code: i32) -> Event {
+pub(super) fn exited(id: WorkerId, code: i32) -> Event {
     Event::Exited(id, Ending::Code(code))
 }
 

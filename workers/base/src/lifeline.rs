@@ -31,6 +31,10 @@ pub enum Retirement {
     Asked,
     /// The operator wants it, over the control socket.
     Commanded,
+    /// It served for as long as it should.
+    Lifetime,
+    /// It has more memory than it should.
+    Memory,
 }
 
 /// How far a worker came that could not start.
@@ -197,6 +201,8 @@ impl MasterEnd {
             b"Tp" => Up::Retiring(Retirement::Panic),
             b"Ta" => Up::Retiring(Retirement::Asked),
             b"Tc" => Up::Retiring(Retirement::Commanded),
+            b"Tl" => Up::Retiring(Retirement::Lifetime),
+            b"Ty" => Up::Retiring(Retirement::Memory),
             b"O" => Up::ReopenLogs,
             [b'X', numbers @ ..] => left(numbers).ok_or_else(unknown)?,
             [b'F', b'l', reason @ ..] => Up::Failed {
@@ -226,6 +232,8 @@ impl WorkerEnd {
             Up::Retiring(Retirement::Panic) => message.extend(b"Tp"),
             Up::Retiring(Retirement::Asked) => message.extend(b"Ta"),
             Up::Retiring(Retirement::Commanded) => message.extend(b"Tc"),
+            Up::Retiring(Retirement::Lifetime) => message.extend(b"Tl"),
+            Up::Retiring(Retirement::Memory) => message.extend(b"Ty"),
             Up::ReopenLogs => message.push(b'O'),
             Up::Left {
                 answered,
@@ -418,6 +426,8 @@ mod tests {
             Up::Retiring(Retirement::Panic),
             Up::Retiring(Retirement::Asked),
             Up::Retiring(Retirement::Commanded),
+            Up::Retiring(Retirement::Lifetime),
+            Up::Retiring(Retirement::Memory),
             Up::Failed {
                 stage: Stage::Load,
                 reason: "no database".into(),

@@ -14,7 +14,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use news::{Counts, News, Verdict, Who};
-pub use status::{Counters, Current, End, LISTED, Quarantined, Queue, Reload, Status, Worker};
+pub use status::{
+    Counters, Current, End, LISTED, Memory, Quarantined, Queue, Reload, Status, Suspended, Worker,
+};
 
 /// The version of all this.
 pub const VERSION: u32 = 1;

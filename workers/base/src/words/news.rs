@@ -116,6 +116,29 @@ pub enum News {
         /// When its successor comes.
         retry: f64,
     },
+    /// The workers of a place fail again and again while others serve: it stays vacant for a while.
+    Suspended {
+        /// The place.
+        slot: usize,
+        /// For how long.
+        seconds: f64,
+    },
+    /// Workers are past a limit as soon as they have booted: it is ignored until a reload.
+    LimitTooSmall {
+        /// The setting.
+        limit: String,
+        /// The place where two in a row were.
+        slot: usize,
+        /// Bytes that the second one had.
+        bytes: u64,
+    },
+    /// There is no memory for an extra worker: workers are replaced in place.
+    MemoryShort {
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that a worker has.
+        worker: u64,
+    },
     /// A reload was asked for, and comes after the one under way or the start.
     ReloadWaits {},
     /// A reload has begun: the program on disk is tried.

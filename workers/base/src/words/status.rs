@@ -65,6 +65,34 @@ pub struct Status {
     /// Requests in quarantine.
     #[serde(default)]
     pub quarantine: Vec<Quarantined>,
+    /// Places that stay vacant for a while, as their workers fail again and again.
+    pub suspended: Vec<Suspended>,
+    /// Limits that are ignored until a reload, as workers are past them when they have just booted.
+    pub ignored_limits: Vec<String>,
+    /// Memory that another worker could take.
+    pub free_memory: Option<u64>,
+    /// Memory of the master.
+    pub memory: Option<Memory>,
+}
+
+/// A place that is suspended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Suspended {
+    /// Which one.
+    pub slot: usize,
+    /// For so many seconds more.
+    pub seconds: f64,
+}
+
+/// The memory of a process when it was last looked at, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    /// What is in RAM, shared or not.
+    pub rss: u64,
+    /// The same with its share only of what it shares, if that can be read.
+    pub pss: Option<u64>,
 }
 
 /// A reload under way.
