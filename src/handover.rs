@@ -35,7 +35,6 @@ use crate::second;
 use crate::sockets::{self, Inherited, Listener};
 use crate::state::{self, Moment, Policy, Signal, State, WorkerId};
 use crate::sys;
-use crate::tally::Tally;
 use crate::watch::Plan;
 
 pub use self::sealed::{seal, unseal, unseal_version};
@@ -106,8 +105,6 @@ pub struct Handover {
     pub next: state::Generation,
     /// What the master has decided so far.
     pub state: State,
-    /// What it has counted.
-    pub tally: Tally,
     /// The deaths of late, and what is in quarantine for them.
     pub poison: poison::Ledger,
     /// Who is connected to the control socket.
@@ -190,8 +187,6 @@ pub struct Parts<'a> {
     pub next: state::Generation,
     /// See [`Handover`].
     pub state: State,
-    /// See [`Handover`].
-    pub tally: Tally,
     pub poison: poison::Ledger,
     /// See [`Handover`].
     pub control: control::Record,
@@ -261,7 +256,6 @@ impl Handover {
             serving: parts.serving,
             next: parts.next,
             state: parts.state,
-            tally: parts.tally,
             poison: parts.poison,
             control: parts.control,
             proved: parts.proved,

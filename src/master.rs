@@ -49,7 +49,7 @@ use crate::signals::{self, Signals};
 use crate::sockets::{self, Inherited, Listener};
 use crate::state::{self, Ending, Event, Moment, Parting, State, WorkerId};
 use crate::sys;
-use crate::tally::Tally;
+use crate::tally;
 use crate::watch::{Plan, Watch};
 
 use self::aide::Aides;
@@ -126,7 +126,6 @@ pub struct Master {
     scales: Scales,
     headroom: Headroom,
     looked: Moment,
-    tally: Tally,
     exit: Option<u8>,
     // How many workers the hooks know to be wanted.
     counted: Option<usize>,
@@ -148,6 +147,8 @@ impl Master {
             state.follow(pid);
             first
         });
+        let board = Board::create()?;
+        tally::begin(&board);
         Ok(Master {
             state,
             program: parts.program,
@@ -174,13 +175,12 @@ impl Master {
             doors: Doors::default(),
             rendezvous: Rendezvous::new()?,
             control: Control::new(now()),
-            board: Some(Board::create()?),
+            board: Some(board),
             oom: Oom::watch(now()),
             poison: Ledger::default(),
             scales: Scales::default(),
             headroom: Headroom::find(),
             looked: now(),
-            tally: Tally::default(),
             exit: None,
             counted: None,
             other,

@@ -1,22 +1,13 @@
-//! What the master counts: how workers have ended, by cause, and what came of reloads.
+//! What the master counts on the scoreboard: how workers have ended, by cause, and what came of reloads.
 //!
-//! It is the master's alone, since no worker can tell how it ended, and goes along with an exec.
-//! Every end has exactly one cause. Pure.
+//! It is the master's alone, since no worker can tell how it ended. Every end has exactly one cause. It
+//! decides nothing.
 
-use std::collections::BTreeMap;
-
+use ferricorn_base::board::{Board, Tally};
 use ferricorn_base::lifeline::Retirement;
-use serde::{Deserialize, Serialize};
 
 use crate::diagnose::is_ours;
 use crate::state::{Ending, Fate, Outcome, Signal, Stop};
-
-/// Counts by name, which only grow. A name that another image knew is kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
-    exits: BTreeMap<String, u64>,
-    reloads: BTreeMap<String, u64>,
-}
 
 /// The end of a worker, as far as its cause goes.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +25,7 @@ pub struct Exit {
 }
 
 /// All causes that [`Exit::cause`] knows, so that each can be told before it has happened.
-pub const CAUSES: [&str; 19] = [
+const CAUSES: [&str; 19] = [
     BOOT,
     BOOT_TIMEOUT,
     CRASH,
@@ -56,7 +47,7 @@ pub const CAUSES: [&str; 19] = [
     UNKNOWN,
 ];
 /// All verdicts on reloads.
-pub const VERDICTS: [&str; 3] = [OK, FAILED, ROLLED_BACK];
+const VERDICTS: [&str; 3] = [OK, FAILED, ROLLED_BACK];
 
 const BOOT: &str = "boot";
 const BOOT_TIMEOUT: &str = "boot-timeout";
@@ -82,30 +73,22 @@ const OK: &str = "ok";
 const FAILED: &str = "failed";
 const ROLLED_BACK: &str = "rolled-back";
 
-impl Tally {
-    /// A worker has ended.
-    pub fn ended(&mut self, exit: Exit) {
-        count(&mut self.exits, exit.cause());
-    }
+/// Has all names known, so that each is told before it has happened.
+pub fn begin(board: &Board) {
+    CAUSES
+        .iter()
+        .for_each(|cause| board.tally(Tally::Exits, cause, 0));
+    VERDICTS
+        .iter()
+        .for_each(|verdict| board.tally(Tally::Reloads, verdict, 0));
+}
 
-    /// A reload is over.
-    pub fn reloaded(&mut self, outcome: &Outcome) {
-        let verdict = match outcome {
-            Outcome::Complete(..) => OK,
-            Outcome::Failed(_) => FAILED,
-            Outcome::RolledBack(_) => ROLLED_BACK,
-        };
-        count(&mut self.reloads, verdict);
-    }
-
-    /// How often workers have ended, by cause, those with 0 included.
-    pub fn exits(&self) -> BTreeMap<String, u64> {
-        with_zeros(&self.exits, &CAUSES)
-    }
-
-    /// How many reloads came to what, those with 0 included.
-    pub fn reloads(&self) -> BTreeMap<String, u64> {
-        with_zeros(&self.reloads, &VERDICTS)
+/// What came of a reload, in a word.
+pub fn verdict(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Complete(..) => OK,
+        Outcome::Failed(_) => FAILED,
+        Outcome::RolledBack(_) => ROLLED_BACK,
     }
 }
 
@@ -164,16 +147,6 @@ fn why(fate: Fate) -> &'static str {
         Fate::GracefulTimeout | Fate::Stubborn => GRACEFUL_TIMEOUT,
         Fate::TooLarge(_) => MAX_MEMORY_HARD,
     }
-}
-
-fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
-    *counts.entry(name.to_owned()).or_default() += 1;
-}
-
-fn with_zeros(counts: &BTreeMap<String, u64>, names: &[&str]) -> BTreeMap<String, u64> {
-    let zeros = names.iter().map(|name| ((*name).to_owned(), 0));
-    let counted = counts.iter().map(|(name, count)| (name.clone(), *count));
-    zeros.chain(counted).collect()
 }
 
 #[cfg(test)]
@@ -283,17 +256,11 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_told_from_the_first_on_and_outlive_their_names() {
-        let mut tally = Tally::default();
-        assert_eq!(tally.exits().len(), CAUSES.len());
-        tally.ended(exit(Ending::Code(1), None, None));
-        tally.reloaded(&Outcome::RolledBack("no database".to_owned()));
-        assert_eq!(tally.exits()[EXIT], 1);
-        assert_eq!((tally.reloads()[OK], tally.reloads()[ROLLED_BACK]), (0, 1));
-        // As an image that knows other causes left it.
-        let text = serde_json::to_string(&tally).unwrap();
-        let older = text.replace(r#""exit""#, r#""whim""#);
-        let adopted: Tally = serde_json::from_str(&older).unwrap();
-        assert_eq!((adopted.exits()["whim"], adopted.exits()[EXIT]), (1, 0));
+    fn every_name_is_told_from_the_first_on() {
+        let board = Board::create().unwrap();
+        begin(&board);
+        begin(&board);
+        assert_eq!(board.tallied(Tally::Exits).len(), CAUSES.len());
+        assert_eq!(board.tallied(Tally::Reloads).len(), VERDICTS.len());
     }
 }

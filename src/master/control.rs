@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 
+use ferricorn_base::board::Tally;
 use ferricorn_base::lifeline::Retirement;
 
 use super::status::stage;
@@ -17,6 +18,7 @@ use crate::sockets::Listener;
 use crate::state::{
     self, Action, Event, Fate, Note, Outcome, Parting, Phase, Signal, Stop, WorkerId,
 };
+use crate::tally;
 
 impl Master {
     /// The control sockets of all generations, each once.
@@ -273,7 +275,9 @@ impl Master {
         let reload = verdict.reload;
         let took = verdict.took(now());
         let seconds = took.as_secs_f64();
-        self.tally.reloaded(&verdict.outcome);
+        if let Some(board) = &self.board {
+            board.tally(Tally::Reloads, tally::verdict(&verdict.outcome), 1);
+        }
         match verdict.outcome {
             Outcome::Failed(cause) | Outcome::RolledBack(cause) => {
                 self.publish(&News::ReloadFailed {

@@ -39,6 +39,7 @@ use crate::signals::Signals;
 use crate::sockets::{Inherited, Listener};
 use crate::state::{self, Event};
 use crate::sys;
+use crate::tally;
 use crate::watch::Watch;
 
 impl Master {
@@ -118,6 +119,7 @@ impl Master {
         let [giving, taking] = handover.rendezvous;
         let rendezvous = [sys::take_over(giving)?, sys::take_over(taking)?];
         let board = Board::adopt(sys::take_over(handover.board)?)?;
+        tally::begin(&board);
         if let Some(serving) = generations.get(&handover.serving) {
             let outlets = serving.logs.error_outlets()?;
             logs::init(serving.log_level, outlets).map_err(io::Error::other)?;
@@ -203,7 +205,6 @@ impl Master {
             scales: Scales::default(),
             headroom: Headroom::find(),
             looked: now(),
-            tally: handover.tally,
             exit: None,
             counted: Some(wanted),
             other,

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use ferricorn_base::board::{Counter, SeatView};
+use ferricorn_base::board::{Counter, SeatView, Tally};
 use ferricorn_base::lifeline::Down;
 
 use super::control::{counts, who};
@@ -317,7 +317,9 @@ impl Master {
             oom: oom.is_some(),
             served: child.ready,
         };
-        self.tally.ended(exit);
+        if let Some(board) = &self.board {
+            board.tally(Tally::Exits, exit.cause(), 1);
+        }
         let (words, well) = diagnose::obituary(ending, fate, child.sent, oom);
         if well {
             log::info!("Worker {slot} ({whom}) {words}");

@@ -136,7 +136,6 @@ impl Master {
             serving: self.serving,
             next: self.next,
             state: self.state.clone(),
-            tally: self.tally.clone(),
             poison: self.poison.clone(),
             control: self.control.record(),
             proved: proof.and_then(|proof| proof.file.clone()),

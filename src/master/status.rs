@@ -3,7 +3,9 @@
 //!
 //! What workers say is bounded and made printable here; nobody further on has to.
 
-use ferricorn_base::board::{Board, RequestView, SeatView};
+use std::collections::BTreeMap;
+
+use ferricorn_base::board::{Board, RequestView, SeatView, Tally};
 
 use super::{Master, now};
 use crate::children::Child;
@@ -50,8 +52,8 @@ impl Master {
             totals: Counters::of(&totals.counters),
             handler_times: trimmed(&totals.handler_times),
             queue_times: trimmed(&totals.queue_times),
-            restarts: self.tally.exits(),
-            verdicts: self.tally.reloads(),
+            restarts: self.tallied(Tally::Exits),
+            verdicts: self.tallied(Tally::Reloads),
             queues: serving
                 .map(|g| sockets::queues(&g.listeners))
                 .unwrap_or_default(),
@@ -61,6 +63,11 @@ impl Master {
             free_memory: self.state.free_memory(),
             memory: self.memory(),
         }
+    }
+
+    fn tallied(&self, what: Tally) -> BTreeMap<String, u64> {
+        let board = self.board.as_ref();
+        board.map(|board| board.tallied(what)).unwrap_or_default()
     }
 
     fn phase(&self, standing: &Standing<'_>) -> &'static str {

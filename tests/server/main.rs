@@ -20,6 +20,7 @@ mod lifecycle;
 mod listeners;
 mod logs;
 mod masters;
+mod metrics;
 mod mold;
 mod notify;
 mod poison;

@@ -7,6 +7,7 @@
 
 mod build;
 pub mod ctl;
+pub mod exposition;
 pub mod http;
 pub mod load;
 pub mod proc;

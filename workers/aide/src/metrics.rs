@@ -1,20 +1,307 @@
 //! `/metrics`: the numbers of the server for Prometheus. A pure function of a [`Snapshot`].
+//!
+//! Everything that only grows comes from the scoreboard, which is as of now, whoever reads it: so it never
+//! goes backwards. How things stand is what the master said last. Every series is told from the first scrape on, with 0 where nothing
+//! has happened, but for single status codes and what the system does not tell. `docs/OPERATIONS.md`
+//! lists them.
 
+mod exposition;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferricorn_base::board::{CODES, Counter, Tally, Totals};
+use ferricorn_base::words::{Status, Worker};
 use ferricorn_base::{Request, Response, typed};
+use http::header::{ACCEPT, HeaderValue, VARY};
 
+use self::exposition::{Exposition, Format, Kind};
 use crate::Snapshot;
 
-/// The text format that Prometheus reads (version 0.0.4).
-pub(crate) fn answer(snapshot: &Snapshot, _: &Request) -> Response {
-    let status = &snapshot.status;
-    let text = format!(
-        "# HELP ferricorn_workers_ready Workers that serve.\n\
-         # TYPE ferricorn_workers_ready gauge\n\
-         ferricorn_workers_ready {}\n\
-         # HELP ferricorn_workers_wanted Workers that there should be.\n\
-         # TYPE ferricorn_workers_wanted gauge\n\
-         ferricorn_workers_wanted {}\n",
-        status.ready, status.wanted
+/// Answers in the format that the client wants.
+pub(crate) fn answer(snapshot: &Snapshot, request: &Request) -> Response {
+    let accept = request.headers().get_all(ACCEPT).iter();
+    let format = Format::wanted(accept.filter_map(|field| field.to_str().ok()));
+    let text = render(&Facts::of(snapshot), format);
+    let mut response = typed(format.content_type(), text);
+    let fields = response.headers_mut();
+    fields.insert(VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+/// What is told.
+#[derive(Clone, Debug)]
+struct Facts {
+    /// How the server stands, as the master says.
+    status: Arc<Status>,
+    /// How old that is.
+    age: Duration,
+    /// When the server was started, in seconds of Unix time.
+    started: f64,
+    /// What the workers have counted.
+    totals: Totals,
+    /// Workers that have ended, by cause.
+    exits: BTreeMap<String, u64>,
+    /// Reloads that are over, by verdict.
+    reloads: BTreeMap<String, u64>,
+}
+
+impl Facts {
+    fn of(snapshot: &Snapshot) -> Facts {
+        let board = &snapshot.board;
+        Facts {
+            status: Arc::clone(&snapshot.status),
+            age: snapshot.age(),
+            started: board.started(),
+            totals: board.totals(),
+            exits: board.tallied(Tally::Exits),
+            reloads: board.tallied(Tally::Reloads),
+        }
+    }
+}
+
+/// All series.
+fn render(facts: &Facts, format: Format) -> String {
+    let mut text = Exposition::new(format);
+    server(&mut text, facts);
+    requests(&mut text, &facts.totals);
+    connections(&mut text, &facts.status, &facts.totals);
+    workers(&mut text, &facts.status, &facts.exits);
+    text.finish()
+}
+
+/// The server as a whole.
+fn server(text: &mut Exposition, facts: &Facts) {
+    let status = &facts.status;
+    text.family(Kind::Info, "ferricorn_build", "The program.")
+        .sample(&[("version", &status.server)], 1);
+    text.gauge(
+        "ferricorn_start_time_seconds",
+        "When the server was started, in seconds of Unix time. A reload is no start.",
+        format_args!("{:.3}", facts.started),
     );
-    typed("text/plain; version=0.0.4; charset=utf-8", text)
+    text.gauge(
+        "ferricorn_status_age_seconds",
+        "How old is what the master says; more than a second when it does not answer.",
+        format_args!("{:.3}", facts.age.as_secs_f64()),
+    );
+    text.gauge(
+        "ferricorn_generation",
+        "The generation that serves: the first is 1, each successful reload makes another.",
+        status.generation,
+    );
+    text.gauge(
+        "ferricorn_reload_number",
+        "The number of the last reload that has begun; 0 when there was none.",
+        status.reloads,
+    );
+    text.gauge(
+        "ferricorn_reload_in_progress",
+        "1 while a reload is under way.",
+        u8::from(status.reload.is_some()),
+    );
+    let mut reloads = text.family(
+        Kind::Counter,
+        "ferricorn_reloads",
+        "Reloads that are over, by what came of them.",
+    );
+    for (verdict, count) in &facts.reloads {
+        reloads.sample(&[("verdict", verdict)], count);
+    }
+    text.gauge(
+        "ferricorn_outage",
+        "1 while no worker serves who should.",
+        u8::from(status.outage.is_some()),
+    );
+}
+
+/// Counters of requests, by name and what they count.
+const REQUESTS: [(&str, Counter, &str); 11] = [
+    (
+        "ferricorn_requests_refused",
+        Counter::Refused,
+        "Requests that the server refused before any handler saw them.",
+    ),
+    (
+        "ferricorn_requests_shed",
+        Counter::Shed,
+        "Requests refused because they and others had waited too long.",
+    ),
+    (
+        "ferricorn_requests_quarantined",
+        Counter::Poisoned,
+        "Requests refused because workers have died of their like.",
+    ),
+    (
+        "ferricorn_limited",
+        Counter::Limited,
+        "Connections and requests refused because their peer had taken its share.",
+    ),
+    (
+        "ferricorn_handler_errors",
+        Counter::Errors,
+        "Handlers that returned an error.",
+    ),
+    (
+        "ferricorn_handler_panics",
+        Counter::Panics,
+        "Handlers that panicked.",
+    ),
+    (
+        "ferricorn_responses_aborted",
+        Counter::Aborted,
+        "Responses cut after their head was sent.",
+    ),
+    (
+        "ferricorn_streams",
+        Counter::Streams,
+        "Responses that went to a stream thread, upgraded connections included.",
+    ),
+    (
+        "ferricorn_received_bytes",
+        Counter::BytesIn,
+        "Bytes read from clients.",
+    ),
+    (
+        "ferricorn_sent_bytes",
+        Counter::BytesOut,
+        "Bytes written to clients.",
+    ),
+    (
+        "ferricorn_log_lines_dropped",
+        Counter::LogDropped,
+        "Lines of the access log dropped because their reader was too slow.",
+    ),
+];
+
+fn requests(text: &mut Exposition, totals: &Totals) {
+    let mut classes = text.family(
+        Kind::Counter,
+        "ferricorn_requests",
+        "Requests answered, by a handler or by the server itself, by the class of the status.",
+    );
+    for (status, counter) in [
+        ("1xx", Counter::Informational),
+        ("2xx", Counter::Success),
+        ("3xx", Counter::Redirection),
+        ("4xx", Counter::ClientError),
+        ("5xx", Counter::ServerError),
+    ] {
+        classes.sample(&[("status", status)], totals.get(counter));
+    }
+    let mut codes = text.family(
+        Kind::Counter,
+        "ferricorn_responses",
+        "The same by status code, as far as there were any.",
+    );
+    for (n, count) in totals.codes.iter().enumerate().take(CODES) {
+        if *count > 0 {
+            codes.sample(&[("code", &(100 + n).to_string())], count);
+        }
+    }
+    text.histogram(
+        "ferricorn_request_duration_seconds",
+        "Time in handlers; what streams do after it is not counted.",
+        &totals.handler_times,
+        totals.get(Counter::HandlerMicros),
+    );
+    text.histogram(
+        "ferricorn_queue_duration_seconds",
+        "Time that was waited for a worker, as far as it is measured.",
+        &totals.queue_times,
+        totals.get(Counter::QueueMicros),
+    );
+    for (name, counter, help) in REQUESTS {
+        text.counter(name, help, totals.get(counter));
+    }
+}
+
+/// Counters of connections.
+const CONNECTIONS: [(&str, Counter, &str); 4] = [
+    (
+        "ferricorn_connections_accepted",
+        Counter::Accepted,
+        "Connections accepted.",
+    ),
+    (
+        "ferricorn_connections_timed_out",
+        Counter::TimedOut,
+        "Connections ended because a deadline of their client passed.",
+    ),
+    (
+        "ferricorn_connections_given",
+        Counter::Given,
+        "Connections handed to a sibling by a worker that drains.",
+    ),
+    (
+        "ferricorn_connections_taken",
+        Counter::Taken,
+        "Connections taken over from a sibling; they are not accepted again.",
+    ),
+];
+
+fn connections(text: &mut Exposition, status: &Status, totals: &Totals) {
+    text.gauge(
+        "ferricorn_connections",
+        "Connections that are open.",
+        totals.connections,
+    );
+    for (name, counter, help) in CONNECTIONS {
+        text.counter(name, help, totals.get(counter));
+    }
+    let mut lengths = text.family(
+        Kind::Gauge,
+        "ferricorn_accept_queue_length",
+        "Connections that wait to be accepted.",
+    );
+    for queue in &status.queues {
+        lengths.sample(&[("listener", &queue.listener)], queue.waiting);
+    }
+    let mut limits = text.family(
+        Kind::Gauge,
+        "ferricorn_accept_queue_limit",
+        "Connections that may wait to be accepted.",
+    );
+    for queue in &status.queues {
+        limits.sample(&[("listener", &queue.listener)], queue.room);
+    }
+}
+
+/// What a worker is doing, in one of the words of the label `state`.
+fn state(worker: &Worker) -> &'static str {
+    match &*worker.stage {
+        "booting" => "booting",
+        "serving" | "retiring" if worker.in_flight > 0 => "busy",
+        "serving" | "retiring" => "idle",
+        _ => "draining",
+    }
+}
+
+fn workers(text: &mut Exposition, status: &Status, exits: &BTreeMap<String, u64>) {
+    let mut states = text.family(
+        Kind::Gauge,
+        "ferricorn_workers",
+        "Workers, by what they are doing.",
+    );
+    for wanted in ["booting", "idle", "busy", "draining"] {
+        let workers = status.workers.iter().map(state);
+        let count = workers.filter(|state| *state == wanted).count();
+        states.sample(&[("state", wanted)], count);
+    }
+    text.gauge(
+        "ferricorn_workers_wanted",
+        "Workers that there should be.",
+        status.wanted,
+    );
+    let mut causes = text.family(
+        Kind::Counter,
+        "ferricorn_worker_exits",
+        "Workers that have ended, by cause.",
+    );
+    for (cause, count) in exits {
+        causes.sample(&[("cause", cause)], count);
+    }
 }

@@ -17,6 +17,7 @@ mod layout;
 mod page;
 mod peers;
 mod poison;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -24,6 +25,7 @@ mod totals;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -36,6 +38,7 @@ pub use layout::{BYTES, ID_MAX, LINE_MAX, PEERS, POISONS, RECENT, SEATS, STREAMS
 pub use page::{Cell, Page};
 pub use peers::{Peers, Rate};
 pub use poison::{fingerprint, resource};
+pub use tally::Tally;
 pub use totals::Totals;
 
 use cell::read_cell;
@@ -96,6 +99,8 @@ impl Board {
         let key = u128::from_ne_bytes(random());
         words[KEY_AT].store(key as u64, Ordering::Relaxed);
         words[KEY_AT + 1].store((key >> 64) as u64, Ordering::Relaxed);
+        let unix = UNIX_EPOCH.elapsed().unwrap_or_default();
+        words[STARTED_AT].store(unix.as_millis() as u64, Ordering::Relaxed);
         words[SEATS_AT].store(SEATS as u64, Ordering::Relaxed);
         words[VERSION_AT].store(VERSION, Ordering::Relaxed);
         words[MAGIC_AT].store(MAGIC, Ordering::Release);
@@ -142,6 +147,12 @@ impl Board {
         let mut board = Board::attach(fd)?;
         board.header = Some(Map::new(board.fd.as_fd(), 0, AREA_BYTES, true)?);
         Ok(board)
+    }
+
+    /// When the server was started, in seconds of Unix time. A reload is no start.
+    #[must_use]
+    pub fn started(&self) -> f64 {
+        self.whole.words()[STARTED_AT].load(Ordering::Relaxed) as f64 / 1e3
     }
 
     /// The descriptor, to be kept across a fork.

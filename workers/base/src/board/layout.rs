@@ -50,6 +50,12 @@ pub(super) const FOLDED_AT: usize = 704;
 pub(super) const FOLDED_SINCE_AT: usize = FOLDED_AT + SEATS;
 /// Two rows with the numbers of all who are gone; see `totals`.
 pub(super) const RETIRED_AT: usize = FOLDED_SINCE_AT + SEATS;
+/// How many names the master counts under, then each with its count.
+pub(super) const TALLY_AT: usize = RETIRED_AT + 2 * NUMBERS;
+pub(super) const TALLIES: usize = 64;
+pub(super) const TALLY_NAME_WORDS: usize = 4;
+/// When the board was made, in ms of Unix time.
+pub(super) const STARTED_AT: usize = 8;
 
 // A worker's area.
 pub(super) const PID_AT: usize = 0;
@@ -98,7 +104,7 @@ const _: () = assert!(STREAMS_AT + STREAMS * CELL_WORDS <= AREA_WORDS);
 const _: () = assert!(ALIVE_AT + SEATS <= POISON_AT);
 const _: () = assert!(POISON_AT + 1 + POISONS <= AREA_WORDS);
 const _: () = assert!(POISON_AT + 1 + POISONS <= FOLDED_AT);
-const _: () = assert!(RETIRED_AT + 2 * NUMBERS <= AREA_WORDS);
+const _: () = assert!(TALLY_AT + 1 + TALLIES * (TALLY_NAME_WORDS + 1) <= AREA_WORDS);
 const _: () = assert!(COUNTERS_AT + COUNTERS <= HANDLER_TIMES_AT);
 const _: () = assert!(HANDLER_TIMES_AT + BUCKETS <= QUEUE_TIMES_AT);
 const _: () = assert!(QUEUE_TIMES_AT + BUCKETS <= CODES_AT);

@@ -1,0 +1,174 @@
+//! What Prometheus is told: well-formed, equal to what clients counted, and never less than before.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::signal::Signal;
+
+use crate::support::exposition::Parsed;
+use crate::support::http::{Client, get};
+use crate::support::load::Load;
+use crate::support::{Server, testapp};
+
+/// Where the aide of a server answers.
+fn metrics_of(server: &Server) -> SocketAddr {
+    let line = server.wait("Metrics, status and health at: http://");
+    server.wait("The aide is ready");
+    let address = line.rsplit("http://").next().unwrap();
+    address.trim().parse().unwrap()
+}
+
+fn scrape(address: SocketAddr) -> Parsed {
+    let answer = get(address, "/metrics").unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let kind = answer.field("content-type");
+    assert_eq!(kind, Some("text/plain; version=0.0.4; charset=utf-8"));
+    Parsed::strictly(answer.text(), false)
+}
+
+/// Does `act` while somebody scrapes all the time: whatever happens, each scrape succeeds and nothing goes
+/// backwards.
+fn scraped(metrics: SocketAddr, act: impl FnOnce()) {
+    /// Set at the end of whoever has it, be it a panic.
+    struct Done<'a>(&'a AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let ends = Done(&done);
+        let scraper = scope.spawn(|| {
+            let mut last = scrape(metrics);
+            let mut scrapes = 0;
+            while !done.load(Ordering::Relaxed) {
+                let next = scrape(metrics);
+                next.follows(&last);
+                last = next;
+                scrapes += 1;
+            }
+            scrapes
+        });
+        act();
+        drop(ends);
+        assert!(scraper.join().unwrap() > 5);
+    });
+}
+
+const REQUESTS: &str = "ferricorn_requests_total";
+
+#[test]
+fn numbers_equal_what_clients_counted_over_recycling_and_reloads() {
+    let server = testapp()
+        .args("--workers 3 --max-requests 300 --metrics-bind 127.0.0.1:0")
+        .ready();
+    let metrics = metrics_of(&server);
+    scraped(metrics, || {
+        let load = Load::start(server.address(), 4, "/who");
+        load.wait_good(600);
+        server.reload();
+        load.wait_good(300);
+        server.control("load-fail", "");
+        server.reload_fails();
+        server.uncontrol("load-fail");
+        server.wait("(replaced after max-requests)");
+        server.wait("the old workers have gone");
+        let report = load.stop();
+        report.assert_nothing_lost();
+        let good = report.good as f64;
+        let now = scrape(metrics);
+        assert_eq!(now.value(REQUESTS, &[("status", "2xx")]), good);
+        assert_eq!(now.sum(REQUESTS), good, "nothing else was asked");
+        let code = [("code", "200")];
+        assert_eq!(now.value("ferricorn_responses_total", &code), good);
+        let duration = "ferricorn_request_duration_seconds_count";
+        assert_eq!(now.value(duration, &[]), good);
+        let exits = |cause| now.value("ferricorn_worker_exits_total", &[("cause", cause)]);
+        assert!(exits("max-requests") > 0.0 && exits("reload") > 0.0);
+        let verdict = |verdict| now.value("ferricorn_reloads_total", &[("verdict", verdict)]);
+        assert_eq!((verdict("ok"), verdict("failed")), (1.0, 1.0));
+        // How things stand is what the master said a moment ago.
+        server.until("the generation", || {
+            let generation = scrape(metrics).value("ferricorn_generation", &[]);
+            (generation == 2.0).then_some(())
+        });
+    });
+    server.stop();
+}
+
+#[test]
+fn what_killed_workers_did_is_counted_on() {
+    let server = testapp()
+        .args("--workers 2 --metrics-bind 127.0.0.1:0")
+        .ready();
+    let metrics = metrics_of(&server);
+    scraped(metrics, || {
+        let load = Load::start(server.address(), 4, "/who");
+        for _ in 0..3 {
+            load.wait_good(50);
+            let (pid, mark) = (server.pid_of(0), server.mark());
+            server.kill_worker(pid, Signal::SIGKILL);
+            server.wait_after(mark, &format!("(pid {pid}) was killed by SIGKILL"));
+            server.wait_after(mark, "Worker 0 is ready");
+        }
+        load.wait_good(50);
+        let report = load.stop();
+        let now = scrape(metrics);
+        // Whom a killed worker served has no answer, but may be counted.
+        let (least, most) = (report.good, report.good + report.bad.len());
+        let counted = now.sum(REQUESTS);
+        assert!(
+            (least as f64..=most as f64).contains(&counted),
+            "{least} <= {counted} <= {most}"
+        );
+        let killed = now.value("ferricorn_worker_exits_total", &[("cause", "killed")]);
+        assert_eq!(killed, 3.0);
+    });
+    server.stop();
+}
+
+#[test]
+fn what_workers_do_and_who_waits_is_told_in_both_formats() {
+    let server = testapp()
+        .args("--workers 2 --metrics-bind 127.0.0.1:0")
+        .ready();
+    let metrics = metrics_of(&server);
+    let mut client = Client::connect(server.address()).unwrap();
+    client
+        .send("GET /hang HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    server.until_in_handler(1);
+    server.get("/who");
+    let told = server.until("what the master knows", || {
+        let told = scrape(metrics);
+        let busy = told.value("ferricorn_workers", &[("state", "busy")]);
+        (busy == 1.0).then_some(told)
+    });
+    assert_eq!(told.value("ferricorn_workers", &[("state", "idle")]), 1.0);
+    assert_eq!(told.value("ferricorn_workers_wanted", &[]), 2.0);
+    assert_eq!(told.value("ferricorn_connections", &[]), 1.0);
+    let url = format!("http://{}", server.address());
+    let listener = [("listener", &*url)];
+    assert_eq!(told.value("ferricorn_accept_queue_length", &listener), 0.0);
+    let limit = told.value("ferricorn_accept_queue_limit", &listener);
+    assert!(limit > 1.0, "{limit}");
+    let build = [("version", env!("CARGO_PKG_VERSION"))];
+    assert_eq!(told.value("ferricorn_build_info", &build), 1.0);
+    let started = told.value("ferricorn_start_time_seconds", &[]);
+    let unix = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    assert!((unix.as_secs_f64() - started).abs() < 600.0, "{started}");
+
+    let mut scraper = Client::connect(metrics).unwrap();
+    scraper
+        .send(
+            "GET /metrics HTTP/1.1\r\nHost: a\r\n\
+             Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n\r\n",
+        )
+        .unwrap();
+    let answer = scraper.answer().unwrap();
+    let kind = answer.field("content-type").unwrap();
+    assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"));
+    let open = Parsed::strictly(answer.text(), true);
+    assert_eq!(open.sum("ferricorn_requests_total"), 1.0);
+}
