@@ -14,9 +14,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
 use crate::config::raw::{Given, Raw, Values};
 use crate::config::{Known, Origin};
-use crate::ctl;
 use crate::generate::Artifact;
 use crate::settings::{self, Kind, Setting, Sources};
+use crate::{ctl, top};
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(crate) enum Asked {
     Artifact(Artifact),
     /// A command for a running server, whose configuration these values give.
     Ctl(ctl::Call, Values),
+    /// A view of one.
+    Top(top::Call, Values),
 }
 
 /// Reads a command line, the program's name first.
@@ -51,6 +53,10 @@ pub(crate) fn parse(arguments: &[OsString], known: &Known<'_>) -> Result<Asked, 
         Some(("ctl", matches)) => {
             collect(matches, &mut given);
             Ok(Asked::Ctl(ctl::read(matches), given))
+        }
+        Some(("top", matches)) => {
+            collect(matches, &mut given);
+            Ok(Asked::Top(top::read(matches), given))
         }
         Some((command, matches)) => {
             collect(matches, &mut given);
@@ -103,7 +109,7 @@ pub(crate) fn command(name: &str, known: &Known<'_>) -> Command {
         .version(version)
         .args_override_self(true)
         .args(arguments(known))
-        .subcommands([check, ctl(known), generate])
+        .subcommands([check, ctl(known), top(known), generate])
         .args(help_and_version())
         .disable_help_flag(true)
         .disable_version_flag(true)
@@ -118,10 +124,8 @@ pub(crate) fn command(name: &str, known: &Known<'_>) -> Command {
 
 /// The client of the control socket. It reads the configuration that the server has read.
 fn ctl(known: &Known<'_>) -> Command {
-    let config = settings::find("config").map(|setting| argument(setting, known));
-    let config = config.into_iter().flatten().map(|arg| arg.global(true));
     ctl::command()
-        .args(config)
+        .args(config(known).map(|arg| arg.global(true)))
         .args(help_and_version().into_iter().take(1))
         .disable_help_flag(true)
         .mut_subcommands(|command| {
@@ -131,11 +135,24 @@ fn ctl(known: &Known<'_>) -> Command {
         })
 }
 
+/// The view of a running server, which is found as by ctl.
+fn top(known: &Known<'_>) -> Command {
+    top::command()
+        .args(config(known))
+        .args(help_and_version().into_iter().take(1))
+        .disable_help_flag(true)
+}
+
+fn config(known: &Known<'_>) -> impl Iterator<Item = Arg> {
+    let config = settings::find("config").map(|setting| argument(setting, known));
+    config.into_iter().flatten()
+}
+
 fn usage(name: &str, known: &Known<'_>) -> String {
     let app = if known.apps.len() > 1 { " [APP]" } else { "" };
     format!(
         "{name} [OPTIONS]{app}\n       {name} check [OPTIONS]{app}\n       {name} ctl \
-         [OPTIONS] <COMMAND>\n       {name} generate <WHAT>"
+         [OPTIONS] <COMMAND>\n       {name} top [OPTIONS]\n       {name} generate <WHAT>"
     )
 }
 

@@ -29,11 +29,11 @@ use ferricorn_base::{Conf, Networks, ProxyVersions};
 use log::LevelFilter;
 
 use crate::control::Place;
-use crate::ctl;
 use crate::poison;
 use crate::settings::Setting;
 use crate::state::Recycling;
 use crate::syslog::{self, Syslog};
+use crate::{ctl, top};
 
 pub(crate) use self::file::read;
 pub use self::names::Names;
@@ -84,6 +84,8 @@ pub enum Loaded {
     Generated(String),
     /// A command for a running server.
     Ctl(Box<ctl::Call>),
+    /// A view of one.
+    Top(Box<top::Call>),
 }
 
 /// Why there is no configuration.
@@ -383,7 +385,9 @@ impl Config {
     ) -> Result<Config, String> {
         match load::load(call, known, reader) {
             Ok(Loaded::Config(config)) => Ok(*config),
-            Ok(Loaded::Generated(_) | Loaded::Ctl(_)) => Err("it asks for a text".to_owned()),
+            Ok(Loaded::Generated(_) | Loaded::Ctl(_) | Loaded::Top(_)) => {
+                Err("it asks for a text".to_owned())
+            }
             Err(Refusal::Usage(error)) => Err(error.to_string()),
             Err(Refusal::Errors(errors)) => {
                 let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();

@@ -13,7 +13,7 @@ mod status;
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -21,10 +21,13 @@ use crate::control::Place;
 use crate::control::words::{Answer, Command, Line, Said, VERSION};
 use crate::exit;
 
-pub(crate) use self::line::{command, commands, read};
+pub(crate) use self::line::{command, commands, read, socket};
+pub(crate) use self::show::clean;
+#[cfg(feature = "top")]
+pub(crate) use self::show::news;
 
 /// How long a server may take for what needs no waiting.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a command line asks for.
 #[derive(Clone, Debug)]
@@ -44,10 +47,18 @@ pub fn run(call: &Call) -> ExitCode {
     match talk(call) {
         Ok(()) => ExitCode::from(exit::OK),
         Err(error) => {
-            let _ = writeln!(io::stderr(), "ferricorn: {}", show::clean(&error));
+            let _ = writeln!(io::stderr(), "ferricorn: {}", clean(&error));
             ExitCode::from(exit::ERROR)
         }
     }
+}
+
+/// Connects to the server that is meant; with it comes the pid of its master.
+///
+/// # Errors
+/// There is none, or more than one, in words.
+pub(crate) fn connect(socket: Option<&Path>, place: &Place) -> Result<(UnixStream, i32), String> {
+    find::server(socket, place).map(|Found { stream, pid }| (stream, pid))
 }
 
 /// A server that listens.
@@ -121,7 +132,11 @@ fn talk(call: &Call) -> Result<(), String> {
     }
 }
 
-fn said(line: &str) -> Result<Said, String> {
+/// Reads a line of the server.
+///
+/// # Errors
+/// It is of another version, or none.
+pub(crate) fn said(line: &str) -> Result<Said, String> {
     match serde_json::from_str::<Line>(line) {
         Ok(Line { version, said }) if version == VERSION => Ok(said),
         Ok(Line { version, .. }) => Err(format!(

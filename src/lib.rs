@@ -73,6 +73,7 @@ mod sys;
 mod syslog;
 mod tally;
 mod title;
+mod top;
 mod trial;
 mod watch;
 

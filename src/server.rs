@@ -11,7 +11,6 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 
 use crate::config::{Action, Config, Known, Loaded, Names, Refusal};
-use crate::ctl;
 use crate::daemon::{self, Waiting};
 use crate::exit;
 use crate::generation::{self, Failure, Generation, Held};
@@ -27,6 +26,7 @@ use crate::sockets::{Inherited, Listener};
 use crate::state::Event;
 use crate::trial;
 use crate::watch::Plan;
+use crate::{ctl, top};
 
 /// How often an address that is in use is tried at the start, a second apart.
 const TRIES: u32 = 5;
@@ -111,6 +111,7 @@ impl Server {
             Ok(Loaded::Config(config)) => *config,
             Ok(Loaded::Generated(text)) => return print(&text),
             Ok(Loaded::Ctl(call)) => return ctl::run(&call),
+            Ok(Loaded::Top(call)) => return top::run(&call),
             Err(refusal) => return refuse(&refusal),
         };
         match config.action {

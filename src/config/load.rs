@@ -10,7 +10,7 @@ use super::raw::{self, Given, Raw, Values};
 use super::{Call, Config, ConfigError, Known, Loaded, Origin, Refusal, file};
 use crate::cli::{self, Asked};
 use crate::control::Place;
-use crate::{ctl, generate, settings};
+use crate::{ctl, generate, settings, top};
 
 /// Reads a file as text.
 pub(super) type Reader<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
@@ -25,6 +25,10 @@ pub(super) fn load(call: &Call, known: &Known<'_>, read: Reader<'_>) -> Result<L
         Asked::Ctl(asked, line) => {
             let place = socket(call, known, line, read);
             return Ok(Loaded::Ctl(Box::new(ctl::Call { place, ..asked })));
+        }
+        Asked::Top(asked, line) => {
+            let place = socket(call, known, line, read);
+            return Ok(Loaded::Top(Box::new(top::Call { place, ..asked })));
         }
     };
     let variables = raw::environment(&call.environment);

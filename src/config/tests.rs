@@ -48,6 +48,7 @@ fn attempt(
         Loaded::Config(config) => Ok(*config),
         Loaded::Generated(text) => panic!("a document: {text}"),
         Loaded::Ctl(call) => panic!("a command: {call:?}"),
+        Loaded::Top(call) => panic!("a view: {call:?}"),
     }
 }
 

@@ -39,14 +39,6 @@ const COMMANDS: [(&str, &str); 10] = [
 
 /// `ctl` with its commands.
 pub(crate) fn command() -> Line {
-    let socket = Arg::new("socket")
-        .long("socket")
-        .short('s')
-        .global(true)
-        .value_name("FILE")
-        .value_hint(ValueHint::FilePath)
-        .value_parser(value_parser!(PathBuf))
-        .help("The server's control socket; else it is looked for");
     let json = Arg::new("json")
         .long("json")
         .short('j')
@@ -94,8 +86,19 @@ pub(crate) fn command() -> Line {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
-        .args([socket, json])
+        .args([socket().global(true), json])
         .subcommands(commands)
+}
+
+/// The option that says where the server is.
+pub(crate) fn socket() -> Arg {
+    Arg::new("socket")
+        .long("socket")
+        .short('s')
+        .value_name("FILE")
+        .value_hint(ValueHint::FilePath)
+        .value_parser(value_parser!(PathBuf))
+        .help("The server's control socket; else it is looked for")
 }
 
 /// The names of the commands and what they do, for the manual.

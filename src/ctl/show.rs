@@ -9,7 +9,7 @@ use crate::control::words::{Answer, Command, News, Who};
 use crate::memory::mebibytes;
 
 /// A text without what a terminal might obey.
-pub(super) fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() && c != '\n' {
@@ -22,7 +22,7 @@ pub(super) fn clean(text: &str) -> String {
 }
 
 /// A line for an event; empty for one that only programs need.
-pub(super) fn news(news: &News) -> String {
+pub(crate) fn news(news: &News) -> String {
     let text = match news {
         News::Trying { program, pid, .. } => format!("trying {program} (pid {pid})"),
         News::Passed { seconds, .. } => format!("it can serve (after {seconds:.2} s)"),

@@ -105,6 +105,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         "ferricorn -c /etc/ferricorn.toml --print-config",
     ),
     (
+        "What a running server is doing, for a ticket:",
+        "ferricorn top --once",
+    ),
+    (
         "Reload a running server, and wait until its old workers have gone:",
         "ferricorn -c /etc/ferricorn.toml ctl reload --wait",
     ),
@@ -120,6 +124,7 @@ pub(super) fn program() -> String {
         ("ferricorn", "[OPTIONS] [APP]"),
         ("ferricorn check", "[OPTIONS] [APP]"),
         ("ferricorn ctl", "[OPTIONS] COMMAND"),
+        ("ferricorn top", "[OPTIONS]"),
         ("ferricorn generate", "WHAT"),
     ] {
         page.paragraph();
@@ -147,6 +152,7 @@ pub(super) fn program() -> String {
         "Check the configuration and exit, as --check-config does.",
     );
     page.item("ctl COMMAND", "Steer a running server; see CONTROL.");
+    page.item("top", "Watch a running server in a terminal; see TOP.");
     page.item(
         "generate WHAT",
         "Print a generated document: man (this page), man-toml (ferricorn.toml(5)), settings (the \
@@ -205,6 +211,41 @@ pub(super) fn program() -> String {
          {\"command\": \"events\"} they come until the server ends. Each line of the server has the \
          version of this protocol, 1.",
     );
+    page.section("TOP");
+    page.text(
+        "top shows a running server, which it finds as ctl does: what it serves per second and how \
+         fast, and of each worker what it is doing and for how long, its share of time in handlers, \
+         its latency, its memory, and how many workers of its place have ended. Rates are those since \
+         the last look, latencies of the last ten looks; queries of requests are left out unless the \
+         server has show-queries. It finds a server that was started again, uses the 16 colours of the \
+         terminal, or none where NO_COLOR is set, and ASCII alone where the locale is not UTF-8.",
+    );
+    page.item("-1, --once", "Print a table of one interval, and end.");
+    page.item(
+        "-i, --interval SECONDS",
+        "Look so often: 0.1 to 30, 1 by default.",
+    );
+    page.item(
+        "-s, --socket FILE",
+        "The server's control socket; else it is looked for.",
+    );
+    page.paragraph();
+    page.text("Its keys:");
+    page.items(&[
+        ("Up, Down, PgUp, PgDn, Home, End", "Select a worker."),
+        ("Enter", "Show all that is known of it."),
+        (
+            "d",
+            "Recycle it: a new one first, then it finishes and goes.",
+        ),
+        ("k", "Kill it, after a question."),
+        ("+, -", "One worker more, or less."),
+        ("r", "Reload."),
+        ("s", "Sort by the next column."),
+        ("p", "Hold the picture."),
+        ("h", "Help."),
+        ("q", "Quit."),
+    ]);
     page.section("SIGNALS");
     page.text("The master understands:");
     page.items(SIGNALS);
