@@ -132,6 +132,13 @@ fn an_aide_that_is_killed_harms_nobody_and_comes_again() {
         kill(Pid::from_raw(first), signal).unwrap();
     }
     assert_eq!(ask(desk, "/status").0, 200);
+    let blocked = proc::status(first, "SigBlk").unwrap();
+    let blocked = u64::from_str_radix(&blocked, 16).unwrap();
+    assert_eq!(
+        blocked >> (Signal::SIGTERM as i32 - 1) & 1,
+        1,
+        "{blocked:x}"
+    );
     assert!(proc::is_alive(first));
     let mark = server.mark();
     kill(Pid::from_raw(first), Signal::SIGKILL).unwrap();
@@ -244,8 +251,11 @@ fn nobody_is_left_without_an_answer_when_no_worker_can_boot() {
         line.contains("0.3 s") && line.contains("cannot boot"),
         "{line}"
     );
-    let answer = server.get("/who");
+    // The next request of one that would keep its connection is for a worker.
+    let mut keeps = Client::connect(server.address()).unwrap();
+    let answer = keeps.get("/who").unwrap();
     assert_unavailable(&answer, "7");
+    drop(keeps);
     assert!(
         answer.text().starts_with("503 Service Unavailable"),
         "{answer:?}"
@@ -370,6 +380,8 @@ fn a_second_master_has_an_aide_of_its_own_at_the_same_address() {
     server.wait_after(mark, "the second master serves");
     // Not before: what it would say of itself is no news of the first.
     let second = aide(&server, mark);
+    let log = server.log.text();
+    assert!(log.rfind("Ready: serving") < log.rfind("Booting the aide"));
     server.signal(Signal::SIGQUIT);
     assert_eq!(server.wait_exit().code(), Some(0));
     assert!(!proc::is_alive(first) && proc::is_alive(second));
