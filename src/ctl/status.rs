@@ -51,15 +51,15 @@ fn head(status: &Status) -> String {
         let _ = writeln!(text, "too small, and ignored until a reload: {limit}");
     }
     let _ = writeln!(text, "served: {}", served(status));
-    if !status.restarts.is_empty() {
-        let causes = status.restarts.iter();
-        let causes: Vec<String> = causes.map(|(cause, n)| format!("{n} {cause}")).collect();
-        let _ = writeln!(text, "workers that have ended: {}", causes.join(", "));
-    }
-    if !status.verdicts.is_empty() {
-        let verdicts = status.verdicts.iter();
-        let verdicts: Vec<String> = verdicts.map(|(v, n)| format!("{n} {v}")).collect();
-        let _ = writeln!(text, "reloads: {}", verdicts.join(", "));
+    for (what, counts) in [
+        ("workers that have ended", &status.restarts),
+        ("reloads", &status.verdicts),
+    ] {
+        let counts = counts.iter().filter(|(_, n)| **n > 0);
+        let counts: Vec<String> = counts.map(|(name, n)| format!("{n} {name}")).collect();
+        if !counts.is_empty() {
+            let _ = writeln!(text, "{what}: {}", counts.join(", "));
+        }
     }
     if let Some(reload) = &status.reload {
         let _ = match (reload.target, reload.ready) {
@@ -274,7 +274,7 @@ mod tests {
                 ("max-requests".to_owned(), 1),
             ]
             .into(),
-            verdicts: [("ok".to_owned(), 1)].into(),
+            verdicts: [("failed".to_owned(), 0), ("ok".to_owned(), 1)].into(),
             queues: vec![Queue {
                 listener: "http://127.0.0.1:8000".to_owned(),
                 waiting: 4,

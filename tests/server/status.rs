@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::support::http::Client;
+use crate::support::http::{Client, get};
 use crate::support::testapp;
 
 #[test]
@@ -68,4 +68,34 @@ fn a_place_tells_how_its_workers_have_ended_also_after_a_reload() {
     assert_eq!(last["how"], "exited (replaced by a reload)");
     assert_eq!(last["well"], true);
     server.stop();
+}
+
+#[test]
+fn the_page_for_people_shows_what_strangers_wrote_as_text() {
+    let server = testapp()
+        .args("--workers 1 --show-queries --metrics-bind 127.0.0.1:0")
+        .ready();
+    let mut client = Client::connect(server.address()).unwrap();
+    client
+        .send("GET /hang?'&x HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    server.until_in_handler(1);
+    let line = server.wait("Metrics, status and health at: ");
+    let (_, address) = line.split_once("http://").unwrap();
+    let desk = address.trim().parse().unwrap();
+    let mut browser = Client::connect(desk).unwrap();
+    browser
+        .send("GET /status HTTP/1.1\r\nHost: a\r\nAccept: text/html,*/*;q=0.8\r\n\r\n")
+        .unwrap();
+    let page = browser.answer().unwrap();
+    assert_eq!(page.field("content-type"), Some("text/html; charset=utf-8"));
+    let policy = page.field("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'; "), "{policy}");
+    assert!(
+        page.text().contains("<code>GET /hang?&#39;&amp;x</code>"),
+        "{}",
+        page.text()
+    );
+    let json = get(desk, "/status").unwrap();
+    assert_eq!(json.field("content-type"), Some("application/json"));
 }
