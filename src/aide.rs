@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use ferricorn_aide::Setup;
-use ferricorn_base::board::SEATS;
+use ferricorn_base::board::{SEATS, WORKER_SEATS};
 use ferricorn_base::lifeline::{self, Down, MasterEnd, Stage, Up, WorkerEnd};
 use ferricorn_base::{Exit, Listener};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
@@ -24,12 +24,6 @@ use crate::sys;
 
 pub use upkeep::{Need, Step, Upkeep};
 
-/// Places on the scoreboard that no worker has. There are several, since aides may be there still that
-/// finish what they have when the next one begins.
-const OWN_SEATS: usize = 4;
-/// Places on the scoreboard for workers.
-pub const WORKER_SEATS: usize = SEATS - OWN_SEATS;
-
 /// An aide.
 #[derive(Debug)]
 pub struct Aide {
@@ -41,7 +35,8 @@ pub struct Aide {
     pub ready: bool,
     /// It was told to go, and when it is killed.
     pub until: Option<Moment>,
-    seat: usize,
+    /// Its place on the scoreboard, which no worker has.
+    pub seat: usize,
     lifeline: Option<MasterEnd>,
 }
 

@@ -22,14 +22,13 @@ use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ferricorn_base::board::Board;
+use ferricorn_base::board::{Board, WORKER_SEATS};
 use ferricorn_base::lifeline::Up;
 use ferricorn_base::rendezvous::Rendezvous;
 use ferricorn_base::sys::monotonic as now;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::aide::WORKER_SEATS;
 use crate::children::{Child, Children, Doors};
 use crate::config::Names;
 use crate::control::Control;

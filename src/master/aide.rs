@@ -213,7 +213,7 @@ impl Master {
 
     /// Takes the reports of all aides.
     fn hear_aides(&mut self) {
-        let mut ready = false;
+        let (mut ready, is_out) = (false, self.aides.upkeep.is_out());
         for aide in self.aides.all_mut() {
             while let Some(report) = aide.hear() {
                 let pid = aide.pid;
@@ -222,6 +222,13 @@ impl Master {
                         aide.ready = true;
                         ready = true;
                         log::info!("The aide is ready (pid {pid})");
+                    }
+                    // What it has answered in an outage is added up, and it may begin with the next.
+                    Up::Left { .. } => {
+                        self.board.iter().for_each(|board| board.bury(aide.seat));
+                        if is_out && aide.until.is_none() {
+                            aide.tell(Down::Outage { on: true }, &[]);
+                        }
                     }
                     Up::Failed { reason, .. } => log::error!("The aide (pid {pid}): {reason}"),
                     report => log::warn!("the aide (pid {pid}) says {report:?}"),
@@ -249,9 +256,14 @@ impl Master {
     /// Reaps the aides that have ended.
     pub(super) fn reap_aides(&mut self) {
         self.hear_aides();
-        self.aides
-            .others
-            .retain(|aide| matches!(sys::reap(aide.pid), Ok(None)));
+        let board = &self.board;
+        self.aides.others.retain(|aide| {
+            let lives = matches!(sys::reap(aide.pid), Ok(None));
+            if !lives {
+                board.iter().for_each(|board| board.bury(aide.seat));
+            }
+            lives
+        });
         let Some(pid) = self.aides.current.as_ref().map(|aide| aide.pid) else {
             return;
         };
@@ -267,6 +279,7 @@ impl Master {
         let Some(aide) = self.aides.current.take() else {
             return;
         };
+        self.board.iter().for_each(|board| board.bury(aide.seat));
         let pid = aide.pid;
         if self.exit.is_some() || self.stops() {
             return log::info!("The aide (pid {pid}) {ending}");

@@ -305,6 +305,16 @@ fn nobody_is_left_without_an_answer_when_no_worker_can_boot() {
     server.stop();
 }
 
+/// How many requests were answered 503, as the metrics have it.
+fn unavailable(desk: SocketAddr) -> u64 {
+    let (_, metrics) = ask(desk, "/metrics");
+    let series =
+        |line: &&str| line.starts_with("ferricorn_responses_total") && line.contains("503");
+    let line = metrics.lines().find(series);
+    let count = line.and_then(|line| line.rsplit_once(' ')?.1.parse().ok());
+    count.unwrap_or_default()
+}
+
 #[test]
 fn a_reload_that_heals_ends_the_outage() {
     let server = deserted("--outage-delay 0.1 --metrics-bind 127.0.0.1:0");
@@ -318,6 +328,7 @@ fn a_reload_that_heals_ends_the_outage() {
     let failure = server.reload_fails();
     assert!(failure.contains("the test wants boot to fail"), "{failure}");
     assert_unavailable(&server.get("/who"), "5");
+    assert_eq!(unavailable(desk), 2);
     let load = Load::one_shot(server.address(), 2, "/who");
     server.uncontrol("boot-fail");
     server.reload();
@@ -329,6 +340,11 @@ fn a_reload_that_heals_ends_the_outage() {
         report.bad.iter().all(|bad| bad == "status 503"),
         "{report:?}"
     );
+    // They are counted like any answer, by whichever aide they were given.
+    let told = report.bad.len() as u64 + 2;
+    server.until("all to be counted", || {
+        (unavailable(desk) == told).then_some(())
+    });
     server.until("the server to be ready", || {
         (ask(desk, "/health/ready").0 == 200).then_some(())
     });

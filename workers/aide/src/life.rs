@@ -133,7 +133,7 @@ impl Aide {
                 }
                 _ => {}
             }
-            self.outage.hear(self.inquiry.board());
+            self.hear_outage();
             if self.leaving && self.desk.is_none() && self.outage.house().is_none() {
                 self.end();
                 return Exit::Done;
@@ -231,6 +231,19 @@ impl Aide {
         self.outage.turn(false, self.inquiry.board());
     }
 
+    /// Says that an outage's answers are finished: the master adds them up before the next one's.
+    fn hear_outage(&mut self) {
+        if self.outage.has_ended() {
+            // A master that is gone counts nothing any more.
+            let _ = self.lifeline.send(&Up::Left {
+                answered: 0,
+                handed_over: 0,
+                closed_idle: 0,
+                forced: 0,
+            });
+        }
+    }
+
     fn end_duties(&mut self) {
         for mut duty in std::mem::take(&mut self.duties) {
             duty.end(&self.inquiry);
@@ -249,7 +262,7 @@ impl Aide {
             let mut fds = [PollFd::new(house.as_fd(), PollFlags::POLLIN)];
             let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::ZERO);
             let _ = poll(&mut fds, timeout);
-            self.outage.hear(self.inquiry.board());
+            self.hear_outage();
         }
     }
 }

@@ -41,8 +41,6 @@ pub(crate) struct Means {
 pub(crate) struct Outage {
     means: Means,
     house: Option<House>,
-    /// What is to be.
-    wanted: bool,
     /// What the house was told last: that it may go.
     closing: bool,
 }
@@ -53,7 +51,6 @@ impl Outage {
         Outage {
             means,
             house: None,
-            wanted: false,
             closing: false,
         }
     }
@@ -63,9 +60,9 @@ impl Outage {
         self.house.as_ref()
     }
 
-    /// Nobody can serve, or somebody can again.
+    /// Nobody can serve, or somebody can again. While the answers to the last outage are finished still,
+    /// none are begun: whoever tells so is told of the end, and may tell again.
     pub(crate) fn turn(&mut self, on: bool, board: &Board) {
-        self.wanted = on;
         match &self.house {
             Some(house) if !on && !self.closing => {
                 self.closing = true;
@@ -77,7 +74,6 @@ impl Outage {
                     &[],
                 );
             }
-            // Where the one before drains still, the next begins after it.
             Some(_) => {}
             None if on => self.begin(board),
             None => {}
@@ -86,7 +82,6 @@ impl Outage {
 
     /// The server stops: whoever waits is answered, and nobody after that.
     pub(crate) fn stop(&mut self) {
-        self.wanted = false;
         self.closing = true;
         self.means.listeners.clear();
         let drain = Down::Drain {
@@ -111,19 +106,15 @@ impl Outage {
         }
     }
 
-    /// Looks what became of it.
-    pub(crate) fn hear(&mut self, board: &Board) {
-        if self
-            .house
-            .as_ref()
-            .is_some_and(|house| house.hear() == Said::Gone)
-        {
+    /// Whether it has just ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let house = self.house.as_ref();
+        let ended = house.is_some_and(|house| house.hear() == Said::Gone);
+        if ended {
             self.house = None;
             self.closing = false;
-            if self.wanted {
-                self.begin(board);
-            }
         }
+        ended
     }
 
     fn begin(&mut self, board: &Board) {

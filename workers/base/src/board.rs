@@ -34,7 +34,7 @@ use crate::sys::{Map, random};
 
 pub use cell::RequestView;
 pub use counters::{BUCKETS, CODES, COUNTERS, Counter, State};
-pub use layout::{BYTES, ID_MAX, LINE_MAX, PEERS, POISONS, RECENT, SEATS, STREAMS};
+pub use layout::{BYTES, ID_MAX, LINE_MAX, PEERS, POISONS, RECENT, SEATS, STREAMS, WORKER_SEATS};
 pub use page::{Cell, Page};
 pub use peers::{Peers, Rate};
 pub use poison::{fingerprint, resource};

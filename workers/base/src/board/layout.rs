@@ -4,6 +4,9 @@ use super::counters::{BUCKETS, CODES, COUNTERS};
 
 /// Seats on a board: live workers of all generations together.
 pub const SEATS: usize = 512;
+/// Those of workers; the others are for who answers in their place when there is none, and are never
+/// said to be alive.
+pub const WORKER_SEATS: usize = SEATS - 4;
 /// Requests that a worker's ring remembers.
 pub const RECENT: usize = 16;
 /// Requests on stream threads that have a cell; more are served, but not shown.

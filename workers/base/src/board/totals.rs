@@ -76,7 +76,7 @@ impl Totals {
 }
 
 impl Board {
-    /// The numbers of all workers together. No sum is ever smaller than it was, and nobody is counted
+    /// The numbers of all workers together, and of who answers in their place. No sum is ever smaller than it was, and nobody is counted
     /// twice, whoever dies or comes meanwhile. In any process.
     #[must_use]
     pub fn totals(&self) -> Totals {
@@ -86,7 +86,8 @@ impl Board {
             let mut numbers = [0; NUMBERS];
             add(&mut numbers, &header[row(folds)..]);
             let mut connections = 0_u64;
-            for seat in (0..self.high()).filter(|seat| self.counts(*seat, folds)) {
+            let seats = (0..self.high()).chain(WORKER_SEATS..SEATS);
+            for seat in seats.filter(|seat| self.counts(*seat, folds)) {
                 let area = self.area(seat);
                 add(&mut numbers, &area[NUMBERS_AT..]);
                 let open = area[CONNECTIONS_AT].load(Ordering::Relaxed);
