@@ -32,6 +32,7 @@ use crate::control::Place;
 use crate::poison;
 use crate::settings::Setting;
 use crate::state::Recycling;
+use crate::statsd;
 use crate::syslog::{self, Syslog};
 use crate::{ctl, top};
 
@@ -226,6 +227,7 @@ pub struct Config {
     /// Whether and where messages go to syslog, beside the logs.
     pub syslog: Option<Syslog>,
     pub(crate) syslog_settings: syslog::Settings,
+    pub(crate) statsd_settings: statsd::Settings,
     /// The least severe level that is logged; `critical` is `Error`.
     pub log_level: LevelFilter,
     /// Show the queries of requests that are under way.
@@ -356,7 +358,7 @@ impl Config {
 
     /// Whether there is an aide at all times, and not only while nobody can serve.
     pub fn wants_aide(&self) -> bool {
-        !self.metrics_binds.is_empty()
+        !self.metrics_binds.is_empty() || self.conf.statsd.is_some()
     }
 
     /// The group that the workers take: `group`, else the primary group of `user`, else none.
@@ -441,6 +443,7 @@ impl Default for Config {
             error_log: Destination::Standard,
             syslog: None,
             syslog_settings: syslog::Settings::default(),
+            statsd_settings: statsd::Settings::default(),
             log_level: LevelFilter::Info,
             show_queries: false,
             conf: Conf::default(),

@@ -68,6 +68,7 @@ mod signals;
 mod sockets;
 mod spawn;
 mod state;
+mod statsd;
 #[allow(unsafe_code)]
 mod sys;
 mod syslog;

@@ -331,6 +331,13 @@ impl Checker<'_> {
             Ok(syslog) => config.syslog = syslog,
             Err(reason) => errors.push(config.named("syslog-addr", &reason)),
         }
+        let statsd = config
+            .statsd_settings
+            .resolve(&config.directory, self.names);
+        match statsd {
+            Ok(statsd) => config.conf.statsd = statsd,
+            Err((name, reason)) => errors.push(config.named(name, &reason)),
+        }
         let to_syslog = config.syslog.as_ref().is_some_and(|syslog| syslog.access);
         if config.access_log.is_none() && !to_syslog {
             config.conf.access_format = None;

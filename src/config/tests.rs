@@ -226,6 +226,9 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("syslog-format", "\"rfc5424\"", "\"rfc5424\""),
     ("disable-redirect-access-to-syslog", "true", "true"),
     ("daemon", "false", "false"),
+    ("statsd-host", "\"127.0.0.1:8125\"", "\"127.0.0.1:8125\""),
+    ("statsd-prefix", "\"shop\"", "\"shop\""),
+    ("dogstatsd-tags", "\"env:prod\"", "\"env:prod\""),
 ];
 
 const LISTENERS: &str = r#"

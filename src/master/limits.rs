@@ -25,6 +25,7 @@ impl Master {
         let processes: Vec<(i32, Option<u64>)> = workers
             .filter_map(|child| Some((child.pid?, hard(child))))
             .chain(mold.map(|pid| (pid, None)))
+            .chain(self.aides.pid().map(|pid| (pid, None)))
             .chain([(std::process::id() as i32, None)])
             .collect();
         let readings = self.scales.look(&processes, now);
@@ -52,9 +53,9 @@ impl Master {
             .collect()
     }
 
-    /// What the master itself has.
-    pub(super) fn memory(&self) -> Option<Memory> {
-        let last = self.scales.last(std::process::id() as i32)?;
+    /// What a process had when it was last looked at.
+    pub(super) fn memory_of(&self, pid: i32) -> Option<Memory> {
+        let last = self.scales.last(pid)?;
         Some(Memory {
             rss: last.rss,
             pss: last.pss,

@@ -61,7 +61,9 @@ impl Master {
             suspended: self.suspended(now),
             ignored_limits: self.state.ignored_limits(),
             free_memory: self.state.free_memory(),
-            memory: self.memory(),
+            memory: self.memory_of(std::process::id() as i32),
+            aide_memory: self.aides.pid().and_then(|pid| self.memory_of(pid)),
+            mold_memory: self.mold.as_ref().and_then(|mold| self.memory_of(mold.pid)),
         }
     }
 

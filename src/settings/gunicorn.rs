@@ -5,7 +5,6 @@ const HOOKS: &str = "there are no hooks in the configuration; the program itself
 const TLS: &str = "TLS is not available yet; put a proxy in front";
 const HTTP2: &str = "HTTP/2 is not available yet";
 const PYTHON: &str = "it belongs to Python";
-const STATSD: &str = "StatsD is not available yet";
 const STRICT: &str = "the parser is strict, and there is no switch to make it less so";
 const DIRTY: &str = "there is no separate pool for long tasks";
 const CONTROL: &str = "the control socket has mode 0600; control-socket says where it is, or none";
@@ -19,7 +18,7 @@ const ABSENT: &[(&[&str], &str)] = &[
     (&["log-config", "log-config-json", "logconfig", "logconfig-dict", "logconfig-json",
        "logger-class"], "use log-level, error-logfile and access-logformat"),
     (&["capture-output", "enable-stdio-inheritance"], "standard output is left alone"),
-    (&["statsd-host", "statsd-prefix", "dogstatsd-tags", "enable-backlog-metric"], STATSD),
+    (&["enable-backlog-metric"], "metrics-bind tells the length of every accept queue"),
     (&["protocol", "uwsgi-allow-from", "uwsgi-allow-ips"],
      "listeners for other protocols are not available yet"),
     (&["keyfile", "certfile", "ssl-version", "cert-reqs", "ca-certs", "ciphers",

@@ -14,6 +14,31 @@ pub(super) const SETTINGS: &[Setting] = &[
         ..HERE
     },
     Setting {
+        name: "statsd-host",
+        gunicorn: Some("statsd_host"),
+        kind: Kind::Text(|config, host| config.statsd_settings.host = host),
+        default_doc: "none, nothing is sent",
+        doc: "Where metrics are sent by StatsD: HOST:PORT for UDP, or unix://PATH.\n\n\
+              The aide sends under Gunicorn's names what has happened, once a second and many lines to a \
+              datagram: counters as sums, times as a sample with its rate. A HOST without a port means 8125.",
+        ..HERE
+    },
+    Setting {
+        name: "statsd-prefix",
+        gunicorn: Some("statsd_prefix"),
+        kind: Kind::Text(|config, prefix| config.statsd_settings.prefix = prefix),
+        doc: "What the names of StatsD metrics begin with.\n\nA dot follows it.",
+        ..HERE
+    },
+    Setting {
+        name: "dogstatsd-tags",
+        gunicorn: Some("dogstatsd_tags"),
+        kind: Kind::Text(|config, tags| config.statsd_settings.tags = tags),
+        doc: "Tags of all StatsD metrics, separated by commas.\n\n\
+              Receivers that know no tags of DogStatsD do not understand such lines.",
+        ..HERE
+    },
+    Setting {
         name: "outage-delay",
         kind: Kind::Time {
             zero: true,

@@ -30,6 +30,7 @@ mod readiness;
 mod reload;
 mod robustness;
 mod signals;
+mod statsd;
 mod status;
 mod stored;
 mod supervision;

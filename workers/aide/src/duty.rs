@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use ferricorn_base::Conf;
 
 use crate::Inquiry;
+use crate::statsd::Statsd;
 
 /// Something that the aide looks after, on its own thread. It must never wait for anybody.
 pub trait Duty: fmt::Debug {
@@ -27,7 +28,10 @@ pub trait Duty: fmt::Debug {
 }
 
 /// Those that the configuration asks for.
-pub(crate) fn duties(conf: &Conf) -> Vec<Box<dyn Duty>> {
-    let _ = conf;
-    Vec::new()
+pub(crate) fn duties(conf: &Conf, server: &Inquiry) -> Vec<Box<dyn Duty>> {
+    let statsd = conf.statsd.clone();
+    // What came before was sent by an aide that was there before.
+    let statsd = statsd.map(|conf| Statsd::new(conf, server.board().totals()));
+    let statsd = statsd.map(|duty| Box::new(duty) as Box<dyn Duty>);
+    statsd.into_iter().collect()
 }

@@ -24,6 +24,7 @@ mod metrics;
 mod outage;
 mod page;
 mod snapshot;
+mod statsd;
 
 pub use duty::Duty;
 pub use inquiry::Inquiry;

@@ -105,8 +105,8 @@ impl Aide {
             Ok((channel, inquiry, desk, outage)) => Ok(Aide {
                 lifeline,
                 channel,
+                duties: duties(&setup.conf, &inquiry),
                 inquiry,
-                duties: duties(&setup.conf),
                 desk,
                 outage,
                 leaving: false,

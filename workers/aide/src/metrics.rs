@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferricorn_base::board::{CODES, Counter, Tally, Totals};
-use ferricorn_base::words::{Status, Worker};
+use ferricorn_base::words::{Memory, Status, Worker};
 use ferricorn_base::{Request, Response, typed};
 use http::header::{ACCEPT, HeaderValue, VARY};
 
@@ -67,9 +67,10 @@ impl Facts {
 fn render(facts: &Facts, format: Format) -> String {
     let mut text = Exposition::new(format);
     server(&mut text, facts);
-    requests(&mut text, &facts.totals);
+    requests(&mut text, &facts.totals, facts.status.quarantine.len());
     connections(&mut text, &facts.status, &facts.totals);
     workers(&mut text, &facts.status, &facts.exits);
+    memory(&mut text, &facts.status);
     text.finish()
 }
 
@@ -177,7 +178,7 @@ const REQUESTS: [(&str, Counter, &str); 11] = [
     ),
 ];
 
-fn requests(text: &mut Exposition, totals: &Totals) {
+fn requests(text: &mut Exposition, totals: &Totals, quarantined: usize) {
     let mut classes = text.family(
         Kind::Counter,
         "ferricorn_requests",
@@ -217,6 +218,11 @@ fn requests(text: &mut Exposition, totals: &Totals) {
     for (name, counter, help) in REQUESTS {
         text.counter(name, help, totals.get(counter));
     }
+    text.gauge(
+        "ferricorn_quarantine",
+        "Requests that are in quarantine.",
+        quarantined,
+    );
 }
 
 /// Counters of connections.
@@ -296,6 +302,11 @@ fn workers(text: &mut Exposition, status: &Status, exits: &BTreeMap<String, u64>
         "Workers that there should be.",
         status.wanted,
     );
+    text.gauge(
+        "ferricorn_suspended_places",
+        "Places that stay vacant for a while, as their workers fail again and again.",
+        status.suspended.len(),
+    );
     let mut causes = text.family(
         Kind::Counter,
         "ferricorn_worker_exits",
@@ -303,5 +314,56 @@ fn workers(text: &mut Exposition, status: &Status, exits: &BTreeMap<String, u64>
     );
     for (cause, count) in exits {
         causes.sample(&[("cause", cause)], count);
+    }
+}
+
+/// Memory by the kind of process, as it was when the master last looked.
+fn memory(text: &mut Exposition, status: &Status) {
+    let of = |memory: Option<Memory>| memory.map(|memory| (Some(memory.rss), memory.pss));
+    let of_workers = |part: fn(&Worker) -> Option<u64>| {
+        let known = status.workers.iter().filter_map(part);
+        known.fold(None, |sum: Option<u64>, one| {
+            Some(sum.unwrap_or(0).saturating_add(one))
+        })
+    };
+    let kinds = [
+        ("aide", of(status.aide_memory)),
+        ("master", of(status.memory)),
+        ("mold", of(status.mold_memory)),
+        (
+            "worker",
+            Some((
+                of_workers(|worker| worker.rss),
+                of_workers(|worker| worker.pss),
+            )),
+        ),
+    ];
+    let mut resident = text.family(
+        Kind::Gauge,
+        "ferricorn_resident_memory_bytes",
+        "Memory of all processes of a kind, where what they share counts for each (RSS).",
+    );
+    for (kind, known) in kinds {
+        if let Some((Some(bytes), _)) = known {
+            resident.sample(&[("process", kind)], bytes);
+        }
+    }
+    let mut proportional = text.family(
+        Kind::Gauge,
+        "ferricorn_proportional_memory_bytes",
+        "Memory of all processes of a kind, where what is shared counts in parts (PSS).",
+    );
+    for (kind, known) in kinds {
+        if let Some((_, Some(bytes))) = known {
+            proportional.sample(&[("process", kind)], bytes);
+        }
+    }
+    let mut free = text.family(
+        Kind::Gauge,
+        "ferricorn_free_memory_bytes",
+        "Memory that another worker could take, by the limits of the machine and of control groups.",
+    );
+    if let Some(bytes) = status.free_memory {
+        free.sample(&[], bytes);
     }
 }

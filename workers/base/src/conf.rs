@@ -56,6 +56,8 @@ pub struct Conf {
     pub listeners: Vec<ListenerConf>,
     /// What is served where. A single application is one mount with the prefix `/`.
     pub mounts: Vec<MountConf>,
+    /// Where the aide sends metrics by StatsD, if it does.
+    pub statsd: Option<StatsdConf>,
 }
 
 /// The waits of a connection, each with its deadline.
@@ -97,6 +99,26 @@ pub struct PeerLimits {
     pub connection_rate: u64,
     /// Requests per second, at most 65 535.
     pub request_rate: u64,
+}
+
+/// Where metrics are sent by StatsD, and how they look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatsdConf {
+    /// Where they go.
+    pub to: StatsdReceiver,
+    /// What names begin with: empty, or with a dot at its end.
+    pub prefix: String,
+    /// Tags of DogStatsD, separated by commas; empty: none.
+    pub tags: String,
+}
+
+/// Who takes StatsD metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StatsdReceiver {
+    /// By UDP.
+    Udp(SocketAddr),
+    /// A unix datagram socket.
+    Unix(PathBuf),
 }
 
 /// One listener, in the order of its descriptor.
@@ -178,6 +200,7 @@ impl Default for Conf {
             access_format: None,
             listeners: Vec::new(),
             mounts: Vec::new(),
+            statsd: None,
         }
     }
 }

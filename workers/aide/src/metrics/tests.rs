@@ -15,6 +15,8 @@ fn status() -> Status {
     let worker = |stage: &str, in_flight| Worker {
         stage: stage.to_owned(),
         in_flight,
+        rss: Some(1000),
+        pss: (in_flight > 0).then_some(10),
         ..Worker::default()
     };
     Status {
@@ -42,6 +44,8 @@ fn status() -> Status {
                 room: 64,
             },
         ],
+        memory: Some(Memory { rss: 77, pss: None }),
+        free_memory: Some(1 << 30),
         ..Status::default()
     }
 }
@@ -82,6 +86,17 @@ fn what_is_told_of_an_idle_and_of_a_busy_server_is_well_formed() {
             assert_eq!(parsed.sum("ferricorn_requests_total"), busy);
             assert_eq!(parsed.sum("ferricorn_responses_total"), busy);
         }
+    }
+}
+
+#[test]
+fn every_series_stands_in_the_manual() {
+    let manual = include_str!("../../../../docs/OPERATIONS.md");
+    let board = Board::create().unwrap();
+    let text = render(&facts(status(), &board), Format::Text);
+    let families = Parsed::strictly(&text, false).types;
+    for family in families.keys() {
+        assert!(manual.contains(&format!("`{family}`")), "{family}");
     }
 }
 
@@ -128,6 +143,22 @@ fn everything_that_is_known_is_told() {
         ("ferricorn_workers_wanted", &[], 5.0),
         ("ferricorn_worker_exits_total", &[("cause", "oom")], 2.0),
         ("ferricorn_connections", &[], 9.0),
+        (
+            "ferricorn_resident_memory_bytes",
+            &[("process", "worker")],
+            6000.0,
+        ),
+        (
+            "ferricorn_proportional_memory_bytes",
+            &[("process", "worker")],
+            30.0,
+        ),
+        (
+            "ferricorn_resident_memory_bytes",
+            &[("process", "master")],
+            77.0,
+        ),
+        ("ferricorn_free_memory_bytes", &[], 1_073_741_824.0),
         (
             "ferricorn_accept_queue_length",
             &[("listener", "http://127.0.0.1:80")],

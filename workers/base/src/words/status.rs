@@ -73,6 +73,10 @@ pub struct Status {
     pub free_memory: Option<u64>,
     /// Memory of the master.
     pub memory: Option<Memory>,
+    /// Memory of the aide.
+    pub aide_memory: Option<Memory>,
+    /// Memory of the mold.
+    pub mold_memory: Option<Memory>,
 }
 
 /// A place that is suspended.
