@@ -31,7 +31,7 @@ use log::LevelFilter;
 use crate::control::Place;
 use crate::poison;
 use crate::settings::Setting;
-use crate::state::Recycling;
+use crate::state::{Recycling, Scaling};
 use crate::statsd;
 use crate::syslog::{self, Syslog};
 use crate::{ctl, top};
@@ -180,6 +180,12 @@ pub struct Config {
     pub max_surge: Share,
     /// How many may be missing meanwhile; see [`Config::unavailable`].
     pub max_unavailable: Share,
+    /// The fewest workers that there may be; 0: `workers`.
+    pub min_workers: usize,
+    /// The most workers that there may be; 0: `workers`.
+    pub max_workers: usize,
+    /// How long one worker less must do before one is sent away.
+    pub scale_down_delay: Duration,
     /// When workers are replaced, or ended.
     pub recycling: Recycling,
     /// How many workers may be started in a second; 0: any number.
@@ -351,6 +357,19 @@ impl Config {
         missing.min(self.workers)
     }
 
+    /// Between which numbers the workers may be, `workers` among them.
+    pub fn scaling(&self) -> Scaling {
+        let or_workers = |bound: usize| match bound {
+            0 => self.workers,
+            bound => bound,
+        };
+        Scaling {
+            least: or_workers(self.min_workers),
+            most: or_workers(self.max_workers),
+            patience: self.scale_down_delay,
+        }
+    }
+
     /// How long a handler may take for one request; zero means no limit.
     pub fn timeout(&self) -> Duration {
         self.conf.deadlines.request
@@ -415,6 +434,9 @@ impl Default for Config {
             workers: 1,
             max_surge: Share::Percent(25),
             max_unavailable: Share::Number(0),
+            min_workers: 0,
+            max_workers: 0,
+            scale_down_delay: Duration::from_secs(30),
             recycling: Recycling::NONE,
             spawn_rate: 32,
             boot_timeout: Duration::from_secs(60),

@@ -236,6 +236,7 @@ pub fn urls(listeners: &[Rc<Listener>]) -> String {
 fn policy(config: &Config) -> Policy {
     Policy {
         workers: config.workers,
+        scaling: config.scaling(),
         boot_timeout: config.boot_timeout,
         graceful_timeout: config.graceful_timeout,
         superseded_timeout: config.superseded_timeout,

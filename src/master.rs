@@ -9,6 +9,7 @@ mod control;
 mod exec;
 mod hooks;
 mod limits;
+mod load;
 mod mold;
 mod perform;
 mod probe;
@@ -52,6 +53,7 @@ use crate::tally;
 use crate::watch::{Plan, Watch};
 
 use self::aide::Aides;
+use self::load::Measured;
 use self::probe::{Proof, Trial};
 
 /// How often the scoreboard is looked at while a worker serves.
@@ -123,6 +125,7 @@ pub struct Master {
     oom: Oom,
     poison: Ledger,
     scales: Scales,
+    measured: Measured,
     headroom: Headroom,
     looked: Moment,
     exit: Option<u8>,
@@ -178,6 +181,7 @@ impl Master {
             oom: Oom::watch(now()),
             poison: Ledger::default(),
             scales: Scales::default(),
+            measured: Measured::default(),
             headroom: Headroom::find(),
             looked: now(),
             exit: None,
@@ -426,6 +430,9 @@ impl Master {
     }
 
     fn ready(&mut self, id: WorkerId) {
+        if self.is_too_large(id) {
+            return;
+        }
         if !self.children.values().any(|child| child.ready) {
             // Nobody was looked at until now; that was no oversleeping.
             self.looked = now();
@@ -474,6 +481,7 @@ impl Master {
             self.happened(Event::Overdue(id, which));
         }
         self.weigh(now);
+        self.measure(now);
     }
 
     /// Reloads when one of the files has changed that are watched.

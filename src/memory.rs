@@ -62,6 +62,14 @@ impl Reading {
     }
 }
 
+/// What a process has, if that is more than this.
+pub fn beyond(pid: i32, most: u64) -> Option<u64> {
+    // What is shared counts in full here, and is counted quickly.
+    resident(pid).filter(|rss| *rss > most)?;
+    let bytes = Reading::of(pid)?.bytes();
+    (bytes > most).then_some(bytes)
+}
+
 impl Scales {
     /// Looks at those whose turn it is; returns what was read. Of each process is given what it may have
     /// at most: one that is beyond that is looked at before its turn.
@@ -249,6 +257,8 @@ mod tests {
         let reading = Reading::of(pid).unwrap();
         assert!(reading.rss > 100_000 && reading.pss.is_none_or(|pss| pss > 10_000));
         assert_eq!(Reading::of(i32::MAX), None);
+        assert!(beyond(pid, 10_000).is_some_and(|bytes| bytes > 10_000));
+        assert_eq!((beyond(pid, u64::MAX), beyond(i32::MAX, 0)), (None, None));
     }
 
     #[test]

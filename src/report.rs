@@ -47,6 +47,17 @@ pub fn note(note: &Note) {
         Note::ReloadWaits => log::info!("a reload follows when what is under way is over"),
         Note::Wanted(1) => log::info!("1 worker wanted"),
         Note::Wanted(workers) => log::info!("{workers} workers wanted"),
+        Note::Scaled {
+            from,
+            to,
+            share,
+            waiting,
+        } => log::info!(
+            "{to} workers wanted after {from}: those that serve are busy for {} % of the time, \
+             {waiting} connections wait",
+            share / 10
+        ),
+        Note::NoMemoryForMore => log::warn!("no memory for the further workers that are wanted"),
         Note::NeverNone => log::info!("not one worker less: the last one stays"),
         Note::NoMoreSeats => log::warn!("no room for another worker"),
         Note::Retired => log::info!("the workers retire; SIGHUP or SIGTTIN brings them back"),

@@ -236,7 +236,7 @@ impl Section {
             Section::Configuration => "Configuration",
             Section::Listeners => "Listeners",
             Section::Workers => "Workers",
-            Section::Recycling => "Recycling",
+            Section::Recycling => "Recycling and scaling",
             Section::Requests => "Requests",
             Section::Overload => "Overload",
             Section::Proxies => "Proxies",

@@ -18,6 +18,7 @@ mod pool;
 mod rate;
 mod roll;
 mod room;
+mod scale;
 mod second;
 mod standing;
 
@@ -45,11 +46,13 @@ pub use ledger::{Ledger, Outcome, Verdict};
 pub use limits::Recycling;
 pub use pool::{Pool, Stage, Worker};
 pub use roll::Reload;
+pub use scale::{Load, Scaling};
 pub use standing::{Standing, Step};
 
 use self::limits::Doubts;
 use self::rate::Rate;
 use self::room::Room;
+use self::scale::Scale;
 use self::second::Beside;
 
 /// What a draining worker has beyond `graceful-timeout`, so that it can cut what is left itself.
@@ -106,6 +109,7 @@ pub struct State {
     doubts: Doubts,
     room: Room,
     rate: Rate,
+    scale: Scale,
     pool: Pool,
     wake: Option<Moment>,
     random: u64,
@@ -135,6 +139,7 @@ impl State {
             doubts: Doubts::default(),
             room: Room::default(),
             rate: Rate::default(),
+            scale: Scale::default(),
             pool: Pool::new(seats),
             wake: None,
             random: seed,
@@ -213,6 +218,8 @@ impl State {
             (_, Event::Kill(id)) => self.kill(id, &mut out),
             (_, Event::Memory(id, bytes)) => self.weighed(id, bytes, now, &mut out),
             (_, Event::Room(free)) => self.measured(free),
+            (_, Event::Load(load)) => self.loaded(load, now, &mut out),
+            (_, Event::ScaleAuto) => self.unpin(&mut out),
             (Phase::Stopping { .. }, Event::SpawnFailed(id, _)) => {
                 self.pool.remove(id);
             }

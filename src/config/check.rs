@@ -392,6 +392,14 @@ impl Checker<'_> {
                 "has no effect without max-requests",
             ));
         }
+        let (least, most) = (config.min_workers, config.max_workers);
+        if least > most && most > 0 {
+            let message = format!("more than max-workers, which is {most}");
+            errors.push(note("min-workers", &message));
+        }
+        // What there is at the start lies between them.
+        let most = if most > 0 { most } else { usize::MAX };
+        let workers = config.workers.min(most).max(least);
         let recycling = &config.recycling;
         for (name, jitter, without) in [
             (
@@ -438,6 +446,8 @@ impl Checker<'_> {
                 shown.note = Some("none, as forwarded-fields has no x-forwarded-proto".to_owned());
             }
         }
+        config.workers = workers;
+        config.conf.workers = workers;
         config.warnings.extend(warnings);
         self.errors.extend(errors);
     }

@@ -19,7 +19,10 @@ const COMMANDS: [(&str, &str); 10] = [
         "Reload configuration, code and binary, as SIGHUP does",
     ),
     ("reopen", "Open the log files again, as SIGUSR1 does"),
-    ("scale", "Change the number of workers: N, +N or -N"),
+    (
+        "scale",
+        "Change the number of workers: N, +N or -N; auto leaves it to the server",
+    ),
     ("stop", "Finish what was begun and stop, as SIGTERM does"),
     ("quit", "Stop at once, as SIGQUIT does"),
     (
@@ -76,7 +79,7 @@ pub(crate) fn command() -> Line {
                     .required(true)
                     .allow_hyphen_values(true)
                     .value_parser(scale)
-                    .help("So many, or so many more (+1) or less (-1)"),
+                    .help("So many, or so many more (+1) or less (-1), or auto"),
             ),
             _ => line,
         }
@@ -126,6 +129,7 @@ pub(crate) fn read(matches: &ArgMatches) -> Call {
                     workers: Some(workers),
                     by: None,
                 },
+                Scale::Auto => Command::ScaleAuto {},
                 Scale::By(by) => Command::Scale {
                     workers: None,
                     by: Some(by),
@@ -167,10 +171,14 @@ fn fingerprint(text: &str) -> Result<String, String> {
 enum Scale {
     To(usize),
     By(i64),
+    Auto,
 }
 
 fn scale(text: &str) -> Result<Scale, String> {
-    let wrong = || "expected a number of workers such as 4, +1 or -1".to_owned();
+    let wrong = || "expected a number of workers such as 4, +1 or -1, or auto".to_owned();
+    if text == "auto" {
+        return Ok(Scale::Auto);
+    }
     let digits = text.trim_start_matches(['+', '-']);
     if text.len() - digits.len() > 1 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(wrong());
@@ -199,7 +207,8 @@ mod tests {
             ("--1", None),
             ("+-1", None),
             ("1.5", None),
-            ("auto", None),
+            ("auto", Some(Scale::Auto)),
+            ("AUTO", None),
             ("99999999999999999999", None),
         ] {
             assert_eq!(scale(text).ok(), expected, "{text}");

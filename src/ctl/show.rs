@@ -69,6 +69,16 @@ pub(crate) fn news(news: &News) -> String {
             mebibytes(*free),
             mebibytes(*worker)
         ),
+        News::Scaled {
+            from,
+            workers,
+            busy,
+            waiting,
+        } => format!(
+            "{workers} workers wanted after {from}: {:.0} % busy, {waiting} connections wait",
+            busy * 100.0
+        ),
+        News::NoMemoryForMore {} => "no memory for the further workers that are wanted".to_owned(),
         News::TakenOver { generation } => {
             format!("generation {generation} serves alone; the old workers finish")
         }

@@ -39,6 +39,13 @@ fn head(status: &Status) -> String {
     if let Some(seconds) = status.outage {
         let _ = writeln!(text, "nobody serves: for {}", time(seconds));
     }
+    if let Some(scaling) = status.scaling {
+        let (least, most) = (scaling.least, scaling.most);
+        let _ = match scaling.pinned {
+            true => writeln!(text, "scaling: off, as the operator has said how many"),
+            false => writeln!(text, "scaling: from {least} to {most} workers"),
+        };
+    }
     for place in &status.suspended {
         let _ = writeln!(
             text,

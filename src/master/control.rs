@@ -95,6 +95,7 @@ impl Master {
                 Ok(Answer::done())
             }
             Command::Scale { workers, by } => self.scale(workers, by),
+            Command::ScaleAuto {} => self.scale_auto(),
             Command::Drain { pid } => self.drain(pid),
             Command::Quarantine { ref clear } => self.quarantine(clear.as_deref()),
             Command::Kill { pid } => self.worker(pid).map(|id| {
@@ -128,6 +129,17 @@ impl Master {
         }
         Ok(Answer {
             workers: Some(wanted),
+            ..Answer::done()
+        })
+    }
+
+    fn scale_auto(&mut self) -> Result<Answer, String> {
+        if self.state.scaling().is_none() {
+            return Err("min-workers and max-workers leave nothing to decide".to_owned());
+        }
+        self.happened(Event::ScaleAuto);
+        Ok(Answer {
+            workers: Some(self.state.standing(now()).wanted),
             ..Answer::done()
         })
     }
@@ -246,6 +258,18 @@ impl Master {
             },
             Note::ReloadWaits => News::ReloadWaits {},
             Note::Wanted(workers) => News::Wanted { workers: *workers },
+            Note::Scaled {
+                from,
+                to,
+                share,
+                waiting,
+            } => News::Scaled {
+                from: *from,
+                workers: *to,
+                busy: f64::from(*share) / 1000.0,
+                waiting: *waiting,
+            },
+            Note::NoMemoryForMore => News::NoMemoryForMore {},
             Note::Returned => News::Wanted {
                 workers: self.state.standing(now()).wanted,
             },

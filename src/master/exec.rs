@@ -21,6 +21,7 @@ use nix::sys::stat::{Mode, umask};
 
 use super::Master;
 use super::aide::Aides;
+use super::load::Measured;
 use super::probe::Proof;
 use crate::children::Doors;
 use crate::config::{Call, Config, Known, Names};
@@ -203,6 +204,7 @@ impl Master {
             board: Some(board),
             oom: Oom::watch(now()),
             scales: Scales::default(),
+            measured: Measured::default(),
             headroom: Headroom::find(),
             looked: now(),
             exit: None,

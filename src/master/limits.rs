@@ -2,28 +2,41 @@
 //!
 //! It reads /proc and the scoreboard now and then, and decides nothing.
 
+use std::collections::BTreeMap;
+
 use ferricorn_base::lifeline::Retirement;
-use ferricorn_base::words::{Memory, News, Suspended};
+use ferricorn_base::words::{Memory, News, Scaling, Suspended};
 
 use super::Master;
 use crate::children::Child;
 use crate::diagnose;
-use crate::memory::mebibytes;
+use crate::generation::Generation;
+use crate::memory::{self, mebibytes};
 use crate::mold::Mold;
-use crate::state::{Event, Fate, Moment, WorkerId};
+use crate::state::{self, Event, Fate, Moment, Stage, WorkerId};
 
 impl Master {
+    /// Whether a worker that says it is ready is larger than it may ever be, and is ended for it.
+    pub(super) fn is_too_large(&mut self, id: WorkerId) -> bool {
+        let Some(child) = self.children.get(&id) else {
+            return false;
+        };
+        let found = hard(&self.generations, child).zip(child.pid);
+        let Some(bytes) = found.and_then(|(most, pid)| memory::beyond(pid, most)) else {
+            return false;
+        };
+        self.happened(Event::Memory(id, bytes));
+        let worker = self.state.pool().get(id);
+        worker.is_none_or(|worker| worker.stage == Stage::Killed)
+    }
+
     /// Reads how much memory some of the processes have, and how much is left.
     pub(super) fn weigh(&mut self, now: Moment) {
-        let hard = |child: &Child| {
-            let policy = self.generations.get(&child.generation)?.policy;
-            Some(policy.recycling.memory_hard).filter(|most| *most > 0)
-        };
         let workers = self.children.values();
         let workers = workers.filter(|child| !child.leaving);
         let mold = self.mold.as_ref().map(|mold: &Mold| mold.pid);
         let processes: Vec<(i32, Option<u64>)> = workers
-            .filter_map(|child| Some((child.pid?, hard(child))))
+            .filter_map(|child| Some((child.pid?, hard(&self.generations, child))))
             .chain(mold.map(|pid| (pid, None)))
             .chain(self.aides.pid().map(|pid| (pid, None)))
             .chain([(std::process::id() as i32, None)])
@@ -53,6 +66,16 @@ impl Master {
             .collect()
     }
 
+    /// What may be decided of the number of workers, for the status.
+    pub(super) fn scaling(&self) -> Option<Scaling> {
+        let open = self.state.scaling()?;
+        Some(Scaling {
+            least: open.least,
+            most: open.most,
+            pinned: self.state.is_pinned(),
+        })
+    }
+
     /// What a process had when it was last looked at.
     pub(super) fn memory_of(&self, pid: i32) -> Option<Memory> {
         let last = self.scales.last(pid)?;
@@ -73,4 +96,10 @@ impl Master {
         }
         self.news_of(worker, |who| News::WorkerRetiring { who, cause });
     }
+}
+
+/// What a worker may have at most, if there is a limit.
+fn hard(generations: &BTreeMap<state::Generation, Generation>, child: &Child) -> Option<u64> {
+    let policy = generations.get(&child.generation)?.policy;
+    Some(policy.recycling.memory_hard).filter(|most| *most > 0)
 }

@@ -58,6 +58,7 @@ impl Master {
                 .map(|g| sockets::queues(&g.listeners))
                 .unwrap_or_default(),
             quarantine: self.quarantined(),
+            scaling: self.scaling(),
             suspended: self.suspended(now),
             ignored_limits: self.state.ignored_limits(),
             free_memory: self.state.free_memory(),

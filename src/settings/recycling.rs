@@ -1,5 +1,6 @@
-//! When workers are replaced although they serve, and how fast they may be started.
+//! When workers are replaced although they serve, how fast they may be started, and how many there may be.
 
+use super::value;
 use super::{COMMON, Kind, Section, Setting};
 
 pub(super) const SETTINGS: &[Setting] = &[
@@ -116,9 +117,51 @@ pub(super) const SETTINGS: &[Setting] = &[
         },
         default: "32",
         doc: "How many workers may be started per second; 0 any number.\n\n\
-              It slows down storms only: a start, or a reload, may start all workers at once, and \
-              twice as many as there are, or as this says, before it counts. Each place of a worker \
-              that fails waits by itself besides, longer each time.",
+              It slows down storms only: twice as many as there are workers, or as this says, may be \
+              started at once, so that no start and no reload has to wait. Each place whose workers \
+              fail waits by itself besides, longer each time.",
+        ..HERE
+    },
+    Setting {
+        name: "min-workers",
+        kind: Kind::Number {
+            least: 0,
+            most: value::MOST_WORKERS as u64,
+            set: |config, number| config.min_workers = size(number),
+        },
+        default: "0",
+        doc: "The fewest workers that the server may come down to; 0 workers.\n\n\
+              Where this is less than max-workers, the server decides how many there are, and \
+              workers is what it begins with, or the bound that is nearest to it. It starts 1, 2, 4 \
+              and so on more while those that serve are busy for more than 80 % of the time or as \
+              many connections as workers wait to be accepted, and ends one when those that are left \
+              would be busy for less than 60 % for scale-down-delay. SIGTTIN, SIGTTOU and ctl scale \
+              N take the decision from it, ctl scale auto gives it back.",
+        ..HERE
+    },
+    Setting {
+        name: "max-workers",
+        kind: Kind::Number {
+            least: 0,
+            most: value::MOST_WORKERS as u64,
+            set: |config, number| config.max_workers = size(number),
+        },
+        default: "0",
+        doc: "The most workers that the server may start; 0 workers.\n\n\
+              See min-workers. No more are started than there is memory for, by what a worker has \
+              on average.",
+        ..HERE
+    },
+    Setting {
+        name: "scale-down-delay",
+        kind: Kind::Time {
+            zero: false,
+            set: |config, time| config.scale_down_delay = time,
+        },
+        default: "30",
+        doc: "How long one worker less must do before one is ended.\n\n\
+              See min-workers. When it is missed soon after, the next one must be dispensable for \
+              twice as long, up to 32 times; that is forgotten as it goes well.",
         ..HERE
     },
 ];
@@ -127,3 +170,8 @@ const HERE: Setting = Setting {
     section: Section::Recycling,
     ..COMMON
 };
+
+/// A checked number of workers; the bounds of the entry are far below the type's.
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

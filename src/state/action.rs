@@ -192,6 +192,19 @@ pub enum Note {
     ReloadWaits,
     /// So many workers are wanted now.
     Wanted(usize),
+    /// Another number of workers is wanted, as so much is to be done.
+    Scaled {
+        /// Before.
+        from: usize,
+        /// Now.
+        to: usize,
+        /// How busy those were that serve, in thousandths of their time.
+        share: u32,
+        /// Connections that waited to be accepted.
+        waiting: u32,
+    },
+    /// More workers would be wanted, if there were memory for one.
+    NoMemoryForMore,
     /// TTOU with one worker left, or with none because they are retired.
     NeverNone,
     /// TTIN with no seat left on the scoreboard.

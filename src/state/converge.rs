@@ -34,10 +34,7 @@ impl State {
         out: &mut Vec<Action>,
     ) {
         let (old_wanted, old_retired) = (self.wanted, self.retired);
-        // TTIN and TTOU outlive a reload unless the setting itself has changed.
-        if self.policy(self.current).workers != policy.workers {
-            self.wanted = policy.workers.max(1);
-        }
+        self.rescale(&self.policy(self.current), &policy);
         self.retired = false;
         self.policies.insert(target, policy);
         self.own = target;
@@ -80,6 +77,7 @@ impl State {
         if let Reload::Rolling(roll) = &mut self.reload {
             roll.old_wanted += 1;
         }
+        self.pin();
         out.push(Action::Tell(Note::Wanted(self.wanted)));
     }
 
@@ -93,6 +91,7 @@ impl State {
         if let Reload::Rolling(roll) = &mut self.reload {
             roll.old_wanted = roll.old_wanted.saturating_sub(1).max(1);
         }
+        self.pin();
         out.push(Action::Tell(Note::Wanted(self.wanted)));
     }
 
@@ -109,6 +108,7 @@ impl State {
         }
         self.retired = false;
         self.wanted = workers;
+        self.pin();
         out.push(Action::Tell(Note::Wanted(workers)));
     }
 

@@ -11,6 +11,7 @@ use ferricorn_base::lifeline::{Retirement, Stage};
 use serde::{Deserialize, Serialize};
 
 use super::limits::Recycling;
+use super::scale::{Load, Scaling};
 
 /// A point on the monotonic clock, as the time since the machine was started. The scoreboard
 /// counts the same clock, and a test can make one up.
@@ -43,6 +44,8 @@ pub enum Event {
     Memory(WorkerId, u64),
     /// So many bytes are free for another one; `None` when nobody knows.
     Room(Option<u64>),
+    /// So much there was to do since the last one.
+    Load(Load),
     /// The worker leaves, and this became of its clients.
     Left(WorkerId, Parting),
     /// The operator wants this worker gone at once. It is no failure of its place.
@@ -67,6 +70,8 @@ pub enum Event {
     Less,
     /// So many workers, at least one.
     Scale(usize),
+    /// The number of workers is the controller's again.
+    ScaleAuto,
     /// WINCH: no worker at all, until HUP or TTIN.
     RetireAll,
     /// USR1: open the logs anew.
@@ -103,6 +108,8 @@ pub enum Other {
 pub struct Policy {
     /// Workers asked for; at least 1.
     pub workers: usize,
+    /// Between which numbers there may be others.
+    pub scaling: Scaling,
     /// How long a worker may take to say that it is ready.
     pub boot_timeout: Duration,
     /// How long a worker may drain.
@@ -172,6 +179,7 @@ impl Policy {
     /// For a generation that nobody knows, which does not happen.
     pub const FALLBACK: Policy = Policy {
         workers: 1,
+        scaling: Scaling::fixed(1),
         boot_timeout: Duration::from_secs(60),
         graceful_timeout: Duration::from_secs(30),
         superseded_timeout: Duration::from_secs(10),

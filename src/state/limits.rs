@@ -161,7 +161,9 @@ impl State {
         worker.allowance.seen |= serves;
         let hard = self.policy(generation).recycling.memory_hard;
         if hard > 0 && bytes > hard {
-            if !self.is_doubtful(slot, generation, Limit::MemoryHard, early, bytes, out) {
+            // It is looked at when it says that it is ready: what it takes from then on, it takes for
+            // requests.
+            if !self.is_doubtful(slot, generation, Limit::MemoryHard, !serves, bytes, out) {
                 self.end_large(id, bytes, now, out);
                 return;
             }

@@ -95,6 +95,10 @@ struct Model {
     reloads: u64,
     /// Reloads that have begun, and on which no verdict was given.
     open: Vec<u64>,
+    /// Generations have limits, rates and numbers that may change.
+    limits: bool,
+    /// When the last workers were started.
+    started: Vec<Moment>,
 }
 
 impl Model {
@@ -126,6 +130,8 @@ impl Model {
             next: None,
             reloads: 0,
             open: Vec::new(),
+            limits: false,
+            started: Vec::new(),
         }
     }
 
@@ -194,6 +200,7 @@ impl Model {
             | Event::Failed(id, ..)
             | Event::Overdue(id, _)
             | Event::Left(id, _)
+            | Event::Memory(id, _)
             | Event::SpawnFailed(id, _)
                 if !self.processes.contains_key(id) =>
             {
@@ -262,6 +269,15 @@ impl Model {
         let floor = floor.min(self.state.floor());
         let story = format!("{:?} {event:?} -> {actions:?}", self.now);
         self.story.push(story);
+        if let Event::Memory(id, _) = event {
+            // It is past the hard limit, which is a failure of its place.
+            if actions.contains(&Action::Signal(id, Signal::Kill)) {
+                let process = Process {
+                    ..self.processes[&id]
+                };
+                self.note_failure(&process);
+            }
+        }
         for action in actions {
             self.perform(action, floor, rolling);
         }
@@ -282,6 +298,24 @@ impl Model {
         if let Some(event) = self.next.take() {
             self.deliver(event);
         }
+    }
+
+    /// Never more at once than the burst, and never more in a time than the rate.
+    fn assert_no_storm(&mut self) {
+        let policy = self.state.policy(self.state.own);
+        let rate = policy.spawn_rate as usize;
+        if self.target.is_some() || rate == 0 {
+            return self.started.clear();
+        }
+        self.started.push(self.now);
+        // The burst follows the number that is wanted, which seats bound.
+        let burst = 2 * rate.max(24);
+        let Some(first) = self.started.len().checked_sub(burst + 10) else {
+            return;
+        };
+        let passed = self.now - self.started[first];
+        let least = Duration::from_secs(9) / rate as u32;
+        assert!(passed >= least, "ten more within {passed:?}");
     }
 
     fn draining(&self) -> Vec<WorkerId> {
@@ -367,6 +401,7 @@ impl Model {
                         "slot {slot} came back too early"
                     );
                 }
+                self.assert_no_storm();
                 self.boot(worker, slot, seat, generation);
             }
             Action::Drain { worker, stop, .. } => {
@@ -410,6 +445,11 @@ impl Model {
                 self.alive(worker);
                 self.processes.get_mut(&worker).unwrap().deaf = false;
                 self.leave(worker, 5, Ending::Signal(libc::SIGKILL));
+            }
+            Action::Retire { worker, .. } => {
+                self.alive(worker);
+                let process = &self.processes[&worker];
+                self.forget_others((process.slot, process.generation));
             }
             Action::Diagnose(worker, _) => self.alive(worker),
             Action::Bury(worker, ..) => {
@@ -464,7 +504,10 @@ impl Model {
                         PERFECT
                     };
                     self.qualities.insert(self.newest, quality);
-                    let policy = random_policy(&mut self.random);
+                    let mut policy = random_policy(&mut self.random);
+                    if self.limits {
+                        limit(&mut policy, &mut self.random);
+                    }
                     self.next = Some(Event::Executed(self.newest, policy));
                 }
             }
@@ -539,7 +582,6 @@ impl Model {
                 }
             }
             Action::Reopen
-            | Action::Retire { .. }
             | Action::Unready
             | Action::Deafen
             | Action::Announce
@@ -671,6 +713,21 @@ impl Model {
                 }
             }
             10 => Event::Scale(1 + self.random.below(5) as usize),
+            12 => {
+                let mut ids: Vec<WorkerId> = self.processes.keys().copied().collect();
+                ids.sort();
+                if ids.is_empty() {
+                    return;
+                }
+                let id = ids[self.random.below(ids.len() as u64) as usize];
+                Event::Memory(id, self.random.below(200))
+            }
+            13 => Event::Room(Some(self.random.below(1000)).filter(|free| *free < 900)),
+            14 if self.random.one_in(8) => Event::ScaleAuto,
+            14 => Event::Load(Load {
+                busy: self.random.below(6000) as u32,
+                waiting: self.random.below(6) as u32,
+            }),
             _ => Event::Tick,
         };
         self.deliver(event);
@@ -679,6 +736,9 @@ impl Model {
     /// From now on all goes well.
     fn calm(&mut self) {
         self.calm = true;
+        if self.exit.is_none() {
+            self.deliver(Event::Room(None));
+        }
         self.qualities.values_mut().for_each(|q| *q = PERFECT);
     }
 
@@ -732,17 +792,40 @@ fn random_policy(random: &mut Random) -> Policy {
     }
 }
 
+/// Limits of all kinds that workers may be past.
+fn limit(policy: &mut Policy, random: &mut Random) {
+    let or_none = |random: &mut Random, value: u64| [0, value][random.below(2) as usize];
+    policy.recycling = Recycling {
+        lifetime: Duration::from_secs(or_none(random, 30)),
+        lifetime_jitter: Duration::from_secs(random.below(20)),
+        memory: or_none(random, 100),
+        memory_jitter: random.below(30),
+        memory_samples: 1 + random.below(3) as u32,
+        memory_hard: or_none(random, 180),
+    };
+    policy.spawn_rate = [0, 1, 4, 32][random.below(4) as usize];
+    if random.one_in(2) {
+        policy.scaling = Scaling {
+            least: 1 + random.below(policy.workers as u64) as usize,
+            most: policy.workers + random.below(6 - policy.workers as u64) as usize,
+            patience: Duration::from_secs(5),
+        };
+    }
+}
+
 #[test]
 fn random_orders_of_events_break_no_promise() {
     for seed in 0..800 {
         let mut random = Random(seed ^ 0xfe44_1c04);
-        let policy = random_policy(&mut random);
+        let mut policy = random_policy(&mut random);
+        limit(&mut policy, &mut random);
         let quality = Quality {
             breaks: 0,
             hangs: 0,
             crashes: random.below(3),
         };
         let mut model = Model::new(seed, policy, quality, true);
+        model.limits = true;
         model.deliver(Event::Tick);
         for _ in 0..250 {
             if model.exit.is_some() {
@@ -753,6 +836,8 @@ fn random_orders_of_events_break_no_promise() {
             } else {
                 model.advance();
             }
+            let wanted = model.state.wanted;
+            assert!((1..=16).contains(&wanted), "seed {seed}: {wanted}");
         }
         if model.exit.is_none() {
             model.end();

@@ -139,6 +139,8 @@ struct TestHandler {
     memory: usize,
     /// 1 GiB of nothing, once somebody wants some of it.
     sparse: Option<File>,
+    /// What requests have made it keep.
+    grown: Vec<Vec<u8>>,
 }
 
 impl App for TestApp {
@@ -223,6 +225,7 @@ impl App for TestApp {
             seat: seat.clone(),
             memory: self.memory.len(),
             sparse: None,
+            grown: Vec::new(),
         })
     }
 }
@@ -349,6 +352,15 @@ impl Handler for TestHandler {
                 .to_string()
                 .into_response(),
             "__env" => env(request),
+            // So many MiB more, for good.
+            "grow" | "swell" => {
+                self.grown.push(vec![1; rest.parse::<usize>()? << 20]);
+                if verb == "swell" {
+                    log::info!("in the handler of {path}");
+                    hang();
+                }
+                self.who().into_response()
+            }
             "memory" => self.memory.to_string().into_response(),
             "orphan" => {
                 // The shell ends at once, and leaves a child of its own behind.

@@ -118,7 +118,7 @@ fn changes_between_two_configurations() {
         [
             "bind [\"127.0.0.1:8000\"]  true",
             "workers 2 3 true",
-            "pidfile \"/a\" \"/b\" false",
+            "pidfile \"/a\" \"/b\" true",
             "listen [] [{ bind = \":1\" }] true",
         ]
     );

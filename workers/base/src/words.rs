@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 pub use news::{Counts, News, Verdict, Who};
 pub use status::{
-    Counters, Current, End, LISTED, Memory, Quarantined, Queue, Reload, Status, Suspended, Worker,
+    Counters, Current, End, LISTED, Memory, Quarantined, Queue, Reload, Scaling, Status, Suspended,
+    Worker,
 };
 
 /// The version of all this.
@@ -42,6 +43,8 @@ pub enum Command {
         /// So many more, or less.
         by: Option<i64>,
     },
+    /// Leave the number of workers to the server again.
+    ScaleAuto {},
     /// Finish and stop, as by SIGTERM.
     Stop {
         /// Answer when it is over, and tell what happens until then.
@@ -166,7 +169,7 @@ impl Command {
             Command::Status {} => "status",
             Command::Reload { .. } => "reload",
             Command::Reopen {} => "reopen",
-            Command::Scale { .. } => "scale",
+            Command::Scale { .. } | Command::ScaleAuto {} => "scale",
             Command::Stop { .. } => "stop",
             Command::Quit { .. } => "quit",
             Command::Drain { .. } => "drain",
@@ -219,6 +222,7 @@ mod tests {
                 workers: None,
                 by: Some(-1),
             },
+            Command::ScaleAuto {},
             Command::Stop { wait: false },
             Command::Quit { wait: true },
             Command::Drain { pid: 5 },

@@ -198,6 +198,19 @@ pub enum News {
         /// How many.
         workers: usize,
     },
+    /// The controller wants another number of workers.
+    Scaled {
+        /// So many it wanted before.
+        from: usize,
+        /// So many now.
+        workers: usize,
+        /// How busy those were that serve, from 0 to 1.
+        busy: f64,
+        /// Connections that waited to be accepted.
+        waiting: u32,
+    },
+    /// It would want more, if there were memory for one.
+    NoMemoryForMore {},
     /// All workers retire, by WINCH.
     Retired {},
     /// Nobody serves: requests are answered 503.

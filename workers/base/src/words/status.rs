@@ -65,6 +65,8 @@ pub struct Status {
     /// Requests in quarantine.
     #[serde(default)]
     pub quarantine: Vec<Quarantined>,
+    /// What may be decided of the number of workers, if anything may.
+    pub scaling: Option<Scaling>,
     /// Places that stay vacant for a while, as their workers fail again and again.
     pub suspended: Vec<Suspended>,
     /// Limits that are ignored until a reload, as workers are past them when they have just booted.
@@ -77,6 +79,18 @@ pub struct Status {
     pub aide_memory: Option<Memory>,
     /// Memory of the mold.
     pub mold_memory: Option<Memory>,
+}
+
+/// The number of workers is the server's to decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Scaling {
+    /// Not fewer than this.
+    pub least: usize,
+    /// Not more than this.
+    pub most: usize,
+    /// But the operator has said how many there are.
+    pub pinned: bool,
 }
 
 /// A place that is suspended.
