@@ -15,7 +15,15 @@ mod once;
 mod rates;
 #[cfg(feature = "top")]
 mod screen;
+#[cfg_attr(
+    not(feature = "top"),
+    allow(dead_code, reason = "the screen needs more of it than the table")
+)]
 mod table;
+#[cfg_attr(
+    not(feature = "top"),
+    allow(dead_code, reason = "the screen needs more of it than the table")
+)]
 mod text;
 #[cfg(feature = "top")]
 mod view;

@@ -1,7 +1,7 @@
 //! What the server does, a line each, for the pane of events. Pure.
 
 use super::text::Tone;
-use crate::control::words::News;
+use crate::control::words::{News, Who};
 use crate::ctl;
 
 /// A line and how it is meant; none for what is no news.
@@ -19,8 +19,26 @@ pub(super) fn line(news: &News) -> Option<(String, Tone)> {
         News::Stopped { code } => format!("stopped, with code {code}"),
         news => ctl::news(news),
     };
+    // The table has the generations; a line has little room.
+    let text = match who(news) {
+        Some(who) => text.replacen(&format!(", generation {})", who.generation), ")", 1),
+        None => text,
+    };
     let text = ctl::clean(text.trim_end()).replace('\n', " ");
     (!text.is_empty()).then(|| (text, tone(news)))
+}
+
+fn who(news: &News) -> Option<&Who> {
+    match news {
+        News::WorkerStarted { who, .. }
+        | News::WorkerReady { who, .. }
+        | News::WorkerRetiring { who, .. }
+        | News::WorkerDraining { who, .. }
+        | News::WorkerLeaving { who, .. }
+        | News::WorkerSignalled { who, .. }
+        | News::WorkerLeft { who, .. } => Some(who),
+        _ => None,
+    }
 }
 
 fn tone(news: &News) -> Tone {
@@ -29,16 +47,22 @@ fn tone(news: &News) -> Tone {
         | News::WorkerSignalled { .. }
         | News::BootFailed { .. }
         | News::Crashed { .. }
-        | News::ReloadFailed { .. } => Tone::Bad,
+        | News::ReloadFailed { .. }
+        | News::Outage { .. }
+        | News::Quarantined { .. } => Tone::Bad,
         News::Started { .. }
         | News::WorkerReady { .. }
         | News::Passed { .. }
         | News::TakenOver { .. }
-        | News::ReloadComplete { .. } => Tone::Good,
+        | News::ReloadComplete { .. }
+        | News::Recovered { .. } => Tone::Good,
         News::WorkerStarted { .. } | News::Trying { .. } | News::Rolling { .. } => Tone::Moving,
-        News::WorkerRetiring { .. } | News::Stopping { .. } | News::StopsSoon { .. } => {
-            Tone::Warning
-        }
+        News::Suspended { .. }
+        | News::LimitTooSmall { .. }
+        | News::MemoryShort { .. }
+        | News::WorkerRetiring { .. }
+        | News::Stopping { .. }
+        | News::StopsSoon { .. } => Tone::Warning,
         _ => Tone::Plain,
     }
 }
@@ -46,7 +70,6 @@ fn tone(news: &News) -> Tone {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::words::Who;
 
     #[test]
     fn every_line_is_one_line() {
@@ -63,7 +86,7 @@ mod tests {
                     well: false,
                     counts: None,
                 },
-                "worker 2 (pid 4711, generation 1) was killed \\u{1b}[2J",
+                "worker 2 (pid 4711) was killed \\u{1b}[2J",
                 Tone::Bad,
             ),
             (News::Wanted { workers: 3 }, "3 workers wanted", Tone::Plain),

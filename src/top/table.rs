@@ -40,7 +40,6 @@ impl Sort {
     ];
 
     /// The next one.
-    #[cfg_attr(not(feature = "top"), expect(dead_code))]
     pub(super) fn next(self) -> Sort {
         let at = Sort::ALL.iter().position(|sort| *sort == self);
         Sort::ALL[(at.unwrap_or(0) + 1) % Sort::ALL.len()]
@@ -248,7 +247,6 @@ impl Layout {
     }
 
     /// As much as fits into so many columns of the terminal; it fills them.
-    #[cfg_attr(not(feature = "top"), cfg_attr(not(test), expect(dead_code)))]
     pub(super) fn fit(rows: &[Row<'_>], width: usize, glyphs: Glyphs) -> Layout {
         let generations = rows.iter().map(|row| row.worker.generation);
         let mixed = generations.clone().min() != generations.max();
