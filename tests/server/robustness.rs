@@ -103,7 +103,7 @@ fn a_full_disk_under_the_logs_stalls_nobody() {
 #[test]
 fn a_log_at_the_limit_of_a_files_size_ends_nobody() {
     // Above the size of the scoreboard.
-    const LIMIT: u64 = 64 << 20;
+    const LIMIT: u64 = 128 << 20;
     let start = testapp()
         .wrapped(&["prlimit", &format!("--fsize={LIMIT}"), "--"])
         .args("--workers 1 --access-logfile a.log");
