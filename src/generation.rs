@@ -15,6 +15,7 @@ use log::LevelFilter;
 
 use crate::config::Config;
 use crate::control;
+use crate::directory::Directory;
 use crate::logging::LogFiles;
 use crate::pidfile::PidFile;
 use crate::poison;
@@ -69,6 +70,8 @@ pub struct Recipe {
     pub metrics: Vec<ListenerConf>,
     /// Whom they become.
     pub account: Account,
+    /// Where they begin.
+    pub directory: Rc<Directory>,
 }
 
 /// What is open already and may be taken over by a new generation.
@@ -78,6 +81,8 @@ pub struct Held {
     pub listeners: Vec<Rc<Listener>>,
     /// Pid files, each once.
     pub pidfiles: Vec<Rc<PidFile>>,
+    /// Where the configuration's working directory leads, if that was found already.
+    pub directory: Option<Rc<Directory>>,
 }
 
 /// The master that a generation is for.
@@ -99,7 +104,8 @@ pub struct Failure {
 }
 
 impl Generation {
-    /// Opens what `config` asks for, taking over what is `held`, for this master.
+    /// Opens what `config` asks for, taking over what is `held`, for this master, and enters the
+    /// working directory.
     ///
     /// # Errors
     /// The first thing that cannot be done; nothing has changed then.
@@ -114,6 +120,11 @@ impl Generation {
         registry.check(&config.conf).map_err(Failure::plain)?;
         let account = Account::of(&config);
         account.check()?;
+        let directory = match &held.directory {
+            Some(directory) => Rc::clone(directory),
+            None => Rc::new(Directory::open(&config.directory)?),
+        };
+        directory.enter()?;
         let logs = LogFiles::open(&config)?;
         let binds = inherited.binds(&config.binds)?;
         let listeners = sockets::listeners(&binds, &held.listeners, inherited)?;
@@ -155,6 +166,7 @@ impl Generation {
                 conf: Arc::new(conf),
                 metrics: metrics_confs,
                 account,
+                directory,
             }),
         })
     }

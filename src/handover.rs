@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::aide;
 use crate::children::{Child, Children};
 use crate::control;
+use crate::directory::Directory;
 use crate::generation::{Generation, Held};
 use crate::logging::{self, LogFiles};
 use crate::notify;
@@ -90,6 +91,8 @@ pub struct Handover {
     pub doors: Vec<Option<RawFd>>,
     listeners: Vec<(RawFd, sockets::Record)>,
     pidfiles: Vec<(RawFd, pidfile::Record)>,
+    // Of the generation to come.
+    directory: Option<RawFd>,
     generations: Vec<GenerationRecord>,
     workers: Vec<(WorkerId, WorkerRecord)>,
     /// What became of earlier ones.
@@ -230,6 +233,7 @@ impl Handover {
         let door = |door: &Option<OwnedFd>| door.as_ref().map(|fd| sys::number(fd.as_fd()));
         let listeners = held.listeners.iter();
         let pidfiles = held.pidfiles.iter();
+        let directory = held.directory.as_ref();
         let workers = parts.children.iter();
         Handover {
             version: VERSION,
@@ -246,6 +250,7 @@ impl Handover {
             pidfiles: pidfiles
                 .map(|file| (sys::number(file.as_fd()), file.record()))
                 .collect(),
+            directory: directory.map(|directory| sys::number(directory.as_fd())),
             generations,
             workers: workers
                 .map(|(id, child)| (*id, WorkerRecord::of(child)))
@@ -287,6 +292,7 @@ impl Handover {
             all.extend(generation.access_log);
             all.extend(generation.syslog);
         }
+        all.extend(self.directory);
         all.extend(self.rendezvous);
         all.extend(self.other.as_ref().and_then(second::Record::channel));
         all.extend(self.doors.iter().flatten());
@@ -313,6 +319,8 @@ impl Handover {
             let file = PidFile::adopt(record, sys::take_over(*fd)?, ours);
             held.pidfiles.push(Rc::new(file));
         }
+        let directory = self.directory.map(sys::take_over).transpose()?;
+        held.directory = directory.map(|fd| Rc::new(Directory::from(fd)));
         // Their numbers are nobody's; they only must not go further.
         for number in self.inherited.numbers() {
             sys::close_on_exec(*number)?;

@@ -45,6 +45,7 @@ mod cpus;
 mod ctl;
 mod daemon;
 mod diagnose;
+mod directory;
 mod exit;
 mod generate;
 mod generation;

@@ -9,7 +9,7 @@ use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use nix::sys::stat::{Mode, umask};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Call, Names};
+use crate::directory::Directory;
 
 /// Where the system keeps the file that this process executes.
 const RUNNING: &str = "/proc/self/exe";
@@ -34,6 +35,14 @@ pub struct Program {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     origin: Origin,
+}
+
+/// What is on disk under the program's names now. Whatever they come to mean, this is what is executed.
+#[derive(Debug)]
+pub struct Image {
+    file: File,
+    /// Where it begins.
+    directory: Directory,
 }
 
 /// What an image cannot find out about its own first start.
@@ -111,14 +120,18 @@ impl Program {
         Path::new(&self.origin.path)
     }
 
-    /// The file that is on disk now, to be executed and nothing else.
+    /// What is on disk now, to be executed and nothing else.
     ///
     /// # Errors
-    /// What open(2) answers, with the path.
-    pub fn open(&self) -> io::Result<File> {
+    /// What open(2) answers, with the path: the file or the working directory is gone.
+    pub fn open(&self) -> io::Result<Image> {
         let mut options = OpenOptions::new();
         options.read(true).custom_flags(libc::O_PATH);
-        options.open(self.path()).map_err(|error| self.named(error))
+        let file = options.open(self.path());
+        Ok(Image {
+            file: file.map_err(|error| self.named(error))?,
+            directory: Directory::open(Path::new(&self.origin.directory))?,
+        })
     }
 
     /// Makes working directory, umask and limits what they were at the start. `highest` is the
@@ -126,13 +139,9 @@ impl Program {
     /// it is, for the program could not even be linked.
     ///
     /// # Errors
-    /// The directory is gone.
-    pub fn restore(&self, highest: i32) -> io::Result<()> {
-        let directory = Path::new(&self.origin.directory);
-        env::set_current_dir(directory).map_err(|error| {
-            let text = format!("cannot enter {}: {error}", directory.display());
-            io::Error::new(error.kind(), text)
-        })?;
+    /// What fchdir(2) or setrlimit(2) answer.
+    pub fn restore(&self, image: &Image, highest: i32) -> io::Result<()> {
+        image.directory.enter()?;
         umask(Mode::from_bits_truncate(self.origin.umask));
         let (soft, hard) = self.origin.files;
         if soft > u64::try_from(highest).unwrap_or(0) + ROOM {
@@ -153,7 +162,7 @@ impl Program {
 
     /// Executes `image` in this process, with one variable more (execveat(2)). It only returns with
     /// an error.
-    pub fn execute(&self, image: BorrowedFd<'_>, variable: (&str, &str)) -> io::Error {
+    pub fn execute(&self, image: &Image, variable: (&str, &str)) -> io::Error {
         let arguments: Result<Vec<CString>, _> = self
             .arguments
             .iter()
@@ -171,7 +180,7 @@ impl Program {
             return io::ErrorKind::InvalidInput.into();
         };
         let flags = AtFlags::AT_EMPTY_PATH;
-        match nix::unistd::execveat(image.as_fd(), c"", &arguments, &environment, flags) {
+        match nix::unistd::execveat(image.file.as_fd(), c"", &arguments, &environment, flags) {
             // The system says so of a script, too: whatever reads it could not open it.
             Err(errno) => self.named(errno.into()),
             Ok(never) => match never {},

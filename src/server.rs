@@ -12,6 +12,7 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::config::{Action, Config, Known, Loaded, Names, Refusal};
 use crate::daemon::{self, Waiting};
+use crate::directory::Directory;
 use crate::exit;
 use crate::generation::{self, Failure, Generation, Held};
 use crate::handover::{self, Handover, Role};
@@ -386,12 +387,8 @@ fn prepare(
     umask(Mode::from_bits_truncate(config.umask));
     start_log(config)?;
     log::info!("Starting ferricorn {}", env!("CARGO_PKG_VERSION"));
-    std::env::set_current_dir(&config.directory).map_err(|error| {
-        std::io::Error::other(format!(
-            "cannot enter {}: {error}",
-            config.directory.display()
-        ))
-    })?;
+    let directory = Rc::new(Directory::open(&config.directory)?);
+    directory.enter()?;
     raise_descriptors();
     registry
         .hooks()
@@ -401,14 +398,15 @@ fn prepare(
         pid: std::process::id(),
         second,
     };
-    let held = held.unwrap_or_else(|| {
+    let mut held = held.unwrap_or_else(|| {
         let (stored, names) = inherited.take_stored();
         notifier.has_stored(names);
         Held {
             listeners: stored.into_iter().map(Rc::new).collect(),
-            pidfiles: Vec::new(),
+            ..Held::default()
         }
     });
+    held.directory = Some(directory);
     for attempt in 1.. {
         match Generation::make(1, config.clone(), &held, inherited, registry, master) {
             Ok(generation) => {

@@ -105,8 +105,6 @@ fn passes(
         plan.read(&path, print);
     }
     umask(Mode::from_bits_truncate(config.umask));
-    std::env::set_current_dir(&config.directory)
-        .map_err(|error| format!("cannot enter {}: {error}", config.directory.display()))?;
     let (boot_timeout, path) = (config.boot_timeout, config.reload_check_path.clone());
     let master = Master {
         pid: u32::try_from(nix::unistd::getppid().as_raw()).unwrap_or(0),
@@ -141,7 +139,8 @@ fn passes(
         let fds: Vec<BorrowedFd<'_>> = together.iter().map(|listener| listener.as_fd()).collect();
         answer.send(&Answer::Listeners, &fds).map_err(text)?;
     }
-    let mut fds = vec![state.as_fd()];
+    let recipe = generation.recipe.as_ref().ok_or("there is no recipe")?;
+    let mut fds = vec![state.as_fd(), recipe.directory.as_fd()];
     fds.extend(pidfile.map(|file| file.as_fd()));
     answer.send(&Answer::Passed, &fds).map_err(text)?;
     // From here on all of it belongs to the master.

@@ -59,7 +59,7 @@ impl Master {
         let _ = before.thread_set_mask();
         if let Some(recipe) = self.generations.values().find_map(|g| g.recipe.as_ref()) {
             umask(Mode::from_bits_truncate(recipe.config.umask));
-            let _ = std::env::set_current_dir(&recipe.config.directory);
+            let _ = recipe.directory.enter();
         }
         crate::server::raise_descriptors();
         error
@@ -84,7 +84,7 @@ impl Master {
         };
         keep.push(sys::number(state.as_fd()));
         let highest = keep.iter().copied().max().unwrap_or(0);
-        let error = match self.program.restore(highest) {
+        let error = match self.program.restore(image, highest) {
             Ok(()) => {
                 let kept = keep.iter().try_for_each(|fd| sys::keep_on_exec(*fd));
                 let variable = format!("next:{}", sys::number(state.as_fd()));
@@ -92,7 +92,7 @@ impl Master {
                 match kept {
                     Ok(()) => {
                         let variable = (handover::VARIABLE, &*variable);
-                        self.program.execute(image.as_fd(), variable)
+                        self.program.execute(image, variable)
                     }
                     Err(error) => error,
                 }
@@ -260,8 +260,6 @@ fn make(
         _ => Err(io::ErrorKind::NotFound.into()),
     })?;
     umask(Mode::from_bits_truncate(config.umask));
-    std::env::set_current_dir(&config.directory)
-        .map_err(|error| format!("cannot enter {}: {error}", config.directory.display()))?;
     Generation::make(number, config, held, inherited, registry, master)
         .map_err(|failure| failure.text)
 }

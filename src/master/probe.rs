@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
@@ -19,10 +18,11 @@ use nix::unistd::{Pid, getppid, setpgid};
 use super::Master;
 use crate::control::words::News;
 use crate::daemon;
+use crate::directory::Directory;
 use crate::generation::Held;
 use crate::handover::{self, Handover, Parts};
 use crate::pidfile::PidFile;
-use crate::program::Program;
+use crate::program::{Image, Program};
 use crate::second::Other;
 use crate::sockets::Listener;
 use crate::spawn;
@@ -35,7 +35,7 @@ use crate::watch::Plan;
 #[derive(Debug)]
 pub(super) struct Trial {
     pid: i32,
-    image: File,
+    image: Image,
     // Gone when the other side is.
     answer: Option<MasterEnd>,
     listeners: Vec<OwnedFd>,
@@ -47,8 +47,8 @@ pub(super) struct Trial {
 /// What has passed: a program, and what it needs to begin.
 #[derive(Debug)]
 pub(super) struct Proof {
-    /// The very file that was tried; none before its trial has ended.
-    pub(super) image: Option<File>,
+    /// The very program that was tried; none before its trial has ended.
+    pub(super) image: Option<Image>,
     /// What it has opened.
     pub(super) held: Held,
     /// The file of the configuration and its text.
@@ -247,7 +247,10 @@ fn proof(listeners: Vec<OwnedFd>, fds: Vec<OwnedFd>) -> io::Result<Proof> {
     if listeners.len() != passed.listeners.len() {
         return Err(missing());
     }
-    let mut held = Held::default();
+    let mut held = Held {
+        directory: Some(Rc::new(Directory::from(fds.next().ok_or_else(missing)?))),
+        ..Held::default()
+    };
     for (fd, record) in listeners.into_iter().zip(&passed.listeners) {
         let listener = Listener::handed_over(fd, record, true)?;
         held.add_listener(Rc::new(listener));
@@ -268,7 +271,7 @@ fn proof(listeners: Vec<OwnedFd>, fds: Vec<OwnedFd>) -> io::Result<Proof> {
 /// In the child: from the fork to the program, which is not come back from but with an error.
 fn become_program(
     program: &Program,
-    image: &File,
+    image: &Image,
     keep: &[RawFd],
     master: Pid,
     variable: &str,
@@ -281,14 +284,14 @@ fn become_program(
         if getppid() != master {
             sys::exit_now(1);
         }
-        program.restore(keep.iter().copied().max().unwrap_or(0))?;
+        program.restore(image, keep.iter().copied().max().unwrap_or(0))?;
         keep.iter().try_for_each(|fd| sys::keep_on_exec(*fd))?;
         // What `main` prints before it serves was printed before.
         daemon::silence_stdout()?;
         program.unblock()
     };
     match prepare() {
-        Ok(()) => program.execute(image.as_fd(), (handover::VARIABLE, variable)),
+        Ok(()) => program.execute(image, (handover::VARIABLE, variable)),
         Err(error) => error,
     }
 }

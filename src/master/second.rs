@@ -3,7 +3,6 @@
 //! Nothing here waits: what the other one says and its end are events. It is no worker and no trial: it
 //! has this master's process group and no tie to its life, for it is to outlive it.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::rc::Rc;
@@ -13,7 +12,7 @@ use super::Master;
 use crate::control;
 use crate::generation::{self, Generation, Held};
 use crate::handover;
-use crate::program::Program;
+use crate::program::{Image, Program};
 use crate::second::{Channel, Given, Other, Word};
 use crate::spawn;
 use crate::state::{self, Ending, Event, Moment, Signal};
@@ -269,15 +268,15 @@ impl Master {
 }
 
 /// In the child: from the fork to the program, which is not come back from but with an error.
-fn become_second(program: &Program, image: &File, keep: &[RawFd], variable: &str) -> io::Error {
+fn become_second(program: &Program, image: &Image, keep: &[RawFd], variable: &str) -> io::Error {
     let prepare = || -> io::Result<()> {
         sys::reset_signals();
-        program.restore(keep.iter().copied().max().unwrap_or(0))?;
+        program.restore(image, keep.iter().copied().max().unwrap_or(0))?;
         keep.iter().try_for_each(|fd| sys::keep_on_exec(*fd))?;
         program.unblock()
     };
     match prepare() {
-        Ok(()) => program.execute(image.as_fd(), (handover::VARIABLE, variable)),
+        Ok(()) => program.execute(image, (handover::VARIABLE, variable)),
         Err(error) => error,
     }
 }

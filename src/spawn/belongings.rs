@@ -69,13 +69,7 @@ impl Belongings {
         let (generation, recipe) = (from.generation, from.recipe()?);
         let config = &recipe.config;
         umask(Mode::from_bits_truncate(config.umask));
-        let directory = &config.directory;
-        std::env::set_current_dir(directory).map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!("cannot enter {}: {error}", directory.display()),
-            )
-        })?;
+        recipe.directory.enter()?;
         for name in OURS {
             sys::set_variable(name.as_ref(), None);
         }

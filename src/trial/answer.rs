@@ -32,7 +32,8 @@ pub enum Answer {
     Boots(Duration),
     /// Listeners that it has bound come along, in the order of [`Passed::listeners`].
     Listeners,
-    /// It can serve. A sealed memfd with [`Passed`] comes along, and a new pid file if there is one.
+    /// It can serve. A sealed memfd with [`Passed`] comes along, the working directory of its workers,
+    /// and a new pid file if there is one.
     Passed,
     /// It cannot, and why.
     Failed(String),

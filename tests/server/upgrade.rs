@@ -304,6 +304,61 @@ fn a_symlink_in_the_path_is_followed_anew() {
 }
 
 #[test]
+fn a_symlink_that_is_switched_counts_from_the_next_trial_on() {
+    let programs = Programs::new();
+    for (release, version) in [("1", 1), ("2", 2)] {
+        fs::create_dir(programs.0.path(release)).unwrap();
+        programs.version(&format!("{release}/app"), version);
+        programs
+            .0
+            .write(&format!("{release}/ferricorn.toml"), "workers = 1\n");
+    }
+    let current = programs.0.path("current");
+    let switch = |release: &str| {
+        let _ = fs::remove_file(&current);
+        symlink(release, &current).unwrap();
+    };
+    let shell = format!("cd {}; exec \"$@\"", current.display());
+    for preload in ["", "--preload"] {
+        switch("1");
+        let server = program("./app")
+            .args(preload)
+            .wrapped(&["sh", "-c", &shell, "sh"])
+            .ready();
+        let serves = |release: &str| {
+            let directory = programs.0.path(release);
+            assert_eq!(server.get("/version").text(), release);
+            assert_eq!(server.get("/directory").text(), directory.to_str().unwrap());
+        };
+        let replaced = || {
+            let before = server.who().pid;
+            kill(Pid::from_raw(before), Signal::SIGKILL).unwrap();
+            server.until("its end", || (!proc::is_alive(before)).then_some(()));
+        };
+        serves("1");
+        // Nobody has asked for a reload: what dies comes back where it was.
+        switch("2");
+        replaced();
+        serves("1");
+        // Switched while the second one is on trial.
+        server.control("boot-wait", "");
+        let mark = server.mark();
+        server.signal(Signal::SIGHUP);
+        server.wait_after(mark, "waiting in boot");
+        switch("1");
+        server.uncontrol("boot-wait");
+        server.wait_after(mark, "the old workers have gone");
+        serves("2");
+        // And nothing is left of where the next ones would begin.
+        fs::remove_file(&current).unwrap();
+        assert!(server.reload_fails().contains("No such file or directory"));
+        replaced();
+        serves("2");
+        server.stop();
+    }
+}
+
+#[test]
 fn names_and_arguments_need_not_be_utf_8() {
     let programs = Programs::new();
     let odd = programs.0.root().join(OsStr::from_bytes(b"a\xffp"));
@@ -408,29 +463,26 @@ fn a_killed_master_takes_its_trial_with_it() {
 /// What was proved and cannot be executed after all is given back.
 #[test]
 fn an_exec_that_fails_leaves_everything_as_it_was() {
-    let shell = "mkdir here; cd here; exec \"$@\"";
-    let start = testapp()
-        .wrapped(&["sh", "-c", shell, "sh"])
-        .args("--workers 2 --config ../app.toml");
-    start.dir().write("app.toml", "");
-    let server = start.ready();
+    let programs = Programs::new();
+    let app = programs.version("app", 1);
+    let server = program(&app).file("workers = 2\n").ready();
     let before = (server.wait_workers(2), proc::kinds(server.pid));
     let pidfile = server.dir.path("app.pid");
-    let file = format!("pidfile = \"{}\"\n", pidfile.display());
-    server.dir.write("app.toml", &file);
+    let file = format!("workers = 2\npidfile = \"{}\"\n", pidfile.display());
+    server.dir.write("ferricorn.toml", &file);
     server.control("boot-wait", "");
     let mark = server.mark();
     server.signal(Signal::SIGHUP);
     server.wait_after(mark, "waiting in boot");
-    let (here, there) = (server.dir.path("here"), server.dir.path("there"));
-    fs::rename(&here, &there).unwrap();
+    let mode = |mode| fs::set_permissions(&app, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o600);
     server.uncontrol("boot-wait");
     let line = server.wait_after(mark, "reload failed");
-    assert!(line.contains("cannot enter"), "{line}");
+    assert!(line.contains("cannot execute"), "{line}");
     assert_eq!((server.wait_workers(2), proc::kinds(server.pid)), before);
     assert!(!pidfile.exists());
     assert_eq!(server.who().generation, 1);
-    fs::rename(&there, &here).unwrap();
+    mode(0o700);
     server.take_over();
     assert_eq!(server.who().generation, 2);
     server.stop();
