@@ -11,4 +11,5 @@ mod life;
 mod manager;
 mod masters;
 mod queue;
+mod reloads;
 mod units;
