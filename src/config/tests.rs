@@ -135,6 +135,8 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("limit-peer-connections", "20", "20"),
     ("limit-peer-connection-rate", "20", "20"),
     ("limit-peer-request-rate", "20", "20"),
+    ("shed-target", "\"50ms\"", "0.05"),
+    ("shed-interval", "0.2", "0.2"),
     ("poison-deaths", "3", "3"),
     ("poison-window", "90", "90"),
     ("poison-hold", "\"5m\"", "300"),

@@ -4,6 +4,34 @@ use super::{COMMON, Kind, Section, Setting};
 
 pub(super) const SETTINGS: &[Setting] = &[
     Setting {
+        name: "shed-target",
+        kind: Kind::Time {
+            zero: true,
+            set: |config, time| config.conf.shed.target = time,
+        },
+        default: "0",
+        doc: "How long requests may wait for a worker; 0: as long as they do.\n\n\
+              When the wait has been longer for a whole shed-interval, requests are answered 503, with \
+              Retry-After, before the application sees them: one at first, then ever more (CoDel, RFC 8289), \
+              and all that have waited for longer than both together, until the wait is below the \
+              target. The wait is that in the accept queue of a TCP socket, or behind other \
+              requests of the worker; of accept queues of unix sockets the system tells nothing. \
+              readiness-path is always answered. Choose it above what a usual request takes, \
+              and above 10 ms, as the system's clock is no finer.",
+        ..HERE
+    },
+    Setting {
+        name: "shed-interval",
+        kind: Kind::Time {
+            zero: false,
+            set: |config, time| config.conf.shed.interval = time,
+        },
+        default: "0.1",
+        doc: "How long the wait may be over shed-target at a time.\n\n\
+              A burst that is dealt with in less is no overload.",
+        ..HERE
+    },
+    Setting {
         name: "poison-deaths",
         kind: Kind::Number {
             least: 0,

@@ -24,6 +24,7 @@ mod masters;
 mod metrics;
 mod mold;
 mod notify;
+mod overload;
 mod poison;
 mod process;
 mod proxies;

@@ -28,6 +28,8 @@ pub struct Conf {
     pub deadlines: Deadlines,
     /// What one peer address may take of the server.
     pub peer_limits: PeerLimits,
+    /// When to refuse some requests because all wait too long.
+    pub shed: Shed,
     /// Whether requests are refused that the master has put into quarantine.
     pub poison: bool,
     /// Connections one worker may hold at once; at the bound the longest idle one is closed.
@@ -101,6 +103,15 @@ pub struct PeerLimits {
     pub request_rate: u64,
 }
 
+/// When requests wait too long before their handlers see them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shed {
+    /// How long they may wait. Zero: as long as they do.
+    pub target: Duration,
+    /// For how long the wait may be longer until some are refused.
+    pub interval: Duration,
+}
+
 /// Where metrics are sent by StatsD, and how they look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatsdConf {
@@ -159,6 +170,15 @@ pub struct MountConf {
     pub app: String,
 }
 
+impl Default for Shed {
+    fn default() -> Self {
+        Shed {
+            target: Duration::ZERO,
+            interval: Duration::from_millis(100),
+        }
+    }
+}
+
 impl Default for Deadlines {
     fn default() -> Self {
         Deadlines {
@@ -186,6 +206,7 @@ impl Default for Conf {
             trust: Trust::default(),
             deadlines: Deadlines::default(),
             peer_limits: PeerLimits::default(),
+            shed: Shed::default(),
             poison: false,
             worker_connections: 1000,
             body_buffer: 64 * 1024,

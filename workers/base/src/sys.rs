@@ -141,6 +141,33 @@ pub fn unsent(fd: BorrowedFd<'_>) -> io::Result<u32> {
     u32::try_from(bytes).map_err(io::Error::other)
 }
 
+/// What TCP_INFO (tcp(7)) says of a connection: its state, and for how many ms nothing has come from
+/// its peer; where nothing has come at all, since when it is established. As exact as the kernel's
+/// tick.
+///
+/// # Errors
+/// What getsockopt(2) answers, as on a socket that is not TCP.
+pub fn tcp_silence(fd: BorrowedFd<'_>) -> io::Result<(u8, u32)> {
+    // SAFETY: all-zero is a valid `tcp_info`, which is made of integers.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes into `info`, which has as many; older kernels
+    // write fewer, but more than what is read here.
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut len,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((info.tcpi_state, info.tcpi_last_data_recv))
+}
+
 /// CLOCK_MONOTONIC since boot, not counting the time the machine slept (clock_gettime(2)).
 #[inline]
 #[must_use]

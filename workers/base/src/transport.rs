@@ -21,6 +21,8 @@ use nix::sys::socket::{
 const SILENCE: u64 = 60;
 /// The most that the system takes (tcp(7)).
 const SILENCE_MAX: u32 = 32767;
+/// `TCP_ESTABLISHED` of the kernel's tcp_states.h.
+const ESTABLISHED: u8 = 1;
 /// Probes without an answer until the peer counts as gone.
 const PROBES: u32 = 3;
 
@@ -72,6 +74,12 @@ pub trait Transport: AsFd + fmt::Debug + Send {
         None
     }
 
+    /// What the system knows of a connection that is about to be served first: how long it waited for
+    /// that. `None` by default, and on unix sockets, of which it knows nothing.
+    fn queued(&self) -> Option<Queued> {
+        None
+    }
+
     /// Says that nothing more will be written (shutdown(2)).
     ///
     /// # Errors
@@ -87,6 +95,15 @@ pub trait Transport: AsFd + fmt::Debug + Send {
     /// end when nothing is acknowledged for `limit` (TCP_USER_TIMEOUT, tcp(7)). A unix socket needs
     /// none of this: its peer is on this machine.
     fn watch_peer(&mut self, limit: Option<Duration>);
+}
+
+/// What the system knows of a connection that has just been accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// How long what it brought lay there, as exact as the kernel's tick (1 to 10 ms).
+    pub waited: Duration,
+    /// The client has sent its last byte, or has gone altogether.
+    pub ended: bool,
 }
 
 /// A plain socket, TCP or unix.
@@ -136,6 +153,18 @@ impl Transport for Socket {
 
     fn movable(&self) -> Option<BorrowedFd<'_>> {
         Some(self.as_fd())
+    }
+
+    fn queued(&self) -> Option<Queued> {
+        let Socket::Tcp(stream) = self else {
+            return None;
+        };
+        let (state, silence) = crate::sys::tcp_silence(stream.as_fd()).ok()?;
+        Some(Queued {
+            // From the last byte of its request, which is here, or from the handshake.
+            waited: Duration::from_millis(silence.into()),
+            ended: state != ESTABLISHED,
+        })
     }
 
     fn finish(&mut self) -> io::Result<()> {

@@ -22,6 +22,9 @@ const BATCH: usize = 64;
 /// How long to leave the listeners alone when connections or descriptors ran out, in µs.
 const STARVED_US: u64 = 100_000;
 
+/// Of so many connections the system is asked for one how long it waited to be accepted.
+const SAMPLE: u32 = 16;
+
 /// Whether the listeners are being watched.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum Watch {
@@ -51,6 +54,8 @@ pub(crate) struct Acceptor {
     listeners: Vec<Listening>,
     watch: Watch,
     balance: Balance,
+    /// How many were accepted since the system was asked for the wait of one.
+    sampled: u32,
 }
 
 impl Acceptor {
@@ -279,11 +284,29 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         // Behind a PROXY header it is another's connection.
         let known = !matches!(arrival.phase, Phase::Preface(_));
         let admitted = arrival.past.is_some();
+        self.note_wait(&arrival);
         let key = self.take_in(arrival);
         if !known || admitted || self.admit(key) {
             self.serve(key, false);
         } else {
             self.turn_away(key);
+        }
+    }
+
+    /// Notes how long a connection has waited to be accepted. Asking the system is for each one where
+    /// requests are refused for that; else for one of [`SAMPLE`], as it costs as much as a small write.
+    fn note_wait(&mut self, arrival: &Arrival) {
+        self.late.forget();
+        if arrival.past.is_some() {
+            return;
+        }
+        self.acceptor.sampled = (self.acceptor.sampled + 1) % SAMPLE;
+        if self.codel.is_none() && self.acceptor.sampled != 0 {
+            return;
+        }
+        if let Some(queued) = arrival.wire.queued() {
+            let waited = queued.waited.as_micros() as u64;
+            self.late.accepted(self.clock.now(), waited, queued.ended);
         }
     }
 

@@ -22,9 +22,11 @@ use slab::Slab;
 use crate::accept::Acceptor;
 use crate::buffer::Buffer;
 use crate::clock::Clock;
+use crate::codel::Codel;
 use crate::conn::{Conn, Work};
 use crate::drain::Drain;
 use crate::executor::Executor;
+use crate::lateness::Lateness;
 use crate::output::Output;
 use crate::pool::Pool;
 use crate::protocol::Protocol;
@@ -41,6 +43,8 @@ const LOSS_US: u64 = 60_000_000;
 /// How often requests that found no stream thread are told of at most, in µs: clients choose how many
 /// there are.
 const BUSY_US: u64 = 1_000_000;
+/// How often requests that were refused because all wait are told of at most, in µs.
+const SHED_US: u64 = 10_000_000;
 /// Boxes kept for use again.
 const SPARE: usize = 64;
 
@@ -71,6 +75,10 @@ pub struct Loop<P: Protocol, E> {
     pub(crate) acceptor: Acceptor,
     /// What each peer takes, if that is limited.
     pub(crate) peers: Option<Box<Peers>>,
+    /// When what is served now has come.
+    pub(crate) late: Lateness,
+    /// When to refuse requests because all wait, if ever.
+    pub(crate) codel: Option<Box<Codel>>,
     /// Whether some requests may be answered before a handler sees them.
     pub(crate) screens: bool,
     pub(crate) drain: Option<Drain>,
@@ -103,6 +111,10 @@ pub struct Loop<P: Protocol, E> {
     next_busy_us: u64,
     /// How many were not told of.
     untold_busy: u64,
+    /// When requests that were refused because all wait may be told of again.
+    next_shed_us: u64,
+    /// How many were not told of.
+    untold_shed: u64,
 }
 
 /// Streams that ended, and what tells the loop.
@@ -146,12 +158,18 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         };
         let limited = conf.peer_limits != PeerLimits::default();
         let peers = limited.then(|| context.peers()).transpose()?;
+        let micros = |time: Duration| time.as_micros() as u64;
+        let shed = conf.shed;
+        let codel = (!shed.target.is_zero())
+            .then(|| Codel::new(micros(shed.target), micros(shed.interval)));
         Ok(Loop {
             pool: Pool::new(conf.stream_threads),
             clock: Clock::new(conf.server.clone()),
             ids: RequestIds::new(),
             concerns: conf.trust.concerns(),
-            screens: limited || conf.readiness_path.is_some() || conf.poison,
+            late: Lateness::new(),
+            screens: limited || codel.is_some() || conf.readiness_path.is_some() || conf.poison,
+            codel: codel.map(Box::new),
             conf,
             context,
             executor,
@@ -182,6 +200,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             told_lost: 0,
             next_busy_us: 0,
             untold_busy: 0,
+            next_shed_us: 0,
+            untold_shed: 0,
         })
     }
 
@@ -202,6 +222,11 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         let mut events = Events::with_capacity(512);
         loop {
+            if self.codel.is_some() {
+                // The time since the last handler has to be known well.
+                self.clock.read();
+            }
+            let asked = self.clock.now();
             match self.poll.poll(&mut events, Some(self.sleep())) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     return Exit::Broken(format!("cannot wait for events: {error}"));
@@ -210,16 +235,22 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             }
             let now = self.clock.read();
             self.context.page.turn(now);
+            let found = events.iter().count();
+            self.late.turn(asked, now, found, self.ready.len());
             let requests = self.context.page.counter(Counter::Requests);
-            for event in &events {
-                self.dispatch(event);
-            }
+            // They have waited longer than what is new.
             for _ in 0..self.ready.len() {
                 if let Some(key) = self.ready.pop_front() {
+                    self.late.left_over();
                     // Its event may have told of an end, and comes once only.
                     self.serve(key, true);
                 }
             }
+            for event in &events {
+                self.late.event();
+                self.dispatch(event);
+            }
+            self.late.forget();
             self.expire(now);
             self.retry_accept();
             if now >= self.next_look_us {
@@ -290,6 +321,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             token if token < CONNECTIONS => self.accept(),
             token => {
                 let closed = event.is_read_closed() || event.is_error();
+                self.late.ended = closed;
                 self.serve(token - CONNECTIONS, closed);
             }
         }
@@ -358,6 +390,20 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             let (threads, refused) = (self.conf.stream_threads, self.untold_busy);
             self.untold_busy = 0;
             log::warn!("all {threads} stream threads are busy: 503 for {refused} requests");
+        }
+    }
+
+    /// A request is refused because all wait.
+    pub(crate) fn log_shed(&mut self, waited_us: u64) {
+        self.untold_shed += 1;
+        let now = self.clock.now();
+        if now >= self.next_shed_us {
+            self.next_shed_us = now + SHED_US;
+            let (waited, refused) = (waited_us / 1000, std::mem::take(&mut self.untold_shed));
+            let target = self.conf.shed.target.as_secs_f64() * 1000.0;
+            log::warn!(
+                "overloaded: requests wait {waited} ms (shed-target is {target} ms): 503 for {refused}"
+            );
         }
     }
 

@@ -6,7 +6,7 @@
 //!   connection's turn and `settle` what it leaves; `respond` runs handlers, `send` encodes
 //!   their answers; `drain` ends it, and `giving` hands what it has to siblings.
 //! - `screen` answers some requests before a handler sees them; `quota` is what one peer address may
-//!   take.
+//!   take; `codel` and `lateness` tell when the worker is overloaded.
 //! - Seams: [`Protocol`] (HTTP/1.1: [`Http1`]), [`Executor`] (inline: [`Inline`]), and the transport,
 //!   which is `ferricorn_base::transport::Transport`.
 //! - `timers`, `pace`, `buffer`, `output`, `clock`, `conn`: what the loop is made of.
@@ -19,12 +19,14 @@ mod accept;
 mod balance;
 mod buffer;
 mod clock;
+mod codel;
 mod conn;
 mod drain;
 mod event_loop;
 mod executor;
 mod giving;
 mod handover;
+mod lateness;
 mod listening;
 mod output;
 mod pace;

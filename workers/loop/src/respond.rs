@@ -53,6 +53,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             self.reject(active, misdirected());
             return Some(Served::Flush);
         }
+        if let Some(waited) = self.late.sample(active.work.began_us) {
+            self.context.page.queued(waited);
+        }
         if self.screens {
             if let Some(response) = self.screen(active) {
                 return self.respond_early(active, response, has_body);

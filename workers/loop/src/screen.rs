@@ -1,10 +1,11 @@
 //! Before a handler sees a request: whether the loop answers it instead.
 //!
-//! In this order: readiness, which nothing may stand in the way of; what workers die of; a peer that has
-//! its share.
+//! In this order: readiness, which nothing may stand in the way of; what workers die of; what has waited
+//! too long, when all do; a peer that has its share.
 
 use ferricorn_base::Response;
 use ferricorn_base::board::Counter;
+use ferricorn_http::RETRY_AFTER;
 use http::{HeaderValue, StatusCode, header};
 
 use crate::conn::Active;
@@ -21,7 +22,23 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     pub(crate) fn screen(&mut self, active: &Active<P>) -> Option<Response> {
         let answer = self.readiness(active);
         let answer = answer.or_else(|| self.quarantined(active));
+        let answer = answer.or_else(|| self.overloaded());
         answer.or_else(|| self.over_rate(active))
+    }
+
+    /// The answer to a request that has waited too long, when all do. Meanwhile nothing is run for who
+    /// has closed the connection, or half of it: most of those have gone.
+    fn overloaded(&mut self) -> Option<Response> {
+        let codel = self.codel.as_mut()?;
+        let now = self.clock.now();
+        let waited = self.late.waited(now)?;
+        let refused = codel.refuses(waited, now) || codel.is_refusing() && self.late.ended;
+        if !refused {
+            return None;
+        }
+        self.context.page.add(Counter::Shed, 1);
+        self.log_shed(waited);
+        Some(unavailable(RETRY_AFTER))
     }
 
     /// The answer to a request that workers have died of.
