@@ -66,7 +66,9 @@ impl Interest {
                     ..Answer::failed(cause.clone())
                 })
             }
-            (Interest::Reload(number), News::Stopping { .. }) => Some(Answer {
+            // Not before: under systemd the client is ended with the server, and one that had failed
+            // first would be the failure of a stop that went well.
+            (Interest::Reload(number), News::Stopped { .. }) => Some(Answer {
                 reload: Some(number),
                 ..Answer::failed("the server stops")
             }),

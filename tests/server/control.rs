@@ -402,6 +402,9 @@ fn a_stop_ends_the_wait_for_a_reload() {
     server.wait("waiting in boot");
     let next = server.ctl_begin("reload --wait");
     next.output.wait(0, "this one follows");
+    // The answer is the last that they hear.
+    server.signal(Signal::SIGTERM);
+    next.output.wait(0, "stopping");
     server.stop();
     for begun in [under_way, next] {
         let ended = begun.ended();

@@ -91,5 +91,11 @@ fn what_is_asked_for_in_the_middle_of_a_reload_is_done() {
     assert_ne!(manager.show("MainPID"), pid);
     load.wait_good(50);
     load.stop().assert_nothing_lost();
+    // A stop is not, and is no failure of the unit.
+    let mut reload = begun(&manager);
     manager.systemctl("stop ferricorn.socket ferricorn.service");
+    assert!(!reload.wait().unwrap().success());
+    assert_eq!(manager.show("ActiveState"), "inactive");
+    assert_eq!(manager.show("Result"), "success");
+    assert!(manager.masters().is_empty());
 }
