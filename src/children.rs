@@ -35,6 +35,8 @@ pub struct Child {
     pub answered: Option<u64>,
     /// The last signal that we sent it.
     pub sent: Option<Signal>,
+    /// The slow requests that were told of, by when they began.
+    pub slow: Vec<u64>,
     lifeline: Option<MasterEnd>,
 }
 
@@ -58,6 +60,7 @@ impl Child {
             leaving: false,
             answered: None,
             sent: None,
+            slow: Vec::new(),
             lifeline,
         }
     }

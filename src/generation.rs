@@ -33,6 +33,8 @@ pub struct Generation {
     pub policy: Policy,
     /// How long a handler may take for one request; zero means no limit.
     pub timeout: Duration,
+    /// After how long a request is slow; zero means never.
+    pub slow_request: Duration,
     /// How long a worker's loop may be silent outside a handler.
     pub heartbeat_timeout: Duration,
     /// When a request is poison that its workers die of.
@@ -72,6 +74,8 @@ pub struct Recipe {
     pub account: Account,
     /// Where they begin.
     pub directory: Rc<Directory>,
+    /// What they log: the configuration's level, or what the operator has set since.
+    pub log_level: LevelFilter,
 }
 
 /// What is open already and may be taken over by a new generation.
@@ -150,6 +154,7 @@ impl Generation {
             number,
             policy: policy(&config),
             timeout: config.timeout(),
+            slow_request: config.conf.slow_request,
             heartbeat_timeout: config.heartbeat_timeout,
             poison: config.poison,
             log_level: config.log_level,
@@ -162,6 +167,7 @@ impl Generation {
             control,
             pidfile,
             recipe: Some(Recipe {
+                log_level: config.log_level,
                 config,
                 conf: Arc::new(conf),
                 metrics: metrics_confs,

@@ -27,6 +27,7 @@ use crate::control;
 use crate::directory::Directory;
 use crate::generation::{Generation, Held};
 use crate::logging::{self, LogFiles};
+use crate::master::Override;
 use crate::notify;
 use crate::past::Past;
 use crate::pidfile::{self, PidFile};
@@ -116,6 +117,8 @@ pub struct Handover {
     pub proved: Option<(OsString, String)>,
     /// The files to be watched.
     pub watch: Option<Plan>,
+    /// What the operator has said is to be logged.
+    pub level: Option<Override>,
     /// The other master, if there is one.
     pub other: Option<second::Record>,
 }
@@ -125,6 +128,7 @@ struct GenerationRecord {
     number: state::Generation,
     policy: Policy,
     timeout: Duration,
+    slow_request: Duration,
     heartbeat_timeout: Duration,
     poison: poison::Policy,
     log_level: String,
@@ -197,6 +201,9 @@ pub struct Parts<'a> {
     pub proved: Option<(OsString, String)>,
     /// See [`Handover`].
     pub watch: Option<Plan>,
+    /// See [`Handover`].
+    pub level: Option<Override>,
+    /// See [`Handover`].
     pub other: Option<second::Record>,
 }
 
@@ -213,6 +220,7 @@ impl Handover {
                 number: generation.number,
                 policy: generation.policy,
                 timeout: generation.timeout,
+                slow_request: generation.slow_request,
                 heartbeat_timeout: generation.heartbeat_timeout,
                 poison: generation.poison,
                 log_level: generation.log_level.to_string(),
@@ -265,6 +273,7 @@ impl Handover {
             control: parts.control,
             proved: parts.proved,
             watch: parts.watch,
+            level: parts.level,
             other: parts.other,
         }
     }
@@ -347,6 +356,7 @@ impl Handover {
                 number: record.number,
                 policy: record.policy,
                 timeout: record.timeout,
+                slow_request: record.slow_request,
                 heartbeat_timeout: record.heartbeat_timeout,
                 poison: record.poison,
                 log_level: level(&record.log_level),

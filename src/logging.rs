@@ -16,6 +16,7 @@ use std::path::Path;
 
 use ferricorn_base::logs::syslog::Sender;
 use ferricorn_base::logs::{self, Outlet};
+use log::LevelFilter;
 use nix::sys::socket::UnixAddr;
 use nix::sys::stat::fstat;
 use serde::{Deserialize, Serialize};
@@ -200,6 +201,29 @@ impl LogFiles {
     pub fn take_effect(&self) -> io::Result<()> {
         logs::set_outlets(self.error_outlets()?);
         Ok(())
+    }
+}
+
+/// The level of this name in the settings; `critical` is `error`.
+pub fn level(name: &str) -> Option<LevelFilter> {
+    Some(match name {
+        "trace" => LevelFilter::Trace,
+        "debug" => LevelFilter::Debug,
+        "info" => LevelFilter::Info,
+        "warning" => LevelFilter::Warn,
+        "error" | "critical" => LevelFilter::Error,
+        _ => return None,
+    })
+}
+
+/// What a level is called in the settings.
+pub fn level_name(level: LevelFilter) -> &'static str {
+    match level {
+        LevelFilter::Trace => "trace",
+        LevelFilter::Debug => "debug",
+        LevelFilter::Info => "info",
+        LevelFilter::Warn => "warning",
+        LevelFilter::Error | LevelFilter::Off => "error",
     }
 }
 

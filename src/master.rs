@@ -8,6 +8,7 @@ mod aide;
 mod control;
 mod exec;
 mod hooks;
+mod level;
 mod limits;
 mod load;
 mod mold;
@@ -16,6 +17,7 @@ mod probe;
 mod quarantine;
 mod reload;
 mod second;
+mod slow;
 mod status;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -53,6 +55,7 @@ use crate::tally;
 use crate::watch::{Plan, Watch};
 
 use self::aide::Aides;
+pub use self::level::Override;
 use self::load::Measured;
 use self::probe::{Proof, Trial};
 
@@ -128,6 +131,8 @@ pub struct Master {
     measured: Measured,
     headroom: Headroom,
     looked: Moment,
+    // What the operator has said is to be logged.
+    level: Option<Override>,
     exit: Option<u8>,
     // How many workers the hooks know to be wanted.
     counted: Option<usize>,
@@ -184,6 +189,7 @@ impl Master {
             measured: Measured::default(),
             headroom: Headroom::find(),
             looked: now(),
+            level: None,
             exit: None,
             counted: None,
             other,
@@ -477,6 +483,7 @@ impl Master {
             let found = diagnose::overdue(&view, timeout, heartbeat, now);
             late.extend(found.map(|which| (*id, which)));
         }
+        self.look_for_slow();
         for (id, which) in late {
             self.happened(Event::Overdue(id, which));
         }

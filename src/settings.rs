@@ -11,7 +11,7 @@ mod application;
 mod configuration;
 pub mod gunicorn;
 mod listeners;
-mod logging;
+pub(crate) mod logging;
 mod monitoring;
 mod overload;
 mod process;

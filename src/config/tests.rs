@@ -224,6 +224,8 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("error-logfile", "\"journald:log/j\"", "\"journald:/log/j\""),
     ("error-logfile", "\"auto\"", "\"auto\""),
     ("log-level", "\"warning\"", "\"warning\""),
+    ("send-request-id", "true", "true"),
+    ("slow-request", "\"500ms\"", "0.5"),
     ("syslog", "true", "true"),
     ("syslog-addr", "\"tcp://[::1]\"", "\"tcp://[::1]\""),
     ("syslog-prefix", "\"shop\"", "\"shop\""),

@@ -7,9 +7,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command as Line, ValueHint, value_parser}
 use super::Call;
 use crate::control::Place;
 use crate::control::words::Command;
+use crate::settings::logging::LEVELS;
 
 /// The commands: name, argument, what they do.
-const COMMANDS: [(&str, &str); 10] = [
+const COMMANDS: [(&str, &str); 11] = [
     (
         "status",
         "Show the server, its workers, and the reload under way",
@@ -33,6 +34,10 @@ const COMMANDS: [(&str, &str); 10] = [
     (
         "quarantine",
         "List the requests that are refused because workers died of them, or clear one",
+    ),
+    (
+        "log-level",
+        "Show what is logged, or log LEVEL and what is more severe from now on",
     ),
     (
         "events",
@@ -65,6 +70,17 @@ pub(crate) fn command() -> Line {
         match name {
             "reload" | "stop" | "quit" => line.arg(wait()),
             "drain" | "kill" => line.arg(pid()),
+            "log-level" => line.arg(
+                Arg::new("LEVEL")
+                    .value_parser(
+                        LEVELS
+                            .iter()
+                            .copied()
+                            .chain(["default"])
+                            .collect::<Vec<_>>(),
+                    )
+                    .help("Until the setting is another; default is what the setting says"),
+            ),
             "quarantine" => line.subcommands([
                 Line::new("list").about("List them; so without any word"),
                 Line::new("clear").about("Let one be served again").arg(
@@ -145,6 +161,9 @@ pub(crate) fn read(matches: &ArgMatches) -> Call {
                 Some(("clear", one)) => one.get_one::<String>("FINGERPRINT").cloned(),
                 _ => None,
             },
+        },
+        "log-level" => Command::LogLevel {
+            level: of_command.get_one::<String>("LEVEL").cloned(),
         },
         "events" => Command::Events {},
         _ => Command::Status {},

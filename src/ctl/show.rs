@@ -87,6 +87,9 @@ pub(crate) fn news(news: &News) -> String {
             format!("nobody serves for {seconds} s: requests are answered 503")
         }
         News::Recovered { seconds } => format!("somebody serves again, after {seconds:.1} s"),
+        News::SlowRequest { who, requests } => {
+            format!("{} serves slowly: {requests}", worker(who))
+        }
         News::Quarantined {
             fingerprint,
             request,
@@ -158,6 +161,10 @@ pub(super) fn answer(command: &Command, answer: &Answer) -> String {
             Command::Quarantine { clear: Some(_) } => quarantine::cleared(held),
             _ => quarantine::table(held),
         },
+        Answer {
+            log_level: Some(level),
+            ..
+        } => format!("{level}\n"),
         _ => match command {
             Command::Stop { wait: true } | Command::Quit { wait: true } => "stopped\n".to_owned(),
             _ => String::new(),

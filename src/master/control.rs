@@ -97,6 +97,7 @@ impl Master {
             Command::Scale { workers, by } => self.scale(workers, by),
             Command::ScaleAuto {} => self.scale_auto(),
             Command::Drain { pid } => self.drain(pid),
+            Command::LogLevel { ref level } => self.log_level(level.as_deref()),
             Command::Quarantine { ref clear } => self.quarantine(clear.as_deref()),
             Command::Kill { pid } => self.worker(pid).map(|id| {
                 self.happened(Event::Kill(id));

@@ -123,7 +123,9 @@ impl Master {
         tally::begin(&board);
         if let Some(serving) = generations.get(&handover.serving) {
             let outlets = serving.logs.error_outlets()?;
-            logs::init(serving.log_level, outlets).map_err(io::Error::other)?;
+            let set = handover.level.as_ref();
+            let set = set.and_then(|set| set.over(serving.log_level));
+            logs::init(set.unwrap_or(serving.log_level), outlets).map_err(io::Error::other)?;
         }
         // All are blocked still, and stay so until somebody is there to deal with them.
         let signals = Signals::watch()?;
@@ -148,7 +150,12 @@ impl Master {
             controls.any(|control| Rc::ptr_eq(control, one))
         };
         let broken = match made {
-            Ok(generation) => {
+            Ok(mut generation) => {
+                let set = handover.level.as_ref();
+                let set = set.and_then(|set| set.over(generation.log_level));
+                if let (Some(recipe), Some(level)) = (&mut generation.recipe, set) {
+                    recipe.log_level = level;
+                }
                 if let Some(socket) = generation.control.as_ref().filter(|socket| !known(socket)) {
                     log::info!("Control socket: {}", socket.url());
                 }
@@ -207,6 +214,7 @@ impl Master {
             measured: Measured::default(),
             headroom: Headroom::find(),
             looked: now(),
+            level: handover.level,
             exit: None,
             counted: Some(wanted),
             other,

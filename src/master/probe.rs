@@ -140,6 +140,7 @@ impl Master {
             control: self.control.record(),
             proved: proof.and_then(|proof| proof.file.clone()),
             watch: proof.and_then(|proof| proof.watch.clone()),
+            level: self.level.clone(),
             other: self.other.as_ref().map(Other::record),
         }))
     }

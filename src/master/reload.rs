@@ -19,7 +19,7 @@ impl Master {
         let Some(generation) = self.generations.get(&number) else {
             return;
         };
-        logs::set_level(generation.log_level);
+        logs::set_level(self.level_of(generation));
         if let Err(error) = generation.logs.take_effect() {
             log::error!("cannot change the error log: {error}");
         }

@@ -90,6 +90,7 @@ fn serve(stock: Stock) -> Exit {
                 }
                 doors[seat] = fds.into_iter().next();
             }
+            Ok(Some((Down::Level(level), _))) => logs::set_level(level),
             Ok(Some((Down::Logs { error, access }, fds))) => {
                 let mut fds = fds.into_iter();
                 if let Some(fd) = error.then(|| fds.next()).flatten() {

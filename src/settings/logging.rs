@@ -2,11 +2,14 @@
 
 use ferricorn_base::access::DEFAULT_FORMAT;
 use ferricorn_base::logs::syslog::Form;
-use log::LevelFilter;
 
 use super::{COMMON, Kind, Section, Setting};
 use crate::config::Destination;
+use crate::logging::level;
 use crate::syslog::{FACILITIES, facility};
+
+/// The names of the levels.
+pub(crate) const LEVELS: &[&str] = &["trace", "debug", "info", "warning", "error", "critical"];
 
 pub(super) const SETTINGS: &[Setting] = &[
     Setting {
@@ -47,21 +50,35 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "log-level",
         gunicorn: Some("loglevel"),
-        kind: Kind::Choice(
-            &["trace", "debug", "info", "warning", "error", "critical"],
-            |config, level| {
-                config.log_level = match level {
-                    "trace" => LevelFilter::Trace,
-                    "debug" => LevelFilter::Debug,
-                    "warning" => LevelFilter::Warn,
-                    "error" | "critical" => LevelFilter::Error,
-                    _ => LevelFilter::Info,
-                };
-            },
-        ),
+        kind: Kind::Choice(LEVELS, |config, name| {
+            config.log_level = level(name).unwrap_or(config.log_level);
+        }),
         default: "info",
         doc: "The least severe messages that are written.\n\n\
-              critical is accepted for Gunicorn's sake and means error.",
+              critical is accepted for Gunicorn's sake and means error. `ctl log-level` changes it \
+              while the server runs.",
+        ..HERE
+    },
+    Setting {
+        name: "send-request-id",
+        kind: Kind::Switch(|config, on| config.conf.send_request_id = on),
+        default: "false",
+        doc: "Say in X-Request-Id of each response what its request is called.\n\n\
+              Unless the handler does so itself. A request has the name that came with it in \
+              X-Request-Id from a trusted proxy (forwarded-allow-ips), else one of the worker's.",
+        ..HERE
+    },
+    Setting {
+        name: "slow-request",
+        kind: Kind::Time {
+            zero: true,
+            set: |config, time| config.conf.slow_request = time,
+        },
+        default: "0",
+        doc: "The time after which a request is told of as slow; 0: none is.\n\n\
+              Within half a second after that the log says which worker serves it, since when and \
+              where that process is; when it is answered, how long it took. The time of the handler \
+              counts, as with timeout: not that of the client, nor a stream's.",
         ..HERE
     },
     Setting {

@@ -101,7 +101,7 @@ impl Belongings {
         let outlets = error_log.iter().chain(&access_log);
         keep.extend(outlets.map(|outlet| sys::number(outlet.fd())));
         logs::set_outlets(error_log);
-        logs::set_level(config.log_level);
+        logs::set_level(recipe.log_level);
         // Belt and braces: everything is close-on-exec too, but a worker does not execute.
         sys::close_all_but(&keep)?;
         recipe.account.assume()?;

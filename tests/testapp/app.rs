@@ -275,6 +275,10 @@ impl Handler for TestHandler {
             "who" => self.who().into_response(),
             "version" => version()?.into_response(),
             "random" => format!("{} {}", std::process::id(), request.id()).into_response(),
+            "trace" => {
+                log::info!("in the handler of {path}");
+                format!("{} {}", request.id(), request.trace()).into_response()
+            }
             "sleep" => {
                 std::thread::sleep(millis()?);
                 self.who().into_response()

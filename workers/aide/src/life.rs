@@ -196,6 +196,7 @@ impl Aide {
                 Ok(Some((Down::Drain { stop: true, .. }, _))) => self.outage.stop(),
                 Ok(Some((Down::Drain { stop: false, .. }, _))) => self.leave(),
                 Ok(Some((Down::Quit, _))) => return Some(Exit::Done),
+                Ok(Some((Down::Level(level), _))) => logs::set_level(level),
                 Ok(Some((Down::Logs { error, access }, fds))) => {
                     let mut fds = fds.into_iter();
                     if let Some(fd) = error.then(|| fds.next()).flatten() {

@@ -22,6 +22,7 @@ pub use format::{AccessFormat, DEFAULT_FORMAT, FormatError};
 
 use crate::logs::{Entry, Kind, Outlet};
 use crate::peer::Peer;
+use crate::request::{RequestId, Trace};
 
 /// Bytes of lines that are written without waiting for the loop to be idle.
 const FLUSH_AT: usize = 16 * 1024;
@@ -33,6 +34,10 @@ pub struct Record<'a> {
     pub head: &'a Head,
     /// Who sent it, see [`crate::Request::client`].
     pub client: &'a Peer,
+    /// What the request is called.
+    pub id: RequestId<'a>,
+    /// The trace that it belongs to, if that is known.
+    pub trace: Option<Trace>,
     /// The status that was sent.
     pub status: u16,
     /// The fields that were sent, if [`AccessLog::wants_response_fields`].

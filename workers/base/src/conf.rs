@@ -26,6 +26,10 @@ pub struct Conf {
     pub trust: Trust,
     /// Every wait of a connection.
     pub deadlines: Deadlines,
+    /// After how long a request is slow, and told of; zero: never.
+    pub slow_request: Duration,
+    /// Whether responses say what their requests are called.
+    pub send_request_id: bool,
     /// What one peer address may take of the server.
     pub peer_limits: PeerLimits,
     /// When to refuse some requests because all wait too long.
@@ -205,6 +209,8 @@ impl Default for Conf {
             limits: Limits::default(),
             trust: Trust::default(),
             deadlines: Deadlines::default(),
+            slow_request: Duration::ZERO,
+            send_request_id: false,
             peer_limits: PeerLimits::default(),
             shed: Shed::default(),
             poison: false,

@@ -60,7 +60,7 @@ pub use networks::Networks;
 pub use peer::Peer;
 #[doc(hidden)]
 pub use request::Link;
-pub use request::{Client, Forwarded, Request, RequestId, RequestIds};
+pub use request::{Client, Forwarded, Request, RequestId, RequestIds, Trace};
 pub use response::{IntoResponse, Response, typed};
 pub use seat::Seat;
 #[doc(hidden)]

@@ -10,6 +10,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use log::LevelFilter;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
@@ -104,6 +105,8 @@ pub enum Down {
         /// A descriptor of the access log comes along.
         access: bool,
     },
+    /// What is logged from now on.
+    Level(LevelFilter),
     /// The eventfd that wakes the worker on `seat` comes along.
     Door {
         /// Its page set on the scoreboard.
@@ -169,6 +172,7 @@ impl MasterEnd {
             Down::Logs { error, access } => {
                 message.extend([b'L', u8::from(error), u8::from(access)]);
             }
+            Down::Level(level) => message.extend([b'V', level as u8]),
             Down::Door { seat } => {
                 message.push(b'E');
                 message.extend((seat as u64).to_le_bytes());
@@ -282,6 +286,10 @@ impl WorkerEnd {
                 error: *error != 0,
                 access: *access != 0,
             },
+            [b'V', level] => {
+                let level = LevelFilter::iter().nth(usize::from(*level));
+                Down::Level(level.ok_or_else(unknown)?)
+            }
             [b'E', seat @ ..] => Down::Door {
                 seat: number(seat)?,
             },

@@ -4,6 +4,7 @@
 //! It must never cache the pid (a fork changes it), nor let a message begin a line of its own: text
 //! that came from a client may be in it.
 
+mod current;
 mod datagrams;
 pub mod journal;
 mod outlet;
@@ -20,6 +21,7 @@ pub use crate::access::AccessLog;
 pub use crate::sink::{Sink, unshared};
 use crate::stamp;
 
+pub use current::{enter, leave};
 pub use outlet::{Entry, Kind, Outlet};
 
 /// The outlets, and the process that their pending lines belong to.
@@ -27,7 +29,8 @@ static ERROR: Mutex<Option<(Vec<Outlet>, u32)>> = Mutex::new(None);
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 
 /// Sends what `log` is told in this process, from `level` up, to these outlets; as a line it is
-/// `[2026-11-23 02:58:16 +0000] [pid] [INFO] message` in local time. A second call changes level and
+/// `[2026-11-23 02:58:16 +0000] [pid] [INFO] message` in local time, with ` (request ID)` behind it where
+/// the thread is at one ([`enter`]). A second call changes level and
 /// outlets. A forked process inherits all of it, but not the lines that waited: those are its parent's.
 ///
 /// # Errors
@@ -109,12 +112,13 @@ impl Log for Inlet {
         // Before the lock: what prints itself may log, too.
         let mut text = String::new();
         let _ = write!(Escaped(&mut text), "{}", record.args());
+        let request = current::id();
         let entry = Entry {
             kind: Kind::Error,
             level: record.level(),
             unix_us: stamp::now_us(),
             text: text.as_bytes(),
-            request: None,
+            request: request.as_deref(),
         };
         with_outlets(|outlets| {
             for outlet in outlets {

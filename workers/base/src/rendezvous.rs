@@ -283,6 +283,8 @@ fn decode(message: &[u8]) -> Option<(Parcel, &[u8])> {
         link: Link {
             tls: flags & TLS != 0,
             nameless: flags & NAMELESS != 0,
+            // For whoever takes it to say.
+            stranger: true,
         },
         peer,
         local: Arc::new(local),

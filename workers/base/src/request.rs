@@ -17,9 +17,11 @@ use crate::transport::Transport;
 
 mod id;
 mod origin;
+mod trace;
 
 pub use id::{RequestId, RequestIds};
 pub use origin::{Client, Forwarded, Link};
+pub use trace::Trace;
 
 /// One request: its head as received, its complete body, and who sent it.
 #[derive(Debug)]
@@ -37,6 +39,7 @@ pub struct Request {
     /// What the worker calls it; 0 when nobody has numbered it.
     number: u64,
     id: OnceCell<String>,
+    trace: OnceCell<Trace>,
     extensions: Option<Box<Extensions>>,
     wire: Option<Box<dyn Transport>>,
     interim: Vec<u8>,
@@ -174,8 +177,8 @@ impl Request {
         &mut self.body
     }
 
-    /// A name for this request in logs: the `X-Request-Id` that came with it if that is a plain
-    /// one of at most 128 characters, else 16 hexadecimal digits that hardly any other request has.
+    /// A name for this request in logs: the `X-Request-Id` that came with it, if the peer is a
+    /// trusted proxy (`forwarded-allow-ips`) and it is a plain one of at most 128 characters, else 16 hexadecimal digits that hardly any other request has.
     /// The line about a worker that died while it served the request has it, too.
     pub fn id(&self) -> &str {
         self.id.get_or_init(|| self.request_id().to_string())
@@ -186,11 +189,39 @@ impl Request {
     #[inline]
     #[must_use]
     pub fn request_id(&self) -> RequestId<'_> {
-        match id::given(&self.head) {
+        match self.vouched().and_then(id::given) {
             Some(text) => RequestId::Given(text),
             None if self.number != 0 => RequestId::Made(self.number),
             None => RequestId::Made(RequestIds::new().next_number()),
         }
+    }
+
+    /// The trace that this request belongs to: the one of the `traceparent` that came with it from
+    /// a trusted proxy, else one that begins with it. The request's own span in it is new.
+    pub fn trace(&self) -> Trace {
+        *self.trace.get_or_init(|| {
+            let number = match self.number {
+                0 => RequestIds::new().next_number(),
+                number => number,
+            };
+            Trace::new(number, self.vouched().and_then(trace::given))
+        })
+    }
+
+    /// The trace, if the request came with one or somebody has looked at it.
+    #[must_use]
+    pub fn known_trace(&self) -> Option<Trace> {
+        let known = self.trace.get().copied();
+        known.or_else(|| {
+            let given = self.vouched().and_then(trace::given);
+            given.map(|_| self.trace())
+        })
+    }
+
+    /// The head, where what it says of the request itself is to be believed.
+    #[inline]
+    fn vouched(&self) -> Option<&Head> {
+        (!self.link.stranger).then_some(&self.head)
     }
 
     /// Values that wrapping handlers hand on.
@@ -293,6 +324,7 @@ impl Request {
         self.uri.take();
         self.headers.take();
         self.id.take();
+        self.trace.take();
         self.interim.clear();
         self.peer.clone_from(peer);
     }
@@ -333,6 +365,7 @@ impl Default for Request {
             headers: OnceCell::new(),
             number: 0,
             id: OnceCell::new(),
+            trace: OnceCell::new(),
             extensions: None,
             wire: None,
             interim: Vec::new(),

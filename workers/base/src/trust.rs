@@ -14,7 +14,7 @@ use http::StatusCode;
 
 use crate::networks::Networks;
 use crate::peer::Peer;
-use crate::request::{Forwarded, Request};
+use crate::request::{Forwarded, Link, Request};
 
 /// Whom to believe what. Immutable, part of [`crate::Conf`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,14 +89,19 @@ impl Trust {
         names.fold(common, |all, name| all | name)
     }
 
+    /// Whether to believe who sends on this connection what it says of others.
+    #[must_use]
+    pub fn vouches(&self, peer: &Peer, link: Link) -> bool {
+        !link.nameless && self.proxies.trusts(peer)
+    }
+
     /// Removes from a request what nobody vouches for, and notes in it what trusted proxies say.
     ///
     /// # Errors
     /// 400: what a trusted proxy says is malformed or contradicts itself; a refused name.
     #[cold]
     pub fn judge(&self, request: &mut Request) -> Result<(), Reject> {
-        let nameless = request.link().nameless;
-        let trusted = !nameless && self.proxies.trusts(request.peer());
+        let trusted = self.vouches(request.peer(), request.link());
         let mut clean = true;
         for (name, _) in request.head().fields() {
             match self.verdict(name, trusted) {

@@ -73,6 +73,12 @@ pub enum Command {
         #[serde(default)]
         clear: Option<String>,
     },
+    /// What is logged.
+    LogLevel {
+        /// Log this and what is more severe; `default` is what the configuration says.
+        #[serde(default)]
+        level: Option<String>,
+    },
     /// Tell what happens until the end.
     Events {},
 }
@@ -123,6 +129,9 @@ pub struct Answer {
     /// What is in quarantine, or was cleared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quarantine: Option<Vec<Quarantined>>,
+    /// The least severe level that is logged now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_level: Option<String>,
     /// How the server stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<Box<Status>>,
@@ -159,7 +168,10 @@ impl Command {
     pub fn only_looks(&self) -> bool {
         matches!(
             self,
-            Command::Status {} | Command::Quarantine { clear: None } | Command::Events {}
+            Command::Status {}
+                | Command::Quarantine { clear: None }
+                | Command::LogLevel { level: None }
+                | Command::Events {}
         )
     }
 
@@ -175,6 +187,7 @@ impl Command {
             Command::Drain { .. } => "drain",
             Command::Kill { .. } => "kill",
             Command::Quarantine { .. } => "quarantine",
+            Command::LogLevel { .. } => "log-level",
             Command::Events {} => "events",
         }
     }
@@ -228,6 +241,9 @@ mod tests {
             Command::Drain { pid: 5 },
             Command::Kill { pid: 6 },
             Command::Quarantine { clear: None },
+            Command::LogLevel {
+                level: Some("debug".to_owned()),
+            },
             Command::Events {},
         ];
         for command in all {

@@ -380,6 +380,7 @@ impl Context {
                         log.reopen(fd);
                     }
                 }
+                Ok(Some((Down::Level(level), _))) => crate::logs::set_level(level),
                 Ok(Some((Down::Door { seat }, fds))) => {
                     if seat < crate::board::SEATS {
                         if self.doors.len() <= seat {

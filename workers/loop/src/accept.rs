@@ -328,11 +328,13 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             work.input = Buffer::holding(&input);
             work
         });
+        let mut link = arrival.link;
+        link.stranger = !self.conf.trust.vouches(&arrival.peer, link);
         let key = self.conns.insert(Conn {
             wire: Some(arrival.wire),
             peer: arrival.peer,
             local: arrival.local,
-            link: arrival.link,
+            link,
             phase: arrival.phase,
             registered: Registered::No,
             counted: false,

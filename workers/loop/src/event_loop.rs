@@ -95,6 +95,8 @@ pub struct Loop<P: Protocol, E> {
     pub(crate) spare_works: Vec<Box<Work<P>>>,
     /// The longest sleep.
     longest: Duration,
+    /// A handler that takes so long is slow, in µs.
+    pub(crate) slow_us: u64,
     /// The number of requests after which to retire, and whether the master was told to replace us.
     max_requests: u64,
     pub(crate) retiring: bool,
@@ -149,7 +151,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             let place = conf.tmp_dir.display();
             log::warn!("tmp-dir {place}: no body beyond body-buffer can be kept there: {error}");
         }
-        let deadlines = conf.deadlines;
+        let (deadlines, slow) = (conf.deadlines, conf.slow_request);
         let jitter =
             u128::from_ne_bytes(sys::random()) % (u128::from(conf.max_requests_jitter) + 1);
         let max_requests = match conf.max_requests {
@@ -190,6 +192,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             output: Output::default(),
             spare_requests: Vec::new(),
             spare_works: Vec::new(),
+            slow_us: match slow {
+                Duration::ZERO => u64::MAX,
+                limit => limit.as_micros() as u64,
+            },
             longest: HEARTBEAT.min(deadlines.heartbeat / 3),
             max_requests,
             retiring: false,

@@ -48,9 +48,13 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         conn.link = Link {
             tls: header.tls,
             nameless: header.addresses == ProxyAddresses::Unknown,
+            stranger: true,
         };
         let (peer, local) = match header.addresses {
-            ProxyAddresses::Local | ProxyAddresses::Unknown => return false,
+            ProxyAddresses::Local | ProxyAddresses::Unknown => {
+                conn.link.stranger = !self.conf.trust.vouches(&conn.peer, conn.link);
+                return false;
+            }
             ProxyAddresses::Tcp {
                 source,
                 destination,
@@ -60,6 +64,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 (Peer::Unix, LocalAddr::Unix(path))
             }
         };
+        conn.link.stranger = !self.conf.trust.vouches(&peer, conn.link);
         conn.peer = peer;
         conn.local = Arc::new(local);
         true

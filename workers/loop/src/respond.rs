@@ -3,7 +3,7 @@
 
 use ferricorn_base::board::Counter;
 use ferricorn_base::lifeline::Retirement;
-use ferricorn_base::{Request, Response};
+use ferricorn_base::{Request, Response, logs};
 use ferricorn_http::{BodyLength, Event, Reject};
 use http::StatusCode;
 
@@ -117,6 +117,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     /// Before a handler is called: it has the connection meanwhile, for interim responses. Those go
     /// out at once, if nothing is to go before them.
     fn lend(&self, active: &mut Active<P>) {
+        logs::enter(active.request.request_id());
         if self.output.is_empty() {
             if let Some(wire) = active.wire.take() {
                 active.request.lend(wire);
@@ -126,6 +127,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// After a handler was called.
     fn reclaim(&mut self, active: &mut Active<P>) {
+        logs::leave();
         let (wire, interim) = active.request.reclaim();
         if wire.is_some() {
             active.wire = wire;
@@ -213,6 +215,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     }
 
     pub(crate) fn log_failure(&mut self, request: &Request, failure: &Failure) {
+        logs::enter(request.request_id());
         // The application's errors print themselves, with code of the application.
         let text = guard(|| Ok(failure.to_string()));
         if text.is_err() {
@@ -235,6 +238,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 self.retire(Retirement::Panic);
             }
         }
+        logs::leave();
     }
 
     /// A handler failed between requests.

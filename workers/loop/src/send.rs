@@ -4,8 +4,9 @@
 use ferricorn_base::access::{AccessLog, Record};
 use ferricorn_base::board::Counter;
 use ferricorn_base::body::Kind;
-use ferricorn_base::{Request, Response};
+use ferricorn_base::{Request, Response, logs};
 use ferricorn_http::{EncodeError, Length};
+use http::header::{Entry, HeaderName, HeaderValue};
 use http::response::Parts;
 use http::{HeaderMap, StatusCode, header};
 
@@ -16,6 +17,8 @@ use crate::output::{INLINE, Large, Output};
 use crate::protocol::{BodyWriter, Protocol};
 use crate::respond::error_response;
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 impl<P: Protocol, E: Executor> Loop<P, E> {
     /// Encodes a response into the output, or hands the connection to a stream thread: `true`.
     pub(crate) fn respond(
@@ -24,7 +27,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         response: Response,
         body_done: bool,
     ) -> bool {
-        let (parts, body) = response.into_parts();
+        let (mut parts, body) = response.into_parts();
+        if self.conf.send_request_id {
+            name(&active.request, &mut parts.headers);
+        }
         let content_type = body.content_type();
         match body.into_kind() {
             Kind::Empty => self.send(active, &parts, None, 0, Content::None),
@@ -74,7 +80,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 let (mut parts, _) = busy.into_parts();
                 parts
                     .headers
-                    .insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+                    .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
                 let text = b"Service Unavailable";
                 let text_type = Some("text/plain; charset=utf-8");
                 self.send(
@@ -124,7 +130,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             Err(error) => {
                 let head = active.request.head();
                 let (method, target) = (head.method(), head.target());
+                logs::enter(active.request.request_id());
                 log::error!("cannot send the response to {method} {target}: {error}");
+                logs::leave();
                 self.context.page.add(Counter::Errors, 1);
                 output.bytes.truncate(before);
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -142,7 +150,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let began = work.began_us;
         let now = self.clock.read();
         if let Some(cell) = work.cell.take() {
-            self.context.page.end(cell, status, now);
+            let took = self.context.page.end(cell, status, now);
+            if took >= self.slow_us {
+                log_slow(&active.request, status, took);
+            }
         }
         if self.context.access.is_none() {
             return;
@@ -183,6 +194,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             log.log(&Record {
                 head: request.head(),
                 client: request.client(),
+                id: request.request_id(),
+                trace: request.known_trace(),
                 status,
                 response_fields,
                 body_bytes,
@@ -191,6 +204,26 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             });
         }
     }
+}
+
+/// Says in a response what its request is called, unless the handler has done so.
+fn name(request: &Request, fields: &mut HeaderMap) {
+    let id = HeaderValue::from_str(request.id());
+    // It is printable ASCII.
+    if let (Ok(id), Entry::Vacant(entry)) = (id, fields.entry(REQUEST_ID)) {
+        entry.insert(id);
+    }
+}
+
+/// A handler took as long as `slow-request` or longer: its end is told of, too.
+#[cold]
+fn log_slow(request: &Request, status: u16, took_us: u64) {
+    let head = request.head();
+    let (method, target, client) = (head.method(), head.target(), request.client());
+    let seconds = took_us as f64 / 1e6;
+    logs::enter(request.request_id());
+    log::warn!("slow request: {method} {target} of {client} took {seconds:.1} s, status {status}");
+    logs::leave();
 }
 
 /// Content that goes out from the loop.

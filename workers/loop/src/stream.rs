@@ -12,7 +12,7 @@ use std::time::Duration;
 use ferricorn_base::board::Cell;
 use ferricorn_base::body::Kind;
 use ferricorn_base::transport::Transport;
-use ferricorn_base::{Closing, Conf, Error, Exchange, Request, Returned, Upgraded};
+use ferricorn_base::{Closing, Conf, Error, Exchange, Request, Returned, Upgraded, logs};
 use ferricorn_http::{Date, Facts, Head, Length};
 use http::response::Parts;
 use http::{HeaderMap, StatusCode, header};
@@ -81,6 +81,13 @@ pub(crate) struct Done<P> {
 impl<P: Protocol> Job<P> {
     /// Runs to the end of the response.
     pub(crate) fn run(self) -> Done<P> {
+        logs::enter(self.request.request_id());
+        let done = self.serve();
+        logs::leave();
+        done
+    }
+
+    fn serve(self) -> Done<P> {
         if let Kind::Upgrade(_) = self.kind {
             return self.upgrade();
         }

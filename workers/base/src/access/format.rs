@@ -16,7 +16,7 @@ pub const DEFAULT_FORMAT: &str = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s 
 ///
 /// `json` is one JSON object a line, with the keys `time` (RFC 3339, UTC, microseconds, of the
 /// request's start), `remote_addr`, `user`, `method`, `target`, `protocol`, `status`, `bytes`,
-/// `duration_us`, `referer`, `user_agent`, `host` and `pid`; what is missing is `null`, and bytes
+/// `duration_us`, `referer`, `user_agent`, `host`, `pid`, `request_id`, `trace_id` and `span_id`; what is missing is `null`, and bytes
 /// that are not UTF-8 are U+FFFD. On a pipe, where a line has at most PIPE_BUF bytes, values are cut
 /// (`...`) so that the line stays JSON.
 ///
@@ -55,7 +55,8 @@ pub const DEFAULT_FORMAT: &str = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s 
 /// process environment is not in it. Known are `REMOTE_ADDR`, `REMOTE_PORT`, `REQUEST_METHOD`,
 /// `RAW_URI`, `REQUEST_URI`, `PATH_INFO` (as received), `QUERY_STRING`, `SERVER_PROTOCOL`,
 /// `REMOTE_USER` (as `u`), `CONTENT_TYPE`, `CONTENT_LENGTH` and `HTTP_*`, in any case of letters;
-/// any other is `-`.
+/// any other is `-`. Ours are `REQUEST_ID` (the request's name, be it given or made), `TRACE_ID`,
+/// `SPAN_ID` and `PARENT_ID` (of the trace that it came with, or that its handler asked for).
 #[derive(Clone, Debug)]
 pub struct AccessFormat {
     form: Form,
@@ -92,6 +93,10 @@ pub(super) enum Part {
     Microseconds,
     DecimalSeconds,
     Pid,
+    RequestId,
+    TraceId,
+    SpanId,
+    ParentId,
     /// The first of this name only: one that has no business to come twice.
     FirstField(&'static str),
     RequestField(HeaderName),
@@ -271,6 +276,10 @@ fn variable(name: &str) -> Part {
         "path_info" => Part::Path,
         "query_string" => Part::Query,
         "server_protocol" => Part::Protocol,
+        "request_id" => Part::RequestId,
+        "trace_id" => Part::TraceId,
+        "span_id" => Part::SpanId,
+        "parent_id" => Part::ParentId,
         "content_type" => Part::RequestField(http::header::CONTENT_TYPE),
         "content_length" => Part::RequestField(http::header::CONTENT_LENGTH),
         _ => name

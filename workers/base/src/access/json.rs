@@ -3,6 +3,8 @@
 //! Keys are fixed and in a fixed order. Whatever a client sends, the line is one valid object in
 //! UTF-8 that holds nothing a terminal would obey. Nothing here allocates but by growing the line.
 
+use std::io::Write;
+
 use super::Record;
 use super::escape::{hex, is_plain};
 use super::text::{USER, address, basic_user, number, protocol};
@@ -47,6 +49,18 @@ pub(super) fn render(record: &Record<'_>, pid: u32, longest: usize, out: &mut Ve
     text(b",\"host\":", head.authority().map(str::as_bytes), out);
     out.extend_from_slice(b",\"pid\":");
     number(pid.into(), out);
+    // Writing to a Vec cannot fail; a name that was given is plain.
+    let _ = write!(out, ",\"request_id\":\"{}\"", record.id);
+    let _ = match record.trace {
+        Some(trace) => {
+            let (id, span) = (trace.id(), trace.span());
+            write!(
+                out,
+                ",\"trace_id\":\"{id:032x}\",\"span_id\":\"{span:016x}\""
+            )
+        }
+        None => write!(out, ",\"trace_id\":null,\"span_id\":null"),
+    };
     out.push(b'}');
 }
 

@@ -37,6 +37,8 @@ impl Exchange {
         let record = Record {
             head: &self.head,
             client: &self.peer,
+            id: RequestId::Given("name-1"),
+            trace: None,
             status: self.status,
             response_fields: Some(&self.fields),
             body_bytes: self.bytes,
@@ -111,6 +113,8 @@ fn atoms_are_gunicorns() {
         ("%({CONTENT_TYPE}e)s", "text/plain"),
         ("%({CONTENT_LENGTH}e)s", "-"),
         ("%({HTTP_X_TAG}e)s", "one, two"),
+        ("%({REQUEST_ID}e)s", "name-1"),
+        ("%({TRACE_ID}e)s %({SPAN_ID}e)s %({PARENT_ID}e)s", "- - -"),
         ("%({PATH}e)s", "-"),
         ("%(s)d", "200"),
         ("100%%", "100%"),
@@ -319,6 +323,8 @@ fn record(exchange: &Exchange) -> Record<'_> {
     Record {
         head: &exchange.head,
         client: &exchange.peer,
+        id: RequestId::Made(1),
+        trace: None,
         status: exchange.status,
         response_fields: None,
         body_bytes: exchange.bytes,

@@ -60,6 +60,14 @@ pub(super) fn render(
                 number(pid().into(), out);
                 out.push(b'>');
             }
+            // Writing to a Vec cannot fail; a name that was given is plain.
+            Part::RequestId => drop(write!(out, "{}", record.id)),
+            Part::TraceId => hex(record.trace.map(|trace| (trace.id(), 32)), out),
+            Part::SpanId => hex(record.trace.map(|trace| (trace.span().into(), 16)), out),
+            Part::ParentId => {
+                let parent = record.trace.and_then(|trace| trace.parent());
+                hex(parent.map(|parent| (parent.into(), 16)), out);
+            }
             Part::FirstField(name) => match head.field(name) {
                 Some(value) => escape::quoted(value, out),
                 None => out.push(b'-'),
@@ -165,6 +173,13 @@ fn joined<'a>(values: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
     }
     if none {
         out.push(b'-');
+    }
+}
+
+fn hex(number: Option<(u128, usize)>, out: &mut Vec<u8>) {
+    match number {
+        Some((number, digits)) => drop(write!(out, "{number:0digits$x}")),
+        None => out.push(b'-'),
     }
 }
 

@@ -136,13 +136,14 @@ impl Page {
     }
 
     /// The handler of the request of `cell` is done with it at `now_us`: it is answered with
-    /// `status`, or goes on on a stream thread. Its time is counted.
+    /// `status`, or goes on on a stream thread. Its time is counted, and returned in µs.
     #[inline]
-    pub fn end(&self, cell: Cell, status: u16, now_us: u64) {
+    pub fn end(&self, cell: Cell, status: u16, now_us: u64) -> u64 {
         let words = self.close(cell, status, now_us);
         let took = now_us.saturating_sub(words[CELL_STARTED].load(Ordering::Relaxed));
         self.add_at(HANDLER_TIMES_AT + bucket(took), 1);
         self.add(Counter::HandlerMicros, took);
+        took
     }
 
     /// The request of `cell`, which went on on a stream thread, has ended with `status` at `now_us`.

@@ -37,6 +37,7 @@ fn parcels() -> Vec<(Parcel, Vec<u8>)> {
                 link: Link {
                     tls: bits & 2 != 0,
                     nameless: bits & 4 != 0,
+                    stranger: true,
                 },
                 peer: peer.clone(),
                 local: Arc::new(locals[bits % 3].clone()),

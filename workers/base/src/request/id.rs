@@ -16,7 +16,7 @@ const FIELD: &str = "x-request-id";
 pub enum RequestId<'a> {
     /// The number that the worker gave it; never 0. Its text has 16 hexadecimal digits.
     Made(u64),
-    /// What its sender calls it: letters, digits and `-_.:` only, at most 128 of them.
+    /// What a trusted proxy calls it: letters, digits and `-_.:` only, at most 128 of them.
     Given(&'a str),
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for RequestId<'_> {
 /// A bijection whose values look unlike those of neighbours, so that ids of one worker are told apart
 /// at a glance (the finisher of splitmix64; Steele, Lea, Flood: "Fast Splittable Pseudorandom
 /// Number Generators").
-fn scattered(number: u64) -> u64 {
+pub(super) fn scattered(number: u64) -> u64 {
     let n = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let n = (n ^ n >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     n ^ n >> 31

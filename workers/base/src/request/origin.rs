@@ -33,6 +33,9 @@ pub struct Link {
     pub tls: bool,
     /// The peer is not the one who sends: whoever that is has no name, and nobody's trust.
     pub nameless: bool,
+    /// The peer is no trusted proxy: what a request is called, and of which trace it is, is not its
+    /// to say.
+    pub stranger: bool,
 }
 
 /// The client of a request as an extension of an [`http::Request`]; its [`Peer`] is another.

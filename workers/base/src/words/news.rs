@@ -227,6 +227,14 @@ pub enum News {
     },
     /// The logs were opened anew.
     Reopened {},
+    /// Requests are with a handler for longer than `slow-request`, and still are.
+    SlowRequest {
+        /// With which worker.
+        #[serde(flatten)]
+        who: Who,
+        /// Which ones, escaped and cut.
+        requests: String,
+    },
     /// A request is in quarantine from now on.
     Quarantined {
         /// How it is known.
