@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
-use ferricorn_aide::Setup;
+use ferricorn_aide::{Forward, Setup, Target};
 use ferricorn_base::board::{SEATS, WORKER_SEATS};
 use ferricorn_base::lifeline::{self, Down, MasterEnd, Stage, Up, WorkerEnd};
 use ferricorn_base::{Exit, Listener};
@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::spawn::{self, Belongings, Inheritance};
 use crate::state::Moment;
 use crate::sys;
+use crate::syslog::Receiver;
 
 pub use upkeep::{Need, Step, Upkeep};
 
@@ -188,7 +189,12 @@ fn serve(
         Ok(metrics) => metrics,
         Err(error) => return fail(error),
     };
+    let syslog = match syslog(from) {
+        Ok(syslog) => syslog,
+        Err(error) => return fail(error),
+    };
     let mut own = vec![lifeline.as_fd(), channel.as_fd()];
+    own.extend(syslog.iter().map(|forward| forward.from.as_fd()));
     own.extend(metrics.iter().map(|listener| listener.fd.as_fd()));
     let title = format!("ferricorn: aide{}", from.name);
     let belongings = match Belongings::take(from, &own, &title, master) {
@@ -208,6 +214,7 @@ fn serve(
         listeners: belongings.listeners,
         rendezvous: belongings.rendezvous,
         access_log: belongings.access_log,
+        syslog,
     };
     ferricorn_aide::run(setup)
 }
@@ -223,6 +230,19 @@ fn metrics(from: &Inheritance<'_>) -> io::Result<Vec<Listener>> {
         })
     })
     .collect()
+}
+
+/// What is to be sent on to syslog.
+fn syslog(from: &Inheritance<'_>) -> io::Result<Option<Forward>> {
+    let (relay, config) = (from.generation.logs.relay(), &from.recipe()?.config);
+    let receiver = config.syslog.as_ref().map(|syslog| &syslog.to);
+    let to = match receiver {
+        Some(Receiver::Tcp(address)) => Target::Tcp(*address),
+        Some(Receiver::Stream(path)) => Target::Unix(path.clone()),
+        _ => return Ok(None),
+    };
+    let from = relay.map(|relay| relay.taking().try_clone_to_owned());
+    Ok(from.transpose()?.map(|from| Forward { from, to }))
 }
 
 /// Only the master ends it: what a terminal or an operator sends to all processes is not for it. The

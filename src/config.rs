@@ -33,7 +33,7 @@ use crate::poison;
 use crate::settings::Setting;
 use crate::state::{Recycling, Scaling};
 use crate::statsd;
-use crate::syslog::{self, Syslog};
+use crate::syslog::{self, Receiver, Syslog};
 use crate::{ctl, top};
 
 pub(crate) use self::file::read;
@@ -377,7 +377,11 @@ impl Config {
 
     /// Whether there is an aide at all times, and not only while nobody can serve.
     pub fn wants_aide(&self) -> bool {
-        !self.metrics_binds.is_empty() || self.conf.statsd.is_some()
+        let forwards =
+            |syslog: &Syslog| matches!(syslog.to, Receiver::Tcp(_) | Receiver::Stream(_));
+        !self.metrics_binds.is_empty()
+            || self.conf.statsd.is_some()
+            || self.syslog.as_ref().is_some_and(forwards)
     }
 
     /// The group that the workers take: `group`, else the primary group of `user`, else none.

@@ -16,7 +16,7 @@ use log::LevelFilter;
 use crate::config::Config;
 use crate::control;
 use crate::directory::Directory;
-use crate::logging::LogFiles;
+use crate::logging::{LogFiles, Relay};
 use crate::pidfile::PidFile;
 use crate::poison;
 use crate::privileges::Account;
@@ -87,6 +87,8 @@ pub struct Held {
     pub pidfiles: Vec<Rc<PidFile>>,
     /// Where the configuration's working directory leads, if that was found already.
     pub directory: Option<Rc<Directory>>,
+    /// The way of messages for syslog to the aide.
+    pub relay: Option<Rc<Relay>>,
 }
 
 /// The master that a generation is for.
@@ -129,7 +131,7 @@ impl Generation {
             None => Rc::new(Directory::open(&config.directory)?),
         };
         directory.enter()?;
-        let logs = LogFiles::open(&config)?;
+        let logs = LogFiles::open(&config, held.relay.as_ref())?;
         let binds = inherited.binds(&config.binds)?;
         let listeners = sockets::listeners(&binds, &held.listeners, inherited)?;
         let metrics_binds = inherited.named(&config.metrics_binds)?;

@@ -26,7 +26,7 @@ use crate::children::{Child, Children};
 use crate::control;
 use crate::directory::Directory;
 use crate::generation::{Generation, Held};
-use crate::logging::{self, LogFiles};
+use crate::logging::{self, LogFiles, Relay};
 use crate::master::Override;
 use crate::notify;
 use crate::past::Past;
@@ -90,6 +90,8 @@ pub struct Handover {
     pub rendezvous: [RawFd; 2],
     /// The doors by seat.
     pub doors: Vec<Option<RawFd>>,
+    /// The way of messages for syslog to the aide: the giving end, then the taking end.
+    relay: Option<[RawFd; 2]>,
     listeners: Vec<(RawFd, sockets::Record)>,
     pidfiles: Vec<(RawFd, pidfile::Record)>,
     // Of the generation to come.
@@ -211,6 +213,9 @@ impl Handover {
     /// Writes down what there is. The descriptors stay their owners'.
     pub fn of(parts: Parts<'_>) -> Handover {
         let mut held = parts.new;
+        let mut relays = parts.generations.values().filter_map(|g| g.logs.relay());
+        let relay = relays.next().or(held.relay.as_ref());
+        let relay = relay.map(|relay| relay.ends().map(sys::number));
         let generations = parts.generations.values().map(|generation| {
             let listeners = generation.listeners.iter();
             let metrics = generation.metrics.iter();
@@ -252,6 +257,7 @@ impl Handover {
             board: parts.board,
             rendezvous: parts.rendezvous.ends().map(sys::number),
             doors: parts.doors.iter().map(door).collect(),
+            relay,
             listeners: listeners
                 .map(|listener| (sys::number(listener.as_fd()), listener.record()))
                 .collect(),
@@ -289,6 +295,7 @@ impl Handover {
                     .flatten(),
             )
             .chain(self.inherited.numbers().iter().copied())
+            .chain(self.relay.iter().flatten().copied())
             .chain([self.board])
             .collect()
     }
@@ -330,6 +337,10 @@ impl Handover {
         }
         let directory = self.directory.map(sys::take_over).transpose()?;
         held.directory = directory.map(|fd| Rc::new(Directory::from(fd)));
+        if let Some([giving, taking]) = self.relay {
+            let ends = [sys::take_over(giving)?, sys::take_over(taking)?];
+            held.relay = Some(Rc::new(Relay::of(ends)));
+        }
         // Their numbers are nobody's; they only must not go further.
         for number in self.inherited.numbers() {
             sys::close_on_exec(*number)?;
@@ -365,7 +376,7 @@ impl Handover {
                 listeners: shares(&record.listeners),
                 metrics: shares(&record.metrics),
                 outage_delay: record.outage_delay,
-                logs: record.logs(access)?,
+                logs: record.logs(access, held.relay.clone())?,
                 control: control.map(Rc::clone),
                 pidfile: pidfile.map(Rc::clone),
                 recipe: None,
@@ -395,7 +406,8 @@ impl Handover {
     pub fn log(&self) -> io::Result<Option<(LogFiles, LevelFilter)>> {
         let mut generations = self.generations.iter();
         let serving = generations.find(|g| g.number == self.serving);
-        let log = |serving: &GenerationRecord| Ok((serving.logs(None)?, level(&serving.log_level)));
+        let log =
+            |serving: &GenerationRecord| Ok((serving.logs(None, None)?, level(&serving.log_level)));
         serving.map(log).transpose()
     }
 
@@ -409,11 +421,11 @@ impl Handover {
 }
 
 impl GenerationRecord {
-    fn logs(&self, access: Option<OwnedFd>) -> io::Result<LogFiles> {
+    fn logs(&self, access: Option<OwnedFd>, relay: Option<Rc<Relay>>) -> io::Result<LogFiles> {
         let error = sys::take_over(self.error_log)?;
         let syslog = self.syslog.map(sys::take_over).transpose()?;
         let record = self.logs.clone();
-        Ok(LogFiles::handed_over(error, access, syslog, record))
+        Ok(LogFiles::handed_over(error, access, syslog, relay, record))
     }
 }
 

@@ -8,21 +8,22 @@ use std::env;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::rc::Rc;
 
 use ferricorn_base::logs::syslog::Sender;
 use ferricorn_base::logs::{self, Outlet};
 use log::LevelFilter;
-use nix::sys::socket::UnixAddr;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, socketpair};
 use nix::sys::stat::fstat;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Destination};
-use crate::syslog::{Receiver, Syslog};
+use crate::syslog::Receiver;
 
 /// The logs of a generation.
 #[derive(Debug)]
@@ -31,6 +32,16 @@ pub struct LogFiles {
     error: OwnedFd,
     access: Option<OwnedFd>,
     syslog: Option<OwnedFd>,
+    relay: Option<Rc<Relay>>,
+}
+
+/// The way of messages for a syslog that is reached by a stream: a pair of SOCK_SEQPACKET sockets, into
+/// which all processes put messages, and out of which the aide takes them to send them on. It is made
+/// once and shared by all generations, so that no message is left behind in one.
+#[derive(Debug)]
+pub struct Relay {
+    giving: OwnedFd,
+    taking: OwnedFd,
 }
 
 /// What another image must be told of the logs beside their descriptors.
@@ -57,6 +68,37 @@ struct SyslogRecord {
     path: Option<OsString>,
     sender: Sender,
     access: bool,
+    /// The aide sends them on.
+    relayed: bool,
+}
+
+impl Record {
+    fn is_relayed(&self) -> bool {
+        self.syslog.as_ref().is_some_and(|syslog| syslog.relayed)
+    }
+}
+
+impl Relay {
+    fn new() -> io::Result<Relay> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let (giving, taking) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+        Ok(Relay { giving, taking })
+    }
+
+    /// One that another image has made.
+    pub fn of([giving, taking]: [OwnedFd; 2]) -> Relay {
+        Relay { giving, taking }
+    }
+
+    /// The end into which messages go, then the other.
+    pub fn ends(&self) -> [BorrowedFd<'_>; 2] {
+        [self.giving.as_fd(), self.taking.as_fd()]
+    }
+
+    /// Where they come out.
+    pub fn taking(&self) -> BorrowedFd<'_> {
+        self.taking.as_fd()
+    }
 }
 
 impl LogFiles {
@@ -70,9 +112,11 @@ impl LogFiles {
         error: OwnedFd,
         access: Option<OwnedFd>,
         syslog: Option<OwnedFd>,
+        relay: Option<Rc<Relay>>,
         record: Record,
     ) -> LogFiles {
         LogFiles {
+            relay: relay.filter(|_| record.is_relayed()),
             record,
             error,
             access,
@@ -80,17 +124,26 @@ impl LogFiles {
         }
     }
 
-    /// Opens what the configuration names.
+    /// Opens what the configuration names; a way to the aide may be there already.
     ///
     /// # Errors
     /// The file that cannot be opened, with its path; a socket that cannot be made.
-    pub fn open(config: &Config) -> io::Result<LogFiles> {
-        let (path, syslog) = match &config.syslog {
-            Some(Syslog { to, .. }) => {
-                let (path, fd) = connect(to)?;
-                (path, Some(fd))
+    pub fn open(config: &Config, relay: Option<&Rc<Relay>>) -> io::Result<LogFiles> {
+        let to = config.syslog.as_ref().map(|syslog| &syslog.to);
+        let (path, syslog, relay) = match to {
+            Some(Receiver::Udp(address)) => (None, Some(udp(*address)?), None),
+            Some(Receiver::Datagrams(path)) => {
+                let socket = UnixDatagram::unbound()?;
+                (Some(path.into()), Some(socket.into()), None)
             }
-            None => (None, None),
+            Some(Receiver::Tcp(_) | Receiver::Stream(_)) => {
+                let relay = match relay {
+                    Some(relay) => Rc::clone(relay),
+                    None => Rc::new(Relay::new()?),
+                };
+                (None, Some(relay.giving.try_clone()?), Some(relay))
+            }
+            None => (None, None, None),
         };
         let access = config.access_log.as_ref();
         let record = Record {
@@ -100,10 +153,11 @@ impl LogFiles {
                 path,
                 sender: syslog.sender.clone(),
                 access: syslog.access,
+                relayed: relay.is_some(),
             }),
             name: config.identifier(),
         };
-        LogFiles::open_at(record, syslog)
+        LogFiles::open_at(record, syslog, relay)
     }
 
     /// Opens the same destinations once more: after a rotation the names mean new files.
@@ -112,10 +166,14 @@ impl LogFiles {
     /// As [`LogFiles::open`].
     pub fn reopen(&self) -> io::Result<LogFiles> {
         let syslog = self.syslog.as_ref().map(OwnedFd::try_clone).transpose()?;
-        LogFiles::open_at(self.record.clone(), syslog)
+        LogFiles::open_at(self.record.clone(), syslog, self.relay.clone())
     }
 
-    fn open_at(record: Record, syslog: Option<OwnedFd>) -> io::Result<LogFiles> {
+    fn open_at(
+        record: Record,
+        syslog: Option<OwnedFd>,
+        relay: Option<Rc<Relay>>,
+    ) -> io::Result<LogFiles> {
         let open = |to: &To, standard: BorrowedFd<'_>| match to {
             To::Standard => Ok(logs::unshared(standard.try_clone_to_owned()?)),
             To::File(path) => file(Path::new(path)),
@@ -128,6 +186,7 @@ impl LogFiles {
                 .map(|to| open(to, io::stdout().as_fd()))
                 .transpose()?,
             syslog,
+            relay,
             record,
         })
     }
@@ -145,6 +204,11 @@ impl LogFiles {
     /// The socket for syslog.
     pub fn syslog(&self) -> Option<BorrowedFd<'_>> {
         self.syslog.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The way of messages for syslog to the aide, if they go that way.
+    pub fn relay(&self) -> Option<&Rc<Relay>> {
+        self.relay.as_ref()
     }
 
     /// Where the error log goes, for one process.
@@ -246,27 +310,19 @@ fn is_journal(fd: BorrowedFd<'_>) -> bool {
     stat.is_ok_and(|stat| said == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// A socket by which messages go to a receiver, and the path to which each is sent.
-fn connect(to: &Receiver) -> io::Result<(Option<OsString>, OwnedFd)> {
-    match to {
-        Receiver::Udp(address) => {
-            let any = match address.is_ipv4() {
-                true => "0.0.0.0:0",
-                false => "[::]:0",
-            };
-            let named = |error: io::Error| {
-                let text = format!("cannot send to syslog at udp://{address}: {error}");
-                io::Error::new(error.kind(), text)
-            };
-            let socket = UdpSocket::bind(any).map_err(named)?;
-            socket.connect(address).map_err(named)?;
-            Ok((None, socket.into()))
-        }
-        Receiver::Datagrams(path) => Ok((Some(path.into()), UnixDatagram::unbound()?.into())),
-        Receiver::Tcp(_) | Receiver::Stream(_) => Err(io::Error::other(
-            "syslog over a stream is not available yet",
-        )),
-    }
+/// A socket by which messages go to a receiver.
+fn udp(address: SocketAddr) -> io::Result<OwnedFd> {
+    let any = match address.is_ipv4() {
+        true => "0.0.0.0:0",
+        false => "[::]:0",
+    };
+    let named = |error: io::Error| {
+        let text = format!("cannot send to syslog at udp://{address}: {error}");
+        io::Error::new(error.kind(), text)
+    };
+    let socket = UdpSocket::bind(any).map_err(named)?;
+    socket.connect(address).map_err(named)?;
+    Ok(socket.into())
 }
 
 /// A socket for the journal at `path`.
@@ -306,7 +362,7 @@ mod tests {
         let (path, rotated) = (dir.join("error.log"), dir.join("error.log.1"));
         let mut config = Config::default();
         config.error_log = Destination::File(path.clone());
-        let files = LogFiles::open(&config).unwrap();
+        let files = LogFiles::open(&config, None).unwrap();
         std::fs::rename(&path, &rotated).unwrap();
         let files = files.reopen().unwrap();
         nix::unistd::write(files.error(), b"line\n").unwrap();
@@ -329,7 +385,7 @@ mod tests {
         ] {
             let mut config = Config::default();
             config.error_log = to;
-            let error = LogFiles::open(&config).unwrap_err().to_string();
+            let error = LogFiles::open(&config, None).unwrap_err().to_string();
             assert!(error.contains(named), "{error}");
         }
     }

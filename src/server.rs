@@ -16,7 +16,7 @@ use crate::directory::Directory;
 use crate::exit;
 use crate::generation::{self, Failure, Generation, Held};
 use crate::handover::{self, Handover, Role};
-use crate::logging::LogFiles;
+use crate::logging::{LogFiles, Relay};
 use crate::master::{Master, Parts};
 use crate::notify::Notifier;
 use crate::program::Program;
@@ -385,7 +385,7 @@ fn prepare(
     // A log that reaches the limit of its size must not end the master.
     ferricorn_base::sys::ignore_signals(&[libc::SIGXFSZ])?;
     umask(Mode::from_bits_truncate(config.umask));
-    start_log(config)?;
+    let relay = start_log(config)?;
     log::info!("Starting ferricorn {}", env!("CARGO_PKG_VERSION"));
     let directory = Rc::new(Directory::open(&config.directory)?);
     directory.enter()?;
@@ -407,6 +407,7 @@ fn prepare(
         }
     });
     held.directory = Some(directory);
+    held.relay = relay;
     for attempt in 1.. {
         match Generation::make(1, config.clone(), &held, inherited, registry, master) {
             Ok(generation) => {
@@ -447,13 +448,16 @@ fn go_on_listening(stored: &[Rc<Listener>], generation: &Generation) {
     }
 }
 
-fn start_log(config: &Config) -> Result<(), Failure> {
-    let files = LogFiles::open(config).inspect_err(|error| eprintln!("ferricorn: {error}"))?;
+/// Begins to log; returns the way to syslog that was made for it, which the generation goes on with.
+fn start_log(config: &Config) -> Result<Option<Rc<Relay>>, Failure> {
+    let files =
+        LogFiles::open(config, None).inspect_err(|error| eprintln!("ferricorn: {error}"))?;
     let started = logs::init(config.log_level, files.error_outlets()?);
     started.map_err(|error| Failure {
         text: error.to_string(),
         in_use: false,
-    })
+    })?;
+    Ok(files.relay().cloned())
 }
 
 /// A server has one descriptor per connection: takes as many as may be had.

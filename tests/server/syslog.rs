@@ -1,8 +1,12 @@
 //! Logs that go to syslog and to the journal, with receivers that read, do not read, and come back.
 
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+
 use crate::support::http::Client;
-use crate::support::syslog::Receiver;
-use crate::support::{Dir, Start, testapp};
+use crate::support::syslog::{self, Receiver, TcpReceiver};
+use crate::support::{Dir, PATIENCE, Start, testapp};
 
 const WARNING: u8 = 4;
 const INFO: u8 = 6;
@@ -134,6 +138,79 @@ fn a_receiver_that_comes_back_gets_what_it_missed() {
         let found = receiver.find("/who").text;
         assert!(found.contains(path), "{path}: {found}");
     }
+    server.stop();
+}
+
+/// One connection for all processes, which the aide makes, and makes anew.
+#[test]
+fn a_receiver_by_tcp_may_vanish_and_come_back() {
+    let receiver = TcpReceiver::at(None);
+    let server = testapp()
+        .args("--workers 2 --syslog --syslog-addr")
+        .arg(receiver.url())
+        .ready();
+    assert_eq!(receiver.find("Ready: serving at").pid, server.pid);
+    assert_eq!(server.get("/who?first").status, 200);
+    let line = receiver.find("/who?first");
+    assert_eq!((line.kind.as_str(), line.severity), ("access", INFO));
+
+    let address = receiver.vanish();
+    server.wait("syslog takes no messages");
+    assert_eq!(server.get("/who?away").status, 200);
+    let receiver = TcpReceiver::at(Some(address));
+    receiver.find("/who?away");
+    server.wait("syslog takes messages again");
+
+    // The next image's aide goes on with what was not sent yet.
+    server.take_over();
+    receiver.find("Reload complete");
+    assert_eq!(server.get("/who?second").status, 200);
+    receiver.find("/who?second");
+    server.stop();
+}
+
+#[test]
+fn a_receiver_by_tcp_that_does_not_read_costs_lines_and_never_time() {
+    let receiver = TcpReceiver::at(None);
+    let server = testapp()
+        .args("--workers 1 --syslog --syslog-addr")
+        .arg(receiver.url())
+        .args("--access-logformat")
+        .arg(format!("%(U)s {}", "x".repeat(7000)))
+        .ready();
+    receiver.find("Ready: serving at");
+    let reads = Arc::clone(&receiver.reads);
+    let stopped = reads.lock().unwrap();
+    let mut client = Client::connect(server.address()).unwrap();
+    let mark = server.mark();
+    // Until the socket, the aide, the socket before it and the worker have no room any more.
+    while server.log.count(mark, "lines of the access log were lost") == 0 {
+        assert_eq!(client.get("/who").unwrap().status, 200);
+    }
+    drop(stopped);
+    assert_eq!(receiver.find("dropped here").severity, WARNING);
+    assert_eq!(client.get("/who/after").unwrap().status, 200);
+    receiver.find("/who/after");
+    server.stop();
+}
+
+#[test]
+fn a_unix_stream_gets_lines() {
+    let dir = Dir::new();
+    let path = dir.path("log");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = testapp()
+        .args("--workers 1 --syslog --syslog-addr")
+        .arg(format!("unix://{}#stream", path.display()))
+        .ready();
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut messages = BufReader::new(stream).lines().map(|line| {
+        let line = line.unwrap();
+        syslog::local(&line).unwrap_or_else(|why| panic!("{why}: {line}"))
+    });
+    let ready = messages.find(|message| message.text.contains("Ready: serving at"));
+    assert_eq!(ready.unwrap().pid, server.pid);
     server.stop();
 }
 

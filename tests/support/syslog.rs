@@ -1,10 +1,16 @@
 //! What arrives at a syslog receiver or at the journal, read strictly.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::net::UdpSocket;
+use std::io::{self, BufRead, BufReader};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt};
 
 use super::PATIENCE;
 
@@ -217,4 +223,104 @@ pub fn journal(text: &str) -> BTreeMap<String, String> {
         assert_eq!(before, None, "{name} is there once");
     }
     fields
+}
+
+/// A receiver by TCP, to which each message is led by its length (RFC 6587 section 3.4.1).
+pub struct TcpReceiver {
+    address: SocketAddr,
+    messages: mpsc::Receiver<String>,
+    gone: Arc<AtomicBool>,
+    /// Held by who does not want it to read.
+    pub reads: Arc<Mutex<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl TcpReceiver {
+    /// At this address, or anywhere.
+    pub fn at(address: Option<SocketAddr>) -> TcpReceiver {
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = TcpListener::bind(address.unwrap_or(anywhere)).unwrap();
+        // Connections have it from there: little is taken in that nobody reads.
+        setsockopt(&listener, sockopt::RcvBuf, &16_384).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, messages) = mpsc::channel();
+        let gone = Arc::new(AtomicBool::new(false));
+        let reads = Arc::new(Mutex::new(()));
+        let (over, may_read) = (Arc::clone(&gone), Arc::clone(&reads));
+        let thread = thread::spawn(move || {
+            let mut readers: Vec<(TcpStream, JoinHandle<()>)> = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                let Ok((stream, _)) = listener.accept() else {
+                    thread::sleep(Duration::from_millis(5));
+                    continue;
+                };
+                stream.set_nonblocking(false).unwrap();
+                let reader = stream.try_clone().unwrap();
+                let (sender, may_read) = (sender.clone(), Arc::clone(&may_read));
+                let read = move || {
+                    let mut reader = BufReader::with_capacity(1024, reader);
+                    loop {
+                        drop(may_read.lock().unwrap());
+                        let Some(text) = frame(&mut reader) else {
+                            return;
+                        };
+                        let _ = sender.send(text);
+                    }
+                };
+                readers.push((stream, thread::spawn(read)));
+            }
+            for (stream, reader) in readers {
+                let _ = stream.shutdown(Shutdown::Both);
+                let _ = reader.join();
+            }
+        });
+        TcpReceiver {
+            address,
+            messages,
+            gone,
+            reads,
+            thread: Some(thread),
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("tcp://{}", self.address)
+    }
+
+    /// The first message from here on that says this.
+    #[track_caller]
+    pub fn find(&self, part: &str) -> Message {
+        let mut seen = Vec::new();
+        loop {
+            let Ok(text) = self.messages.recv_timeout(PATIENCE) else {
+                panic!("no message says \"{part}\" but: {seen:#?}")
+            };
+            let message = rfc5424(&text).unwrap_or_else(|why| panic!("{why}: {text}"));
+            if message.text.contains(part) {
+                return message;
+            }
+            seen.push(message.text);
+        }
+    }
+
+    /// Closes everything; returns where it was.
+    pub fn vanish(mut self) -> SocketAddr {
+        self.gone.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+        self.address
+    }
+}
+
+/// A message and its length; none at the end, even in the middle of one.
+fn frame(from: &mut impl BufRead) -> Option<String> {
+    let mut digits = Vec::new();
+    from.read_until(b' ', &mut digits).ok()?;
+    let digits = String::from_utf8(digits).unwrap();
+    let digits = digits.strip_suffix(' ')?;
+    let good = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+    assert!(good, "MSG-LEN {digits:?}");
+    let mut message = vec![0; digits.parse().unwrap()];
+    from.read_exact(&mut message).ok()?;
+    Some(String::from_utf8(message).unwrap())
 }

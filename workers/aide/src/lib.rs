@@ -25,8 +25,10 @@ mod outage;
 mod page;
 mod snapshot;
 mod statsd;
+mod syslog;
 
 pub use duty::Duty;
 pub use inquiry::Inquiry;
 pub use life::{Setup, run};
 pub use snapshot::Snapshot;
+pub use syslog::{Forward, Target};

@@ -21,6 +21,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::duty::{Duty, duties};
 use crate::house::{House, Said};
 use crate::outage::{Means, Outage};
+use crate::syslog::{Forward, Relay};
 use crate::{Inquiry, desk};
 
 /// How often duties are due.
@@ -49,6 +50,8 @@ pub struct Setup {
     pub rendezvous: Rendezvous,
     /// Where the access log goes.
     pub access_log: Vec<Outlet>,
+    /// What is to be sent on to syslog, if that is reached by a stream.
+    pub syslog: Option<Forward>,
 }
 
 /// The whole life. In the aide, with the signals blocked that are for its master to act upon.
@@ -92,6 +95,7 @@ impl Aide {
                 none if none.is_empty() => None,
                 some => Some(desk::open(some, &setup.conf, inquiry.clone())?),
             };
+            let relay = setup.syslog.map(Relay::new).transpose()?;
             let outage = Outage::new(Means {
                 conf: (*setup.conf).clone(),
                 seat: setup.seat,
@@ -99,14 +103,16 @@ impl Aide {
                 rendezvous: setup.rendezvous,
                 access_log: setup.access_log,
             });
-            Ok((setup.channel, inquiry, desk, outage))
+            let mut duties = duties(&setup.conf, &inquiry);
+            duties.extend(relay.map(|relay| Box::new(relay) as Box<dyn Duty>));
+            Ok((setup.channel, inquiry, desk, outage, duties))
         };
         match begin() {
-            Ok((channel, inquiry, desk, outage)) => Ok(Aide {
+            Ok((channel, inquiry, desk, outage, duties)) => Ok(Aide {
                 lifeline,
                 channel,
-                duties: duties(&setup.conf, &inquiry),
                 inquiry,
+                duties,
                 desk,
                 outage,
                 leaving: false,

@@ -270,14 +270,15 @@ fn json_has_stable_keys() {
             "{{\"time\":\"2026-11-23T02:58:16.123456Z\",\"remote_addr\":\"192.0.2.7\",\
              \"user\":\"Aladdin\",\"method\":\"GET\",\"target\":\"/a?b=c\",\
              \"protocol\":\"HTTP/1.1\",\"status\":200,\"bytes\":13,\"duration_us\":1234567,\
-             \"referer\":\"r\",\"user_agent\":\"u\",\"host\":\"a.example\",\"pid\":{pid}}}"
+             \"referer\":\"r\",\"user_agent\":\"u\",\"host\":\"a.example\",\"pid\":{pid},\
+             \"request_id\":\"name-1\",\"trace_id\":null,\"span_id\":null}}"
         )
     );
     let mut bare = plain("/");
     bare.peer = Peer::Unix;
     bare.head = Head::new();
     let bare = bare.json();
-    assert_eq!(bare.len(), 13);
+    assert_eq!(bare.len(), 16);
     for key in [
         "remote_addr",
         "user",
