@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use ferricorn_base::lifeline::{Down, MasterEnd, Up};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use crate::diagnose::Look;
 use crate::state::{Generation, Moment, Signal, WorkerId};
 use crate::sys;
 
@@ -37,6 +38,8 @@ pub struct Child {
     pub sent: Option<Signal>,
     /// The slow requests that were told of, by when they began.
     pub slow: Vec<u64>,
+    /// What was seen of it when it was past a deadline.
+    pub look: Option<Look>,
     lifeline: Option<MasterEnd>,
 }
 
@@ -61,6 +64,7 @@ impl Child {
             answered: None,
             sent: None,
             slow: Vec::new(),
+            look: None,
             lifeline,
         }
     }

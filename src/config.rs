@@ -29,6 +29,7 @@ use ferricorn_base::{Conf, Networks, ProxyVersions};
 use log::LevelFilter;
 
 use crate::control::Place;
+use crate::diagnose::Patience;
 use crate::poison;
 use crate::settings::Setting;
 use crate::state::{Recycling, Scaling};
@@ -196,6 +197,10 @@ pub struct Config {
     pub preload: bool,
     /// What a reload asks a worker on trial for; `None`: nothing.
     pub reload_check_path: Option<String>,
+    /// How long a handler may take that asks for more time than `timeout`.
+    pub timeout_cap: Duration,
+    /// Whether a worker that crashes or hangs is to leave a core behind.
+    pub dump_cores: bool,
     /// How long a worker's loop may be silent outside a handler.
     pub heartbeat_timeout: Duration,
     /// When a request is poison that workers die of.
@@ -370,9 +375,17 @@ impl Config {
         }
     }
 
-    /// How long a handler may take for one request; zero means no limit.
-    pub fn timeout(&self) -> Duration {
-        self.conf.deadlines.request
+    /// How long things may take in the workers.
+    pub fn patience(&self) -> Patience {
+        let timeout = self.conf.deadlines.request;
+        let mounts = self.conf.mounts.iter().filter_map(|mount| mount.timeout);
+        let granted = || mounts.clone().chain([timeout, self.timeout_cap]);
+        let unlimited = timeout.is_zero() || mounts.clone().any(|time| time.is_zero());
+        Patience {
+            timeout,
+            longest: granted().max().filter(|_| !unlimited).unwrap_or_default(),
+            heartbeat: self.heartbeat_timeout,
+        }
     }
 
     /// Whether there is an aide at all times, and not only while nobody can serve.
@@ -446,6 +459,8 @@ impl Default for Config {
             boot_timeout: Duration::from_secs(60),
             preload: false,
             reload_check_path: None,
+            timeout_cap: Duration::from_secs(300),
+            dump_cores: false,
             heartbeat_timeout: Duration::from_secs(30),
             poison: poison::Policy {
                 deaths: 0,

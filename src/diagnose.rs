@@ -3,44 +3,62 @@
 //! Nothing that comes from the scoreboard is believed: text is escaped and bounded, times are
 //! clamped, and the pid is the one that fork gave. It reads /proc and never decides anything.
 
+mod last;
 mod memory;
+mod place;
 
 use std::fmt::Write;
 use std::time::Duration;
 
-use ferricorn_base::board::{RequestView, SeatView};
+use ferricorn_base::board::{LastWords, RequestView, SeatView};
 use ferricorn_base::lifeline::Retirement;
+use serde::{Deserialize, Serialize};
 
 use crate::exit::signal_name;
 use crate::memory::mebibytes;
 use crate::state::{Ending, Fate, Moment, Overdue, Signal, Stop};
 
+pub use last::answered;
 pub use memory::Oom;
+pub use place::{Look, dumps_core, whereabouts};
 
 /// Bytes of a request line that are logged.
 const LINE: usize = 200;
 /// Requests that are listed in full.
 const LISTED: usize = 8;
 
-/// Which deadline a worker that serves is past, if any. A zero limit is none.
-pub fn overdue(
-    view: &SeatView,
-    timeout: Duration,
-    heartbeat: Duration,
-    now: Moment,
-) -> Option<Overdue> {
-    let in_handler: Vec<&RequestView> = view
-        .in_flight
-        .iter()
-        .filter(|request| !request.streaming)
-        .collect();
-    let is_late = |request: &&&RequestView| age(request.started_us, now) > timeout;
-    if !timeout.is_zero() && in_handler.iter().any(|request| is_late(&request)) {
+/// How long things may take in the workers of a generation. Zero: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patience {
+    /// A handler with one request.
+    pub timeout: Duration,
+    /// A handler that is granted more: by its mount, or because it asks for it.
+    pub longest: Duration,
+    /// The loop outside a handler.
+    pub heartbeat: Duration,
+}
+
+/// Which deadline a worker that serves is past, if any.
+pub fn overdue(view: &SeatView, patience: Patience, now: Moment) -> Option<Overdue> {
+    let Patience {
+        timeout,
+        longest,
+        heartbeat,
+    } = patience;
+    let is_late = |request: &&RequestView| match request.deadline_us {
+        None => !timeout.is_zero() && age(request.started_us, now) > timeout,
+        Some(deadline) => {
+            let granted = longest.is_zero() || age(request.started_us, now) <= longest;
+            !granted || Duration::from_micros(deadline) < now
+        }
+    };
+    let mut in_handler = view.in_flight.iter().filter(|r| !r.streaming).peekable();
+    // While a handler runs inline, the loop cannot turn.
+    let idle = in_handler.peek().is_none();
+    if in_handler.any(|request| is_late(&request)) {
         return Some(Overdue::Request);
     }
-    // While a handler runs inline, the loop cannot turn.
-    let silent =
-        in_handler.is_empty() && view.heartbeat_us > 0 && age(view.heartbeat_us, now) > heartbeat;
+    let silent = idle && view.heartbeat_us > 0 && age(view.heartbeat_us, now) > heartbeat;
     (silent && !heartbeat.is_zero()).then_some(Overdue::Heartbeat)
 }
 
@@ -105,10 +123,19 @@ pub fn request_line(bytes: &[u8], queries: bool) -> (String, String) {
     }
 }
 
-/// A stranger's bytes as printable ASCII, bounded.
+/// A request line as printable ASCII, bounded.
 pub fn line(bytes: &[u8]) -> String {
+    let mut text = printable(&bytes[..bytes.len().min(LINE)]);
+    if bytes.len() > LINE {
+        text.push_str("...");
+    }
+    text
+}
+
+/// A stranger's bytes as printable ASCII.
+fn printable(bytes: &[u8]) -> String {
     let mut text = String::new();
-    for byte in bytes.iter().take(LINE) {
+    for byte in bytes {
         match byte {
             b'\\' => text.push_str("\\\\"),
             b' '..=b'~' => text.push(char::from(*byte)),
@@ -117,31 +144,7 @@ pub fn line(bytes: &[u8]) -> String {
             }
         }
     }
-    if bytes.len() > LINE {
-        text.push_str("...");
-    }
     text
-}
-
-/// Where the kernel sees a process: its state, what it waits in, which system call it is in; as far
-/// as this process may read it.
-pub fn whereabouts(pid: i32) -> String {
-    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
-    let status = read("status").unwrap_or_default();
-    let state = status
-        .lines()
-        .find_map(|line| line.strip_prefix("State:"))
-        .map(str::trim);
-    let wchan = read("wchan").filter(|wchan| !wchan.is_empty() && wchan != "0");
-    let syscall = read("syscall").and_then(|text| Some(text.split(' ').next()?.trim().to_owned()));
-    let mut words = vec![format!("state {}", state.unwrap_or("unknown"))];
-    words.extend(wchan.map(|wchan| format!("waiting in {wchan}")));
-    words.extend(syscall.map(|number| match number.as_str() {
-        "running" => "running user code".to_owned(),
-        "-1" => "in no system call".to_owned(),
-        number => format!("system call {number}"),
-    }));
-    words.join(", ")
 }
 
 /// Why the master is about to end a worker: the sentence before the kill.
@@ -200,24 +203,41 @@ pub fn is_ours(ending: Ending, sent: Option<Signal>) -> bool {
     )
 }
 
-/// What became of a worker, without who: "exited with code 1", "was killed by SIGKILL, not by us".
+/// The end of a worker, and what is known of it.
+#[derive(Clone, Copy, Debug)]
+pub struct End<'a> {
+    /// How it ended.
+    pub ending: Ending,
+    /// Why the master ended it, if it did.
+    pub fate: Option<Fate>,
+    /// The last signal that it was sent by us.
+    pub sent: Option<Signal>,
+    /// What speaks for the OOM killer.
+    pub oom: Option<&'a str>,
+    /// What it said itself.
+    pub last: Option<&'a LastWords>,
+    /// Its pid.
+    pub pid: Option<i32>,
+}
+
+/// What became of a worker, without who: "exited with code 1", "was killed by SIGKILL from outside".
 /// The second value tells whether it is as it should be.
-pub fn obituary(
-    ending: Ending,
-    fate: Option<Fate>,
-    sent: Option<Signal>,
-    oom: Option<&str>,
-) -> (String, bool) {
-    let by_us = is_ours(ending, sent);
-    match (ending, fate) {
+pub fn obituary(end: End<'_>) -> (String, bool) {
+    let by_us = is_ours(end.ending, end.sent);
+    let cause = end.last.and_then(|last| last::cause(last, end.pid));
+    let behind = cause.map_or(String::new(), |cause| format!(": {cause}"));
+    match (end.ending, end.fate) {
         (Ending::Code(0), Some(fate)) => (format!("exited ({})", reason(fate)), true),
-        (Ending::Code(0), None) => ("exited with code 0 without being told to".to_owned(), false),
+        (Ending::Code(0), None) => (
+            format!("exited with code 0 without being told to{behind}"),
+            false,
+        ),
         (Ending::Code(code), Some(fate)) => {
             let stage_code = matches!(code, 3 | 4);
             let boot = matches!(fate, Fate::CouldNotBoot(_)) || stage_code;
             (format!("exited with code {code} ({})", reason(fate)), boot)
         }
-        (Ending::Code(code), None) => (format!("exited with code {code}"), false),
+        (Ending::Code(code), None) => (format!("exited with code {code}{behind}"), false),
         (Ending::Signal(number), Some(fate)) if by_us => (
             format!(
                 "was killed by {} from us: {}",
@@ -226,11 +246,16 @@ pub fn obituary(
             ),
             false,
         ),
-        (Ending::Signal(libc::SIGKILL), _) => match oom {
+        (Ending::Signal(libc::SIGKILL), _) => match end.oom {
             Some(evidence) => (format!("was killed by the OOM killer ({evidence})"), false),
             None => ("was killed by SIGKILL from outside".to_owned(), false),
         },
-        (Ending::Signal(number), _) => (format!("was killed by {}", signal_name(number)), false),
+        (Ending::Signal(number), _) => {
+            let first = end.last.and_then(|last| last::other(last, number));
+            let after = first.map_or(String::new(), |first| format!(" after {first}"));
+            let name = signal_name(number);
+            (format!("was killed by {name}{after}{behind}"), false)
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use log::LevelFilter;
 
 use crate::config::Config;
 use crate::control;
+use crate::diagnose::Patience;
 use crate::directory::Directory;
 use crate::logging::{LogFiles, Relay};
 use crate::pidfile::PidFile;
@@ -31,12 +32,10 @@ pub struct Generation {
     pub number: state::Generation,
     /// The numbers that the state decides by.
     pub policy: Policy,
-    /// How long a handler may take for one request; zero means no limit.
-    pub timeout: Duration,
     /// After how long a request is slow; zero means never.
     pub slow_request: Duration,
-    /// How long a worker's loop may be silent outside a handler.
-    pub heartbeat_timeout: Duration,
+    /// How long things may take in its workers.
+    pub patience: Patience,
     /// When a request is poison that its workers die of.
     pub poison: poison::Policy,
     /// What the master logs while this generation serves.
@@ -155,9 +154,8 @@ impl Generation {
         Ok(Generation {
             number,
             policy: policy(&config),
-            timeout: config.timeout(),
             slow_request: config.conf.slow_request,
-            heartbeat_timeout: config.heartbeat_timeout,
+            patience: config.patience(),
             poison: config.poison,
             log_level: config.log_level,
             show_queries: config.show_queries,
@@ -261,6 +259,7 @@ fn policy(config: &Config) -> Policy {
         graceful_timeout: config.graceful_timeout,
         superseded_timeout: config.superseded_timeout,
         pre_stop_delay: config.pre_stop_delay,
+        dump_cores: config.dump_cores,
         max_surge: config.surge(),
         max_unavailable: config.unavailable(),
         recycling: config.recycling,

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::aide;
 use crate::children::{Child, Children};
 use crate::control;
+use crate::diagnose::Patience;
 use crate::directory::Directory;
 use crate::generation::{Generation, Held};
 use crate::logging::{self, LogFiles, Relay};
@@ -129,9 +130,8 @@ pub struct Handover {
 struct GenerationRecord {
     number: state::Generation,
     policy: Policy,
-    timeout: Duration,
     slow_request: Duration,
-    heartbeat_timeout: Duration,
+    patience: Patience,
     poison: poison::Policy,
     log_level: String,
     name: Option<String>,
@@ -224,9 +224,8 @@ impl Handover {
             GenerationRecord {
                 number: generation.number,
                 policy: generation.policy,
-                timeout: generation.timeout,
                 slow_request: generation.slow_request,
-                heartbeat_timeout: generation.heartbeat_timeout,
+                patience: generation.patience,
                 poison: generation.poison,
                 log_level: generation.log_level.to_string(),
                 name: generation.name.clone(),
@@ -366,9 +365,8 @@ impl Handover {
             let generation = Generation {
                 number: record.number,
                 policy: record.policy,
-                timeout: record.timeout,
                 slow_request: record.slow_request,
-                heartbeat_timeout: record.heartbeat_timeout,
+                patience: record.patience,
                 poison: record.poison,
                 log_level: level(&record.log_level),
                 name: record.name.clone(),

@@ -62,6 +62,7 @@ mod privileges;
 mod program;
 mod registry;
 mod report;
+mod scribe;
 mod second;
 mod server;
 mod settings;

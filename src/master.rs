@@ -6,6 +6,7 @@
 
 mod aide;
 mod control;
+mod deaths;
 mod exec;
 mod hooks;
 mod level;
@@ -117,7 +118,7 @@ pub struct Master {
     past: Past,
     // From which workers are made, with `preload`.
     mold: Option<Mold>,
-    // Molds that were ended and are not reaped yet.
+    // Molds that were ended and scribes, not reaped yet.
     spent: Vec<i32>,
     aides: Aides,
     doors: Doors,
@@ -479,8 +480,7 @@ impl Master {
                 continue;
             };
             let view = self.view(child);
-            let (timeout, heartbeat) = (generation.timeout, generation.heartbeat_timeout);
-            let found = diagnose::overdue(&view, timeout, heartbeat, now);
+            let found = diagnose::overdue(&view, generation.patience, now);
             late.extend(found.map(|which| (*id, which)));
         }
         self.look_for_slow();

@@ -124,7 +124,7 @@ impl Registry {
             found.and_then(|(_, entry)| entry.take()).ok_or_else(gone)
         };
         if let [only] = &conf.mounts[..] {
-            if only.prefix == "/" {
+            if only.prefix == "/" && only.timeout.is_none() {
                 return Ok(entry(&only.app)?.worker());
             }
         }
@@ -132,6 +132,9 @@ impl Registry {
         for mount in &conf.mounts {
             let added = mounts.add(&mount.prefix, entry(&mount.app)?.erased());
             added.map_err(|error| format!("{error:#}"))?;
+            if let Some(time) = mount.timeout {
+                mounts.set_timeout(&mount.prefix, time);
+            }
         }
         Ok(Box::new(Sync::new(mounts)))
     }
@@ -198,6 +201,7 @@ mod tests {
         let mount = |(prefix, app): &(&str, &str)| MountConf {
             prefix: (*prefix).to_owned(),
             app: (*app).to_owned(),
+            timeout: None,
         };
         Conf {
             worker_class: class.to_owned(),

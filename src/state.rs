@@ -62,8 +62,13 @@ pub const QUICK: Duration = Duration::from_secs(2);
 /// What a program on trial has beyond the `boot-timeout` of its worker, for all that it does
 /// besides.
 pub const TRIAL: Duration = Duration::from_secs(10);
-/// How long a worker that hangs has between SIGABRT and SIGKILL.
+/// How long a worker that hangs has to say where, and to answer its client, before it is ended. On a
+/// machine that is overloaded it has to wait for a processor.
+pub const ASK: Duration = Duration::from_secs(1);
+/// How often it is asked after SIGABRT whether a core is being written.
 pub const ABORT: Duration = Duration::from_secs(1);
+/// How long writing a core may take before SIGKILL.
+pub const CORE: Duration = Duration::from_secs(60);
 
 /// Where the server is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -220,6 +225,7 @@ impl State {
             (_, Event::Room(free)) => self.measured(free),
             (_, Event::Load(load)) => self.loaded(load, now, &mut out),
             (_, Event::ScaleAuto) => self.unpin(&mut out),
+            (_, Event::NoCore(id)) => self.no_core(id, &mut out),
             (Phase::Stopping { .. }, Event::SpawnFailed(id, _)) => {
                 self.pool.remove(id);
             }

@@ -7,7 +7,7 @@ use super::print::Shown;
 use super::raw::{Given, Raw, Values};
 use super::{Address, Bind, Origin, apps, file};
 use crate::address;
-use crate::settings::value::quote;
+use crate::settings::value::{self, quote};
 use crate::settings::{self, Kind};
 
 /// An application, its prefix, and where it was given.
@@ -191,6 +191,7 @@ impl Checker<'_> {
                     let mount = MountConf {
                         prefix: "/".to_owned(),
                         app: name,
+                        timeout: None,
                     };
                     root = Some((mount, app.origin.clone()));
                 }
@@ -209,10 +210,13 @@ impl Checker<'_> {
         };
         self.config.shown.push(shown);
         for (mount, origin) in tables {
-            self.config.mounts.push(vec![
+            let mut shown = vec![
                 Shown::new("prefix", quote(&mount.prefix), origin),
                 Shown::new("app", quote(&mount.app), origin),
-            ]);
+            ];
+            let timeout = mount.timeout.map(value::show_time);
+            shown.extend(timeout.map(|time| Shown::new("timeout", time, origin)));
+            self.config.mounts.push(shown);
         }
         self.config.conf.mounts = mounts.into_iter().map(|(mount, _)| mount).collect();
     }
@@ -224,13 +228,14 @@ impl Checker<'_> {
             Some(format!("expected {kind}, found {}", given.raw))
         };
         if let Raw::Table(entries) = &given.raw {
-            let (mut prefix, mut app) = (None, None);
+            let (mut prefix, mut app, mut timeout) = (None, None, None);
             for (name, value) in entries {
                 match name.as_str() {
                     "prefix" => prefix = Some(value),
                     "app" => app = Some(value),
+                    "timeout" => timeout = Some(value),
                     _ => {
-                        let message = file::misplaced(name, "mount", &["prefix", "app"]);
+                        let message = file::misplaced(name, "mount", &["prefix", "app", "timeout"]);
                         let origin = value.origin.clone();
                         self.errors.push(super::ConfigError { origin, message });
                     }
@@ -245,6 +250,11 @@ impl Checker<'_> {
                 None => Some(format!("expected a text, found {}", prefix.raw)),
             };
             let name = self.app(&app.raw);
+            let time = timeout.map(|given| given.raw.measure().and_then(|text| value::time(&text)));
+            if let (Some(given), Some(None)) = (timeout, time) {
+                let message = format!("expected a time such as 30 or \"90s\", found {}", given.raw);
+                self.wrong("timeout", &given.origin, message);
+            }
             if let Some(message) = &prefix_error {
                 self.wrong("prefix", &prefix.origin, message.clone());
             }
@@ -252,9 +262,10 @@ impl Checker<'_> {
                 self.wrong("app", &app.origin, message.clone());
             }
             return match (prefix_error, text, name) {
-                (None, Some(text), Ok(app)) => Ok(MountConf {
+                (None, Some(text), Ok(app)) if time != Some(None) => Ok(MountConf {
                     prefix: text.to_owned(),
                     app,
+                    timeout: time.flatten(),
                 }),
                 _ => Err(None),
             };
@@ -269,6 +280,7 @@ impl Checker<'_> {
         Ok(MountConf {
             prefix: prefix.to_owned(),
             app,
+            timeout: None,
         })
     }
 

@@ -115,6 +115,8 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("preload", "true", "true"),
     ("reload-check-path", "\"/health\"", "\"/health\""),
     ("heartbeat-timeout", "5", "5"),
+    ("timeout-cap", "\"10m\"", "600"),
+    ("dump-cores", "true", "true"),
     ("graceful-timeout", "\"2h\"", "7200"),
     ("superseded-timeout", "5", "5"),
     ("pre-stop-delay", "\"3s\"", "3"),

@@ -27,12 +27,37 @@ fn view(heartbeat: Duration, in_flight: Vec<RequestView>) -> SeatView {
     }
 }
 
+fn patience(timeout: u32, longest: u32) -> Patience {
+    Patience {
+        timeout: timeout * SECOND,
+        longest: longest * SECOND,
+        heartbeat: 30 * SECOND,
+    }
+}
+
+/// A worker may grant more, or less, than `timeout`, but no more than its master does.
+#[test]
+fn a_deadline_of_its_own_holds_up_to_the_longest_time() {
+    let now = 100 * SECOND;
+    let late = |deadline: u64, timeout: u32, longest: u32| {
+        let mut request = request(b"GET /", 50 * SECOND, false);
+        request.deadline_us = Some(deadline);
+        overdue(&view(now, vec![request]), patience(timeout, longest), now).is_some()
+    };
+    let at = |second: u32| (second * SECOND).as_micros() as u64;
+    assert!(!late(at(101), 30, 60) && late(at(99), 30, 60));
+    assert!(late(at(99), 90, 90), "less than timeout");
+    assert!(late(at(101), 30, 49), "more than is granted");
+    assert!(late(u64::MAX, 30, 49));
+    assert!(!late(u64::MAX, 30, 0), "a mount without a limit");
+}
+
 #[test]
 fn a_request_is_late_after_timeout_and_a_stream_never() {
     let now = 100 * SECOND;
     let late = |started: u32, streaming, timeout: u32| {
         let view = view(now, vec![request(b"GET /", started * SECOND, streaming)]);
-        overdue(&view, timeout * SECOND, 30 * SECOND, now)
+        overdue(&view, patience(timeout, 0), now)
     };
     assert_eq!(late(69, false, 30), Some(Overdue::Request));
     assert_eq!(late(71, false, 30), None);
@@ -48,7 +73,7 @@ fn a_request_is_late_after_timeout_and_a_stream_never() {
 #[test]
 fn a_silent_loop_is_overdue_unless_a_handler_runs_or_it_never_turned() {
     let now = 100 * SECOND;
-    let silent = |view: SeatView| overdue(&view, 200 * SECOND, 30 * SECOND, now);
+    let silent = |view: SeatView| overdue(&view, patience(200, 0), now);
     assert_eq!(silent(view(69 * SECOND, vec![])), Some(Overdue::Heartbeat));
     assert_eq!(silent(view(71 * SECOND, vec![])), None);
     assert_eq!(silent(view(Duration::ZERO, vec![])), None);
@@ -146,15 +171,98 @@ fn an_obituary_tells_who_did_it() {
             false,
         ),
     ] {
-        assert_eq!(obituary(ending, fate, sent, oom), (words.to_owned(), well));
+        let end = End {
+            ending,
+            fate,
+            sent,
+            oom,
+            last: None,
+            pid: None,
+        };
+        assert_eq!(obituary(end), (words.to_owned(), well));
+    }
+}
+
+#[test]
+fn a_worker_that_could_say_so_is_believed_about_the_cause() {
+    let words = |ending, last: LastWords| {
+        let end = End {
+            ending,
+            fate: None,
+            sent: None,
+            oom: None,
+            last: Some(&last),
+            pid: Some(7),
+        };
+        obituary(end).0
+    };
+    let last = |signal, code, address| LastWords {
+        signal: Some(signal),
+        code,
+        address,
+        thread: "stream".to_owned(),
+        ..LastWords::default()
+    };
+    let sent = |signal, sender| LastWords {
+        sender,
+        thread: "ferricorn: work".to_owned(),
+        ..last(signal, libc::SI_USER, 0)
+    };
+    let overflow = LastWords {
+        overflow: true,
+        ..last(libc::SIGSEGV, 1, 0x7000)
+    };
+    let exit = LastWords {
+        thread: "\n\u{1b}".to_owned(),
+        ..LastWords::default()
+    };
+    let by = Ending::Signal;
+    for (ending, last, expected) in [
+        (
+            by(libc::SIGSEGV),
+            last(libc::SIGSEGV, 1, 0x10),
+            "was killed by SIGSEGV: nothing is mapped at 0x10 in thread stream",
+        ),
+        (
+            by(libc::SIGSEGV),
+            overflow.clone(),
+            "was killed by SIGSEGV: the stack has overflowed in thread stream",
+        ),
+        (
+            by(libc::SIGALRM),
+            overflow,
+            "was killed by SIGALRM after SIGSEGV: the stack has overflowed in thread stream",
+        ),
+        (
+            by(libc::SIGABRT),
+            sent(libc::SIGABRT, 7),
+            "was killed by SIGABRT: raised by the worker itself",
+        ),
+        (
+            by(libc::SIGABRT),
+            sent(libc::SIGABRT, 8),
+            "was killed by SIGABRT: sent by process 8",
+        ),
+        (
+            by(libc::SIGABRT),
+            sent(libc::SIGABRT, u64::MAX),
+            "was killed by SIGABRT",
+        ),
+        (
+            Ending::Code(9),
+            exit,
+            "exited with code 9: its application called exit(3) in thread \\x0a\\x1b",
+        ),
+    ] {
+        assert_eq!(words(ending, last), expected);
     }
 }
 
 #[test]
 fn whereabouts_of_this_process_and_of_nobody() {
     let pid = std::process::id() as i32;
-    assert!(whereabouts(pid).starts_with("state "));
-    assert_eq!(whereabouts(-1), "state unknown");
+    assert!(whereabouts(pid, None, Duration::ZERO).starts_with("state "));
+    assert_eq!(whereabouts(-1, None, Duration::ZERO), "state unknown");
 }
 
 #[test]

@@ -25,6 +25,7 @@ socket-group = "www-data"
 [[mount]]
 prefix = "/echo"
 app = "echo"
+timeout = "5s"
 "#;
 
 const SIGNALS: &[(&str, &str)] = &[
@@ -341,7 +342,7 @@ pub(super) fn file() -> String {
     );
     page.item(
         "[[mount]]",
-        "One application under a prefix. Its keys are prefix and app.",
+        "One application under a prefix. Its keys are prefix, app and timeout.",
     );
     page.item("[env]", "Variables for the environment of the workers.");
     page.section("SETTINGS");

@@ -40,7 +40,8 @@ pub(super) fn settings() -> String {
         "\n## Tables of the file\n\n\
          `[[listen]]` is one listener. Its keys are {}; what it does not say is as at the top of \
          the file.\n\n\
-         `[[mount]]` is one application under a prefix. Its keys are `prefix` and `app`.\n\n\
+         `[[mount]]` is one application under a prefix. Its keys are `prefix`, `app` and \
+         `timeout`.\n\n\
          ```toml\n{}```\n",
         keys.join(", "),
         super::man::EXAMPLE

@@ -4,19 +4,18 @@
 
 use std::rc::Rc;
 
-use ferricorn_base::board::{Counter, SeatView, Tally};
+use ferricorn_base::board::{Counter, SeatView};
 use ferricorn_base::lifeline::Down;
 
-use super::control::{counts, who};
+use super::control::who;
 use super::{Master, mold, now};
 use crate::children::Child;
 use crate::control::words::{News, Who};
 use crate::generation::Generation;
+use crate::report;
 use crate::sockets::Listener;
 use crate::spawn::{self, Inheritance, Order};
-use crate::state::{self, Action, Ending, Event, Fate, Note, Parting, Signal, Step, WorkerId};
-use crate::tally::Exit;
-use crate::{diagnose, report};
+use crate::state::{self, Action, Event, Note, Step, WorkerId};
 
 impl Master {
     pub(super) fn perform(&mut self, action: Action) {
@@ -50,9 +49,6 @@ impl Master {
             Action::Deafen => self.deafen(),
             Action::Quit(worker) => self.tell(worker, Down::Quit),
             Action::Signal(worker, signal) => {
-                if signal == Signal::Abort {
-                    self.before_abort(worker);
-                }
                 self.set_alive(worker, false);
                 if let Some(child) = self.children.get_mut(&worker) {
                     child.leaving = true;
@@ -67,7 +63,12 @@ impl Master {
                 why,
                 memory,
             } => self.tell_retired(worker, why, memory),
-            Action::Diagnose(worker, fate) => self.diagnose(worker, fate),
+            Action::Ask(worker) => self.ask(worker),
+            Action::LookForCore(worker) => self.look_for_core(worker),
+            Action::Diagnose(worker, fate) => {
+                self.diagnose(worker, fate);
+                self.before_abort(worker);
+            }
             Action::Bury(worker, ending, fate, parting) => {
                 self.bury(worker, ending, fate, parting);
             }
@@ -257,7 +258,7 @@ impl Master {
     }
 
     /// Says on the scoreboard whether siblings may leave connections to this worker.
-    fn set_alive(&self, worker: WorkerId, alive: bool) {
+    pub(super) fn set_alive(&self, worker: WorkerId, alive: bool) {
         if let (Some(board), Some(child)) = (&self.board, self.children.get(&worker)) {
             board.set_alive(child.seat, alive);
         }
@@ -274,71 +275,6 @@ impl Master {
             view
         } else {
             SeatView::default()
-        }
-    }
-
-    fn diagnose(&self, worker: WorkerId, fate: Fate) {
-        let Some(child) = self.children.get(&worker) else {
-            return;
-        };
-        let (slot, what) = (child.slot, diagnose::accusation(fate));
-        let Some(pid) = child.pid else {
-            return self.diagnose_unmade(slot, fate);
-        };
-        let serving = diagnose::serving(&self.view(child), now());
-        let whereabouts = diagnose::whereabouts(pid);
-        log::error!("Worker {slot} (pid {pid}) {what}{serving} ({whereabouts})");
-    }
-
-    fn bury(
-        &mut self,
-        worker: WorkerId,
-        ending: Ending,
-        fate: Option<Fate>,
-        parting: Option<Parting>,
-    ) {
-        let Some(child) = self.children.remove(&worker) else {
-            return;
-        };
-        if let Some(board) = &self.board {
-            board.bury(child.seat);
-        }
-        let (slot, whom) = (child.slot, child.whom());
-        let killed = matches!(ending, Ending::Signal(libc::SIGKILL));
-        let oom = if killed {
-            self.oom.evidence(now())
-        } else {
-            None
-        };
-        let exit = Exit {
-            ending,
-            fate,
-            sent: child.sent,
-            oom: oom.is_some(),
-            served: child.ready,
-        };
-        if let Some(board) = &self.board {
-            board.tally(Tally::Exits, exit.cause(), 1);
-        }
-        let (words, well) = diagnose::obituary(ending, fate, child.sent, oom);
-        if well {
-            log::info!("Worker {slot} ({whom}) {words}");
-        } else {
-            let serving = diagnose::serving(&self.view(&child), now());
-            log::error!("Worker {slot} ({whom}) {words}{serving}");
-        }
-        self.after_exit(&child, ending, &words, well);
-        self.past.ended(slot, &words, well, now());
-        if let Some(who) = who(&child) {
-            self.publish(&News::WorkerLeft {
-                who,
-                ending: words,
-                well,
-                counts: parting.map(counts),
-            });
-        }
-        if exit.is_of_its_work() {
-            self.blame(&self.view(&child));
         }
     }
 }

@@ -38,7 +38,7 @@ impl Master {
                 continue;
             }
             let requests = diagnose::requests(&view, now).join("; ");
-            let whereabouts = diagnose::whereabouts(pid);
+            let whereabouts = diagnose::whereabouts(pid, None, now);
             log::warn!("slow request: worker {slot} (pid {pid}) serves {requests} ({whereabouts})");
             self.news_of(id, |who| News::SlowRequest { who, requests });
         }

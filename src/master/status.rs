@@ -124,7 +124,8 @@ pub(super) fn stage(worker: &Worker) -> &'static str {
         Stage::Serving { .. } => "serving",
         Stage::Draining { .. } => "draining",
         Stage::Leaving { .. } | Stage::Dismissed { .. } => "leaving",
-        Stage::Killed => "killed",
+        Stage::Asked { .. } => "hung",
+        Stage::Aborted { .. } | Stage::Killed => "killed",
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         doc: "Serve an application under a path prefix: PREFIX=APP.\n\n\
               Repeatable. A prefix matches at segment boundaries, and the longest that matches \
               wins: /a matches /a and /a/b, not /ab. In the file each mount is a table [[mount]] \
-              with the keys prefix and app. Where there are mounts, app is served at / only if it \
+              with the keys prefix, app and timeout. Where there are mounts, app is served at / only if it \
               is given.",
         ..HERE
     },

@@ -54,7 +54,34 @@ pub(super) const SETTINGS: &[Setting] = &[
         default: "30",
         doc: "How long a handler may take for one request; 0: no limit.\n\n\
               It counts the handler's time, not the client's. A worker that exceeds it is \
-              diagnosed in the log (which request, how long), killed and replaced.",
+              diagnosed in the log (which request, how long, in which calls, blocked on what or \
+              spinning), killed and replaced; the client is answered 504 if nothing of its answer \
+              was sent. A [[mount]] may have a timeout of its own, and a handler that makes progress \
+              may ask for more time (Request::extend_timeout).",
+        ..HERE
+    },
+    Setting {
+        name: "timeout-cap",
+        kind: Kind::Time {
+            zero: true,
+            set: |config, time| config.timeout_cap = time,
+        },
+        default: "300",
+        doc: "How long a handler may take that asks for more than timeout.\n\n\
+              It bounds what Request::extend_timeout grants, counted from the start of the \
+              handler. 0, or less than timeout: nothing is granted.",
+        ..HERE
+    },
+    Setting {
+        name: "dump-cores",
+        kind: Kind::Switch(|config, yes| config.dump_cores = yes),
+        default: "false",
+        doc: "Let workers that crash or hang leave a core file behind.\n\n\
+              The limit of the size of cores is raised as far as it may be in the workers, also \
+              where they have changed their user, and one that hangs is ended by SIGABRT; it has a \
+              minute to write its core, and is killed then. Where cores go is the system's to say: \
+              /proc/sys/kernel/core_pattern. They hold whatever the worker had in memory, passwords \
+              included.",
         ..HERE
     },
     Setting {

@@ -13,6 +13,7 @@ use ferricorn_base::lifeline::{Stage, WorkerEnd};
 use ferricorn_base::logs::Outlet;
 use ferricorn_base::rendezvous::Rendezvous;
 use ferricorn_base::{Context, Exit, Hooked, Parts, logs};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 
 use super::Inheritance;
@@ -105,6 +106,9 @@ impl Belongings {
         // Belt and braces: everything is close-on-exec too, but a worker does not execute.
         sys::close_all_but(&keep)?;
         recipe.account.assume()?;
+        if config.dump_cores {
+            allow_cores()?;
+        }
         // After the ids, because changing them clears it.
         watch_master(master)?;
         Ok(Belongings {
@@ -149,11 +153,20 @@ impl Belongings {
             access_log: self.access_log,
             hooks: self.hooks,
         });
+        let context = context.and_then(|context| context.breathe().map(|()| context));
         context.map_err(|error| {
             log::error!("cannot become a worker: {error}");
             Exit::Failed(Stage::Boot)
         })
     }
+}
+
+/// Lets this process leave a core, be it that it has changed its user (PR_SET_DUMPABLE, prctl(2)).
+fn allow_cores() -> io::Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_CORE)?;
+    setrlimit(Resource::RLIMIT_CORE, most, most)?;
+    nix::sys::prctl::set_dumpable(true)?;
+    Ok(())
 }
 
 /// Sees to it that this process does not outlive its master.

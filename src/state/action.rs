@@ -56,6 +56,10 @@ pub enum Action {
         /// Bytes of memory that it has, where that is why.
         memory: u64,
     },
+    /// Ask a worker that is past a deadline where it is, and have it answer the client that waits.
+    Ask(WorkerId),
+    /// Look whether a worker that was aborted writes a core; if not, `NoCore` is the answer.
+    LookForCore(WorkerId),
     /// Write down what is known of a worker before it is killed.
     Diagnose(WorkerId, Fate),
     /// The worker has gone: free its seat and its life-line, and say of what it died, and what it

@@ -46,6 +46,8 @@ pub enum Event {
     Room(Option<u64>),
     /// So much there was to do since the last one.
     Load(Load),
+    /// The answer to [`Action::LookForCore`](super::Action::LookForCore): there is no core to wait for.
+    NoCore(WorkerId),
     /// The worker leaves, and this became of its clients.
     Left(WorkerId, Parting),
     /// The operator wants this worker gone at once. It is no failure of its place.
@@ -118,6 +120,8 @@ pub struct Policy {
     pub superseded_timeout: Duration,
     /// How long the server goes on as before when it is told to stop.
     pub pre_stop_delay: Duration,
+    /// Whether a worker that hangs is to leave a core behind.
+    pub dump_cores: bool,
     /// How many workers more than wanted may be up while some are replaced.
     pub max_surge: usize,
     /// How many workers fewer than wanted may serve while some are replaced.
@@ -184,6 +188,7 @@ impl Policy {
         graceful_timeout: Duration::from_secs(30),
         superseded_timeout: Duration::from_secs(10),
         pre_stop_delay: Duration::ZERO,
+        dump_cores: false,
         max_surge: 1,
         max_unavailable: 0,
         recycling: Recycling::NONE,

@@ -7,7 +7,7 @@ use super::action::{Action, Fate, Note, Signal};
 use super::event::{Generation, Moment, Overdue, Stop, WorkerId};
 use super::pool::{Stage, Worker};
 use super::roll::Reload;
-use super::{ABORT, GRACE, Ledger, Phase, QUICK, State};
+use super::{ABORT, ASK, CORE, GRACE, Ledger, Phase, QUICK, State};
 use crate::exit::WORKER_BOOT;
 
 impl State {
@@ -27,13 +27,15 @@ impl State {
             Stage::Booting { .. }
             | Stage::Dismissed { .. }
             | Stage::Leaving { .. }
+            | Stage::Asked { .. }
+            | Stage::Aborted { .. }
             | Stage::Killed => return,
         };
         let fate = match which {
             Overdue::Request => Fate::RequestTimeout,
             Overdue::Heartbeat => Fate::Silent,
         };
-        self.abort(id, fate, now, out);
+        self.ask(id, fate, now, out);
         if let (Some(since), Some(worker)) = (since, self.pool.get(id).cloned()) {
             if !matches!(self.phase, Phase::Stopping { .. }) {
                 self.crashed(&worker, since, now, out);
@@ -51,14 +53,49 @@ impl State {
         out.push(Action::Signal(id, Signal::Kill));
     }
 
-    fn abort(&mut self, id: WorkerId, fate: Fate, now: Moment, out: &mut Vec<Action>) {
+    /// The first step against a worker that is past a deadline.
+    fn ask(&mut self, id: WorkerId, fate: Fate, now: Moment, out: &mut Vec<Action>) {
+        if let Some(worker) = self.pool.get_mut(id) {
+            worker.stage = Stage::Asked { until: now + ASK };
+            worker.fate = Some(fate);
+            out.push(Action::Ask(id));
+        }
+    }
+
+    /// The second: what is known is written down, then it is ended.
+    fn end_hung(&mut self, id: WorkerId, fate: Fate, now: Moment, out: &mut Vec<Action>) {
+        let Some(generation) = self.pool.get(id).map(|worker| worker.generation) else {
+            return;
+        };
+        let dumps = self.policy(generation).dump_cores;
+        let time = match self.phase {
+            // Nobody waits a minute longer for a stop.
+            Phase::Stopping { .. } => ABORT,
+            Phase::Starting | Phase::Running => CORE,
+        };
         let Some(worker) = self.pool.get_mut(id) else {
             return;
         };
-        worker.stage = Stage::Leaving { until: now + ABORT };
-        worker.fate = Some(fate);
         out.push(Action::Diagnose(id, fate));
-        out.push(Action::Signal(id, Signal::Abort));
+        let (stage, signal) = match dumps {
+            true => {
+                let (until, last) = (now + ABORT, now + time);
+                (Stage::Aborted { until, last }, Signal::Abort)
+            }
+            false => (Stage::Killed, Signal::Kill),
+        };
+        worker.stage = stage;
+        out.push(Action::Signal(id, signal));
+    }
+
+    /// A worker that was aborted has no core to write, or has written it and lives.
+    pub(super) fn no_core(&mut self, id: WorkerId, out: &mut Vec<Action>) {
+        if let Some(worker) = self.pool.get_mut(id) {
+            if matches!(worker.stage, Stage::Aborted { .. }) {
+                worker.stage = Stage::Killed;
+                out.push(Action::Signal(id, Signal::Kill));
+            }
+        }
     }
 
     /// Ends what is past its deadline.
@@ -84,7 +121,7 @@ impl State {
             match worker.stage {
                 Stage::Booting { .. } => {
                     let worker = worker.clone();
-                    self.abort(id, Fate::BootTimeout, now, out);
+                    self.ask(id, Fate::BootTimeout, now, out);
                     let limit = self.policy(worker.generation).boot_timeout;
                     let reason = format!(
                         "worker {} was not ready within boot-timeout ({} s)",
@@ -94,13 +131,23 @@ impl State {
                     self.boot_failed(&worker, WORKER_BOOT, reason, now, out);
                 }
                 Stage::Draining { .. } => {
-                    worker.stage = Stage::Killed;
                     let fate = match worker.fate {
                         Some(Fate::Superseded) => Fate::Superseded,
                         _ => Fate::GracefulTimeout,
                     };
-                    worker.fate = Some(fate);
-                    out.push(Action::Diagnose(id, fate));
+                    self.ask(id, fate, now, out);
+                }
+                Stage::Asked { .. } => {
+                    let fate = worker.fate.unwrap_or(Fate::Stubborn);
+                    self.end_hung(id, fate, now, out);
+                }
+                Stage::Aborted { last, .. } if now < last => {
+                    let until = (now + ABORT).min(last);
+                    worker.stage = Stage::Aborted { until, last };
+                    out.push(Action::LookForCore(id));
+                }
+                Stage::Aborted { .. } => {
+                    worker.stage = Stage::Killed;
                     out.push(Action::Signal(id, Signal::Kill));
                 }
                 Stage::Leaving { .. } | Stage::Dismissed { .. } => {
@@ -160,7 +207,18 @@ impl State {
                 continue;
             };
             match (worker.stage, how) {
-                (Stage::Leaving { .. } | Stage::Killed, _) => {}
+                (Stage::Leaving { .. } | Stage::Asked { .. } | Stage::Killed, _) => {}
+                (Stage::Aborted { until, last }, _) => {
+                    let time = match how {
+                        Stop::Graceful => self.policy(worker.generation).graceful_timeout + GRACE,
+                        Stop::Quick => QUICK,
+                    };
+                    let last = last.min(now + time);
+                    let until = until.min(last);
+                    if let Some(worker) = self.pool.get_mut(id) {
+                        worker.stage = Stage::Aborted { until, last };
+                    }
+                }
                 (Stage::Serving { .. } | Stage::Draining { .. }, Stop::Graceful) => {
                     self.drain(id, Fate::Stopped(how), true, now, out);
                 }

@@ -225,8 +225,8 @@ impl Model {
                 let process = self.processes.remove(id).unwrap();
                 assert_eq!(self.reaped.insert(*id, false), None, "reaped twice");
                 let limit = self.superseded.remove(id).unwrap_or(Moment::MAX);
-                // One that hangs besides is given time for its core.
-                let late = self.now > limit.saturating_add(ABORT + 10 * MS);
+                // One that hangs besides is asked about, and given time for its core.
+                let late = self.now > limit.saturating_add(ASK + CORE + 10 * MS);
                 assert!(!late || self.stopping.is_some(), "{id} outlives its limit");
                 if !process.dying {
                     self.note_failure(&process);
@@ -451,6 +451,16 @@ impl Model {
                 let process = &self.processes[&worker];
                 self.forget_others((process.slot, process.generation));
             }
+            Action::Ask(worker) => {
+                self.alive(worker);
+                self.hang(worker);
+            }
+            Action::LookForCore(worker) => {
+                self.alive(worker);
+                if self.random.one_in(2) {
+                    self.after(MS, Event::NoCore(worker));
+                }
+            }
             Action::Diagnose(worker, _) => self.alive(worker),
             Action::Bury(worker, ..) => {
                 assert_eq!(
@@ -609,16 +619,19 @@ impl Model {
             .count()
     }
 
-    fn leave(&mut self, worker: WorkerId, within: u64, ending: Ending) {
+    /// It is past a deadline: if it boots, past `boot-timeout`, which is a failure of its place.
+    fn hang(&mut self, worker: WorkerId) {
         let process = self.processes.get_mut(&worker).unwrap();
-        if !process.dying && process.ready.is_none() {
-            // Told to go while it boots: by a stop, a roll, or because of `boot-timeout`.
-            let place = (process.slot, process.generation);
-            process.dying = true;
-            if matches!(ending, Ending::Signal(libc::SIGABRT)) {
-                self.count_failure(place);
-            }
+        let fails = !process.dying && process.ready.is_none();
+        let place = (process.slot, process.generation);
+        process.dying = true;
+        process.serves = false;
+        if fails {
+            self.count_failure(place);
         }
+    }
+
+    fn leave(&mut self, worker: WorkerId, within: u64, ending: Ending) {
         let process = self.processes.get_mut(&worker).unwrap();
         process.dying = true;
         process.serves = false;
@@ -786,6 +799,7 @@ fn random_policy(random: &mut Random) -> Policy {
         graceful_timeout: Duration::from_secs(5),
         superseded_timeout: Duration::from_secs(random.below(4)),
         pre_stop_delay: [Duration::ZERO, Duration::from_secs(1)][random.below(2) as usize],
+        dump_cores: random.one_in(2),
         max_surge,
         max_unavailable,
         ..Policy::FALLBACK

@@ -67,6 +67,18 @@ pub enum Stage {
         /// When it is killed.
         until: Moment,
     },
+    /// It is past a deadline, and was asked where it is. Its client is answered meanwhile.
+    Asked {
+        /// When that is written down, answer or not, and the worker ended.
+        until: Moment,
+    },
+    /// It was sent SIGABRT, so that there is a core.
+    Aborted {
+        /// When to look whether a core is being written.
+        until: Moment,
+        /// When it is killed, be the core complete or not.
+        last: Moment,
+    },
     /// It was sent SIGKILL.
     Killed,
 }
@@ -93,7 +105,9 @@ impl Worker {
             Stage::Booting { until }
             | Stage::Dismissed { until }
             | Stage::Draining { until }
-            | Stage::Leaving { until } => Some(until),
+            | Stage::Leaving { until }
+            | Stage::Asked { until }
+            | Stage::Aborted { until, .. } => Some(until),
             Stage::Serving { .. } | Stage::Killed => None,
         }
     }

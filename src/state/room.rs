@@ -70,11 +70,12 @@ impl State {
         }
     }
 
-    /// What those have on average that serve and are well, else all that serve; at least one byte.
+    /// What those have on average that are well, else all; at least one byte. Those that drain count until
+    /// they have gone, so that telling one to do so does not change what was its reason.
     fn worker_size(&self) -> Option<u64> {
         let mean = |wanted: &dyn Fn(&Worker) -> bool| {
             let workers = self.pool.iter().map(|(_, worker)| worker);
-            let sizes = workers.filter(|w| w.serves() && wanted(w));
+            let sizes = workers.filter(|w| wanted(w));
             let (mut sum, mut count) = (0_u64, 0_u64);
             for size in sizes.filter_map(|worker| worker.allowance.memory) {
                 sum = sum.saturating_add(size);

@@ -16,6 +16,7 @@ pub(super) fn policy(workers: usize) -> Policy {
         graceful_timeout: 30 * SECOND,
         superseded_timeout: 10 * SECOND,
         pre_stop_delay: Duration::ZERO,
+        dump_cores: false,
         max_surge: 1,
         max_unavailable: 0,
         ..Policy::FALLBACK
@@ -145,9 +146,9 @@ fn a_first_start_that_dies_or_hangs_ends_with_code_3() {
     let mut bench = Bench::new(policy(1));
     let id = bench.spawned()[0];
     bench.later(10 * SECOND);
+    assert!(bench.did(&Action::Ask(id)));
+    bench.later(ASK);
     assert!(bench.did(&Action::Diagnose(id, Fate::BootTimeout)));
-    assert!(bench.did(&Action::Signal(id, Signal::Abort)));
-    bench.later(ABORT);
     assert!(bench.did(&Action::Signal(id, Signal::Kill)));
     bench.step(Event::Exited(id, Ending::Signal(libc::SIGKILL)));
     assert!(bench.did(&Action::Bury(id, KILLED, Some(Fate::BootTimeout), None)));
@@ -348,26 +349,62 @@ fn workers_that_panic_all_the_time_are_replaced_ever_more_slowly() {
 }
 
 #[test]
-fn a_hung_request_is_diagnosed_then_aborted_then_killed_and_replaced_at_once() {
+fn a_hung_request_is_asked_about_then_diagnosed_then_killed_and_replaced_at_once() {
     let mut bench = Bench::serving(policy(1));
     let id = bench.state.pool().iter().next().unwrap().0;
     bench.step(Event::Overdue(id, Overdue::Request));
     assert!(matches!(
         bench.actions[..],
-        [
-            Action::Diagnose(_, Fate::RequestTimeout),
-            Action::Signal(_, Signal::Abort),
-            Action::Spawn { .. }
-        ]
+        [Action::Ask(_), Action::Spawn { .. }]
     ));
-    // Once is enough.
+    // Once is enough, and a stop does not spare it.
     assert_eq!(bench.step(Event::Overdue(id, Overdue::Request)), []);
-    assert_eq!(bench.later(ABORT), [Action::Signal(id, Signal::Kill)]);
+    assert_eq!(
+        bench.later(ASK),
+        [
+            Action::Diagnose(id, Fate::RequestTimeout),
+            Action::Signal(id, Signal::Kill)
+        ]
+    );
     bench.step(Event::Exited(id, Ending::Signal(libc::SIGKILL)));
     assert_eq!(
         bench.actions,
         [Action::Bury(id, KILLED, Some(Fate::RequestTimeout), None)]
     );
+}
+
+#[test]
+fn where_cores_are_wanted_a_hung_worker_is_aborted_and_has_its_time_to_write_one() {
+    let cores = Policy {
+        dump_cores: true,
+        ..policy(1)
+    };
+    let mut bench = Bench::serving(cores);
+    let id = bench.state.pool().iter().next().unwrap().0;
+    bench.step(Event::Overdue(id, Overdue::Request));
+    for successor in bench.spawned() {
+        bench.step(Event::Ready(successor));
+    }
+    bench.later(ASK);
+    assert!(bench.did(&Action::Signal(id, Signal::Abort)));
+    // As long as nobody says that there is no core, it is looked for, but not for ever.
+    let mut looks = Duration::ZERO;
+    while bench.later(ABORT) == [Action::LookForCore(id)] {
+        looks += ABORT;
+    }
+    assert_eq!(bench.actions, [Action::Signal(id, Signal::Kill)]);
+    assert!(looks < CORE && looks + 2 * ABORT >= CORE, "{looks:?}");
+
+    let mut bench = Bench::serving(cores);
+    let id = bench.state.pool().iter().next().unwrap().0;
+    bench.step(Event::Overdue(id, Overdue::Request));
+    bench.later(ASK);
+    bench.later(ABORT);
+    assert_eq!(
+        bench.step(Event::NoCore(id)),
+        [Action::Signal(id, Signal::Kill)]
+    );
+    assert_eq!(bench.step(Event::NoCore(id)), []);
 }
 
 #[test]
@@ -453,7 +490,8 @@ fn who_drains_for_an_older_generation_than_the_last_gets_a_deadline() {
     bench.step(Event::Ready(canary));
     assert_eq!(bench.drained(), [second]);
     assert_eq!(bench.later(10 * SECOND), []);
-    bench.later(GRACE);
+    assert_eq!(bench.later(GRACE), [Action::Ask(first)]);
+    bench.later(ASK);
     assert_eq!(
         bench.actions,
         [
@@ -467,6 +505,7 @@ fn who_drains_for_an_older_generation_than_the_last_gets_a_deadline() {
     assert_eq!(bench.later(1000 * SECOND), []);
     let third = replaced(&mut bench, 4, slow);
     bench.later(10 * SECOND + GRACE);
+    bench.later(ASK);
     assert!(bench.did(&Action::Signal(second, Signal::Kill)));
     assert!(!bench.did(&Action::Signal(third, Signal::Kill)));
 }
@@ -483,6 +522,8 @@ fn nobody_gets_more_time_because_a_generation_came_after_the_next() {
     replaced(&mut bench, 3, soon);
     bench.now += 4 * SECOND + GRACE;
     bench.step(Event::Tick);
+    assert!(bench.did(&Action::Ask(first)));
+    bench.later(ASK);
     assert_eq!(
         bench.actions[..2],
         [
@@ -737,6 +778,8 @@ fn a_graceful_stop_drains_all_and_kills_who_stays() {
     bench.step(exited(ids[0], 0));
     assert_eq!(bench.later(30 * SECOND), []);
     bench.later(GRACE);
+    assert!(bench.did(&Action::Ask(ids[1])));
+    bench.later(ASK);
     assert!(bench.did(&Action::Diagnose(ids[1], Fate::GracefulTimeout)));
     assert!(bench.did(&Action::Signal(ids[1], Signal::Kill)));
     bench.step(Event::Exited(ids[1], Ending::Signal(libc::SIGKILL)));
@@ -796,6 +839,7 @@ fn a_worker_that_is_not_wanted_any_more_is_drained_if_it_was_ready_already() {
         assert_eq!(soon, !ready);
         if ready {
             bench.later(30 * SECOND + GRACE);
+            bench.later(ASK);
             assert!(bench.did(&killed[0]));
         }
     }

@@ -13,6 +13,7 @@ mod bounds;
 mod clients;
 mod configuration;
 mod control;
+mod crash;
 mod generations;
 mod handover;
 mod ids;

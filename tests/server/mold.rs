@@ -202,7 +202,10 @@ fn a_worker_that_ends_before_its_pid_is_known_is_buried_like_any_other() {
     server.until("its end", || (!proc::is_alive(pid)).then_some(()));
     server.signal(Signal::SIGCONT);
     server.wait_after(mark, &format!("Booting worker with pid: {pid} (worker 1,"));
-    server.wait_after(mark, &format!("Worker 1 (pid {pid}) was killed by SIGKILL"));
+    server.wait_after(
+        mark,
+        &format!("Worker 1 of generation 1 (pid {pid}) was killed by SIGKILL"),
+    );
     server.log.wait_count(mark, "Booting worker", 2);
     workers(&server, 2);
     assert_eq!(server.log.count(0, "an orphan"), 0);

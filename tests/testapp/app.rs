@@ -5,13 +5,14 @@
 //! `load-slow`, `load-note` (a line in the log), `load-panic`, `load-exit`, `load-hang`, `load-wait`
 //! (until it is gone), `load-thread` (leaves one behind), `load-memory` (so many MiB), `boot-fail`,
 //! `boot-panic`, `boot-hang`, `boot-exit`, `boot-slow`, `boot-wait` (until it is gone), `boot-odds` (of
-//! so many boots one fails). Each holds the number of the slot that it concerns, or nothing for all;
+//! so many boots one fails), `idle-hang`. Each holds the number of the slot that it concerns, or nothing for all;
 //! `load-*` concerns all, or with `mold` in it the mold alone; `*-slow` holds milliseconds. Processes that
 //! run their destructors at exit(3) add their pid to `exited` if it is there. `main` makes `main`
 //! itself `hang` or `exit`, or find a master of a `newer` version, and to `originals` every image
 //! adds how it was started. `TESTAPP_THREAD` starts a thread of that name before the server, `TESTAPP_PRINT`
 //! leaves text in the buffer of standard output.
 
+mod deaths;
 mod hdr;
 mod trials;
 
@@ -373,6 +374,7 @@ impl Handler for TestHandler {
                 "left".into_response()
             }
             "status" => std::fs::read_to_string("/proc/self/status")?.into_response(),
+            "limits" => std::fs::read_to_string("/proc/self/limits")?.into_response(),
             "status-of-child" => {
                 let output = std::process::Command::new("cat")
                     .arg("/proc/self/status")
@@ -389,7 +391,15 @@ impl Handler for TestHandler {
                 std::thread::spawn(|| ());
                 "started".into_response()
             }
-            _ => StatusCode::NOT_FOUND.into_response(),
+            verb => deaths::answer(verb, rest, request)
+                .unwrap_or_else(|| StatusCode::NOT_FOUND.into_response()),
+        }
+    }
+
+    fn idle(&mut self) {
+        if control("idle-hang").is_some() {
+            log::info!("hanging while nothing waits");
+            hang();
         }
     }
 }

@@ -23,7 +23,7 @@ fn actions() {
         &["-w", "2", "-t", "1", "check", "-w", "3", "hello"],
     );
     assert_eq!(
-        (config.workers, config.timeout()),
+        (config.workers, config.patience().timeout),
         (3, Duration::from_secs(1))
     );
     assert_eq!(config.conf.mounts[0].app, "hello");

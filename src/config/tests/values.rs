@@ -156,10 +156,14 @@ fn values_arrive_where_they_are_used() {
         (8, 3, 2)
     );
     assert_eq!(
-        (config.timeout(), config.boot_timeout),
+        (config.patience().timeout, config.boot_timeout),
         (seconds(10), seconds(20))
     );
-    assert_eq!(config.heartbeat_timeout, seconds(25));
+    let patience = config.patience();
+    assert_eq!(
+        (patience.heartbeat, patience.longest),
+        (seconds(25), seconds(300))
+    );
     assert_eq!(config.graceful_timeout, seconds(15));
     assert_eq!(config.superseded_timeout, seconds(4));
     assert_eq!(config.pre_stop_delay, seconds(3));

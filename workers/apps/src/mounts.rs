@@ -4,6 +4,7 @@
 //! not `/shopping`. An application sees the whole path as it was received.
 
 use std::fmt;
+use std::time::Duration;
 
 use ferricorn_base::{App, Begin, BoxApp, Error, Handler, IntoResponse, Request, Response, Seat};
 use http::StatusCode;
@@ -20,7 +21,17 @@ use http::StatusCode;
 /// # Ok::<(), ferricorn_base::Error>(())
 /// ```
 #[derive(Debug, Default)]
-pub struct Mounts(Vec<(String, BoxApp)>);
+pub struct Mounts(Vec<Mount<BoxApp>>);
+
+/// One application, or its handler.
+#[derive(Debug)]
+struct Mount<T> {
+    /// Without slashes at its end.
+    prefix: String,
+    app: T,
+    /// How long a handler may take, where that is not as everywhere.
+    timeout: Option<Duration>,
+}
 
 impl Mounts {
     /// No applications yet.
@@ -41,12 +52,27 @@ impl Mounts {
             return Err(Error::msg(text));
         }
         // Sorted so that the longest comes first.
-        let at = self.0.partition_point(|(p, _)| p.len() >= plain.len());
-        if self.0[..at].iter().any(|(p, _)| p == plain) {
+        let at = self.0.partition_point(|m| m.prefix.len() >= plain.len());
+        if self.0[..at].iter().any(|mount| mount.prefix == plain) {
             return Err(Error::msg(format!("mount {prefix:?}: it is there twice")));
         }
-        self.0.insert(at, (plain.to_owned(), app));
+        let mount = Mount {
+            prefix: plain.to_owned(),
+            app,
+            timeout: None,
+        };
+        self.0.insert(at, mount);
         Ok(())
+    }
+
+    /// Gives the handlers of what was put under `prefix` a time of their own for a request, instead of
+    /// `timeout`; zero: no limit.
+    pub fn set_timeout(&mut self, prefix: &str, time: Duration) {
+        let plain = prefix.trim_end_matches('/');
+        let mounts = self.0.iter_mut();
+        mounts
+            .filter(|mount| mount.prefix == plain)
+            .for_each(|mount| mount.timeout = Some(time));
     }
 }
 
@@ -54,32 +80,38 @@ impl App for Mounts {
     type Handler = Mounted;
 
     fn load(&mut self) -> Result<(), Error> {
-        for (prefix, app) in &mut self.0 {
-            app.load().map_err(|error| inside(prefix, &error))?;
+        for mount in &mut self.0 {
+            let loaded = mount.app.load();
+            loaded.map_err(|error| inside(&mount.prefix, &error))?;
         }
         Ok(())
     }
 
     fn boot(&self, seat: &Seat) -> Result<Mounted, Error> {
-        let boot = |(prefix, app): &(String, BoxApp)| match app.boot(seat) {
-            Ok(handler) => Ok((prefix.clone(), handler)),
-            Err(error) => Err(inside(prefix, &error)),
+        let boot = |mount: &Mount<BoxApp>| match mount.app.boot(seat) {
+            Ok(app) => Ok(Mount {
+                prefix: mount.prefix.clone(),
+                app,
+                timeout: mount.timeout,
+            }),
+            Err(error) => Err(inside(&mount.prefix, &error)),
         };
         Ok(Mounted(self.0.iter().map(boot).collect::<Result<_, _>>()?))
     }
 }
 
 /// The handlers of [`Mounts`].
-pub struct Mounted(Vec<(String, Box<dyn Handler>)>);
+pub struct Mounted(Vec<Mount<Box<dyn Handler>>>);
 
 impl Mounted {
     /// Chosen anew in `begin` and in `handle`: other requests come between the two.
-    fn find(&mut self, request: &Request) -> Option<&mut Box<dyn Handler>> {
+    fn find(&mut self, request: &mut Request) -> Option<&mut Box<dyn Handler>> {
         let path = request.path();
-        self.0
-            .iter_mut()
-            .find(|(prefix, _)| is_under(prefix, path))
-            .map(|(_, handler)| handler)
+        let mount = self.0.iter_mut().find(|m| is_under(&m.prefix, path))?;
+        if let Some(time) = mount.timeout {
+            request.set_timeout(time);
+        }
+        Some(&mut mount.app)
     }
 }
 
@@ -99,15 +131,13 @@ impl Handler for Mounted {
     }
 
     fn idle(&mut self) {
-        for (_, handler) in &mut self.0 {
-            handler.idle();
-        }
+        self.0.iter_mut().for_each(|mount| mount.app.idle());
     }
 }
 
 impl fmt::Debug for Mounted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let prefixes = self.0.iter().map(|(prefix, _)| prefix);
+        let prefixes = self.0.iter().map(|mount| &mount.prefix);
         f.debug_list().entries(prefixes).finish()
     }
 }

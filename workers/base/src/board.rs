@@ -13,7 +13,9 @@
 
 mod cell;
 mod counters;
+pub(crate) mod last;
 mod layout;
+mod limit;
 mod page;
 mod peers;
 mod poison;
@@ -34,7 +36,9 @@ use crate::sys::{Map, random};
 
 pub use cell::RequestView;
 pub use counters::{BUCKETS, CODES, COUNTERS, Counter, State};
+pub use last::LastWords;
 pub use layout::{BYTES, ID_MAX, LINE_MAX, PEERS, POISONS, RECENT, SEATS, STREAMS, WORKER_SEATS};
+pub use limit::Limit;
 pub use page::{Cell, Page};
 pub use peers::{Peers, Rate};
 pub use poison::{fingerprint, resource};
@@ -296,8 +300,35 @@ impl Board {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         self.header = None;
-        let map = Map::new(self.fd.as_fd(), AREA_BYTES * (1 + seat), AREA_BYTES, true)?;
-        Ok(Page::new(map, slot, generation))
+        let map = || Map::new(self.fd.as_fd(), AREA_BYTES * (1 + seat), AREA_BYTES, true);
+        Ok(Page::new(map()?, map()?, slot, generation))
+    }
+
+    /// What the worker on `seat` has said of its end, if it could.
+    #[must_use]
+    pub fn last_words(&self, seat: usize) -> Option<LastWords> {
+        last::read(self.area(seat), last::LAST)
+    }
+
+    /// Where the worker on `seat` was when its master asked it, if it has answered.
+    #[must_use]
+    pub fn place(&self, seat: usize) -> Option<LastWords> {
+        last::read(self.area(seat), last::ASKED)
+    }
+
+    /// Whether the worker on `seat` can be asked where it is: SIGUSR2 would end another.
+    #[must_use]
+    pub fn listens(&self, seat: usize) -> bool {
+        last::listens(self.area(seat))
+    }
+
+    /// The pages of the worker on `seat` once more, for what it says in signal handlers. In the
+    /// worker, once, after [`Board::take_seat`].
+    ///
+    /// # Errors
+    /// What mmap(2) answers.
+    pub fn own_area(&self, seat: usize) -> io::Result<Map> {
+        Map::new(self.fd.as_fd(), AREA_BYTES * (1 + seat), AREA_BYTES, true)
     }
 
     fn area(&self, seat: usize) -> &[AtomicU64] {

@@ -172,6 +172,8 @@ pub struct MountConf {
     pub prefix: String,
     /// The application's name or `SCHEME:REST`.
     pub app: String,
+    /// How long its handlers may take instead of [`Deadlines::request`]; zero: no limit.
+    pub timeout: Option<Duration>,
 }
 
 impl Default for Shed {

@@ -6,10 +6,12 @@
 use std::cell::OnceCell;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ferricorn_http::{Head, Reject, TargetForm, Version, encode_interim};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
+use crate::board::{Cell, Limit, Page};
 use crate::conf::LocalAddr;
 use crate::incoming::Incoming;
 use crate::peer::Peer;
@@ -43,6 +45,8 @@ pub struct Request {
     extensions: Option<Box<Extensions>>,
     wire: Option<Box<dyn Transport>>,
     interim: Vec<u8>,
+    /// How long its handler may take.
+    limit: Option<Limit>,
 }
 
 impl Request {
@@ -224,6 +228,16 @@ impl Request {
         (!self.link.stranger).then_some(&self.head)
     }
 
+    /// Lets the handler take at least `time` from now on, where it could not else: up to
+    /// `timeout-cap` after the request came to it, whatever it asks for. To be called again and
+    /// again by a handler that makes progress. On a stream thread it has no meaning, as `timeout` has
+    /// none there.
+    pub fn extend_timeout(&mut self, time: Duration) {
+        if let Some(limit) = &self.limit {
+            limit.extend(time);
+        }
+    }
+
     /// Values that wrapping handlers hand on.
     #[must_use]
     pub fn extensions(&self) -> Option<&Extensions> {
@@ -256,6 +270,10 @@ impl Request {
                 Ok(n) => drop(self.interim.drain(..n)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(crate::clients(error)),
+            }
+            if !self.interim.is_empty() {
+                // Nothing else may be written before the rest.
+                crate::sys::breath::cover();
             }
         }
         Ok(())
@@ -338,6 +356,24 @@ impl Request {
         self.forwarded = Some(Box::new(forwarded));
     }
 
+    /// The request of `cell` is this one, for which the handler's time begins to count.
+    #[inline]
+    pub fn limit(&mut self, page: &Page, cell: Cell) {
+        page.limit(cell, &mut self.limit);
+    }
+
+    /// The handler's time counts no longer.
+    pub fn unlimit(&mut self) {
+        self.limit = None;
+    }
+
+    /// Gives the handler another time than `timeout`; zero: no limit.
+    pub fn set_timeout(&mut self, time: Duration) {
+        if let Some(limit) = &self.limit {
+            limit.set(time);
+        }
+    }
+
     /// Lends the connection to the request while its handler runs, for [`Request::inform`].
     #[inline]
     pub fn lend(&mut self, wire: Box<dyn Transport>) {
@@ -369,6 +405,7 @@ impl Default for Request {
             extensions: None,
             wire: None,
             interim: Vec::new(),
+            limit: None,
         }
     }
 }

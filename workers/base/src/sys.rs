@@ -3,6 +3,8 @@
 //! It may call libc; nothing above it may. Each function wraps one system call or one idiom that
 //! neither std nor nix offers, returns `io::Result`, and keeps what is unsafe inside.
 
+pub mod breath;
+
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;

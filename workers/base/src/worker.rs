@@ -188,7 +188,8 @@ impl Context {
     pub fn new(parts: Parts) -> io::Result<Context> {
         let wake = collect_signals()?;
         let mut board = parts.board;
-        let page = board.take_seat(parts.seat, parts.slot, parts.generation)?;
+        let mut page = board.take_seat(parts.seat, parts.slot, parts.generation)?;
+        page.set_timeout(parts.conf.deadlines.request);
         page.turn(sys::monotonic().as_micros() as u64);
         let listeners = parts
             .listeners
@@ -217,6 +218,19 @@ impl Context {
         };
         context.hook("post_fork", |hooks, whom| hooks.post_fork(whom));
         Ok(context)
+    }
+
+    /// From now on this process says of what it dies, and answers the client whose request is in a
+    /// handler then (`sys::breath`). In the worker, once, on the thread that will run, before its
+    /// signals are unblocked.
+    ///
+    /// # Errors
+    /// What mmap(2), sigaction(2) or sigaltstack(2) answer.
+    pub fn breathe(&self) -> io::Result<()> {
+        sys::breath::install(self.board.own_area(self.seat)?)?;
+        // This thread has its stack for signal handlers as long as it lives.
+        std::mem::forget(sys::breath::sit(true)?);
+        Ok(())
     }
 
     /// The configuration of this worker's generation.

@@ -58,6 +58,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             input
         };
         let cell = work.cell.take();
+        active.request.unlimit();
         let job = Job {
             key,
             wire,

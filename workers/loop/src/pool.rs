@@ -90,6 +90,8 @@ impl Shared {
     }
 
     fn run(&self) {
+        // Without it, whom this thread serves is reset when the process dies.
+        let _seated = ferricorn_base::sys::breath::sit(false);
         let mut state = self.lock();
         loop {
             if let Some(task) = state.tasks.pop_front() {

@@ -18,6 +18,10 @@ pub trait Protocol: Debug + Default + Send + 'static {
     /// Writes the content of one response.
     type Writer: BodyWriter;
 
+    /// Whether a whole answer of HTTP/1 may be written to the connection between two messages, by
+    /// whoever has no state of it (`sys::breath`).
+    const IS_HTTP1: bool;
+
     /// One step through the input, see [`ferricorn_http::Reader::next`].
     ///
     /// # Errors
@@ -112,6 +116,8 @@ pub struct Http1(Reader);
 
 impl Protocol for Http1 {
     type Writer = BodyEncoder;
+
+    const IS_HTTP1: bool = true;
 
     #[inline]
     fn next(&mut self, input: &[u8], limits: &Limits, head: &mut Head) -> Result<Event, Reject> {

@@ -3,6 +3,7 @@
 
 use ferricorn_base::board::Counter;
 use ferricorn_base::lifeline::Retirement;
+use ferricorn_base::sys::breath;
 use ferricorn_base::{Request, Response, logs};
 use ferricorn_http::{BodyLength, Event, Reject};
 use http::StatusCode;
@@ -65,6 +66,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let (line, id) = (head.method_and_target(), request.request_id());
         let (client, now) = (request.client(), self.clock.now());
         let cell = self.context.page.begin(line, client, id, now);
+        active.request.limit(&self.context.page, cell);
         if facts.connect_request {
             // RFC 9110 section 9.3.6: a 2xx would promise a tunnel, which no handler here makes.
             self.context.page.cancel(cell);
@@ -120,6 +122,11 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         logs::enter(active.request.request_id());
         if self.output.is_empty() {
             if let Some(wire) = active.wire.take() {
+                // Should the process die in the handler, the client is answered all the same.
+                if let (true, Some(fd)) = (P::IS_HTTP1, wire.movable()) {
+                    let head_request = active.work.facts.is_some_and(|facts| facts.head_request);
+                    breath::expose(fd, head_request);
+                }
                 active.request.lend(wire);
             }
         }
@@ -128,6 +135,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     /// After a handler was called.
     fn reclaim(&mut self, active: &mut Active<P>) {
         logs::leave();
+        breath::cover();
         let (wire, interim) = active.request.reclaim();
         if wire.is_some() {
             active.wire = wire;
@@ -179,7 +187,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         let (line, client) = (request.head().method_and_target(), request.client());
         let (id, now) = (request.request_id(), self.clock.now());
-        active.work.cell = Some(self.context.page.begin(line, client, id, now));
+        let cell = self.context.page.begin(line, client, id, now);
+        active.work.cell = Some(cell);
+        active.request.limit(&self.context.page, cell);
         self.lend(active);
         let result = self.executor.handle(&mut active.request);
         self.reclaim(active);

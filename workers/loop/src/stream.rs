@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ferricorn_base::board::Cell;
 use ferricorn_base::body::Kind;
+use ferricorn_base::sys::breath;
 use ferricorn_base::transport::Transport;
 use ferricorn_base::{Closing, Conf, Error, Exchange, Request, Returned, Upgraded, logs};
 use ferricorn_http::{Date, Facts, Head, Length};
@@ -124,6 +125,9 @@ impl<P: Protocol> Job<P> {
         };
         // Answers to earlier requests of a pipeline do not wait for this one, nor share its fate.
         let flushed = line.flush();
+        if let (Ok(()), true, Some(fd)) = (&flushed, P::IS_HTTP1, line.wire.movable()) {
+            breath::expose(fd, is_head);
+        }
         let mut exchange = Exchange::new(Box::new(line), request, parts, closing);
         exchange.set_len(len);
         let result = guard(|| {
@@ -145,6 +149,7 @@ impl<P: Protocol> Job<P> {
             exchange.finish()?;
             Ok(())
         });
+        breath::cover();
         Done {
             key,
             cell,

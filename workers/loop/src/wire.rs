@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use ferricorn_base::sys::breath;
 use ferricorn_base::transport::{Ready, Transport, wait};
 use ferricorn_base::{Conf, Wire, clients};
 use ferricorn_http::{Date, Defaults, EncodeError, Event, Facts, Head, Length};
@@ -50,6 +51,9 @@ pub(crate) struct StreamWire<P: Protocol> {
 
 impl<P: Protocol> StreamWire<P> {
     pub(crate) fn flush(&mut self) -> io::Result<()> {
+        if !self.out.is_empty() {
+            breath::cover();
+        }
         let deadlines = &self.conf.deadlines;
         self.patience
             .send_all(&mut *self.wire, &self.out, deadlines)?;

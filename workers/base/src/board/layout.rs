@@ -103,7 +103,7 @@ pub(super) const ENTRY_CONNECTIONS: usize = 1;
 pub(super) const ENTRY_CONNECTION_RATE: usize = 2;
 pub(super) const ENTRY_REQUEST_RATE: usize = 3;
 
-const _: () = assert!(STREAMS_AT + STREAMS * CELL_WORDS <= AREA_WORDS);
+const _: () = assert!(STREAMS_AT + STREAMS * CELL_WORDS <= super::last::AT);
 const _: () = assert!(ALIVE_AT + SEATS <= POISON_AT);
 const _: () = assert!(POISON_AT + 1 + POISONS <= AREA_WORDS);
 const _: () = assert!(POISON_AT + 1 + POISONS <= FOLDED_AT);

@@ -1,11 +1,14 @@
 //! A worker's own pages: the one writer. In the worker only.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::time::Duration;
 
 use super::cell::write_text;
 use super::counters::{CODES, Counter, State, bucket};
 use super::layout::*;
+use super::limit::Limit;
 use crate::peer::Peer;
 use crate::request::RequestId;
 use crate::sys::{Map, monotonic};
@@ -14,16 +17,19 @@ use crate::sys::{Map, monotonic};
 #[derive(Debug)]
 pub struct Page {
     map: Map,
+    /// The same memory, for requests that say how long they may take.
+    shared: Arc<Map>,
+    timeout: Duration,
     next: usize,
 }
 
 /// The cell of one request in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cell(usize);
+pub struct Cell(pub(super) usize);
 
 impl Page {
     /// Clears the pages and says whose they are now.
-    pub(super) fn new(map: Map, slot: usize, generation: u64) -> Page {
+    pub(super) fn new(map: Map, shared: Map, slot: usize, generation: u64) -> Page {
         // What a predecessor left is among the numbers of the retired until it is said, last, that the
         // seat has a new occupant, whose numbers are 0. Who sees them cleared sees that there was a fold.
         fence(Ordering::Release);
@@ -34,11 +40,31 @@ impl Page {
         }
         let born = monotonic().as_nanos() as u64;
         map.words()[BORN_AT].store(born.max(1), Ordering::Release);
-        let page = Page { map, next: 0 };
+        let page = Page {
+            map,
+            shared: Arc::new(shared),
+            timeout: Duration::ZERO,
+            next: 0,
+        };
         page.store(PID_AT, u64::from(std::process::id()));
         page.store(SLOT_AT, slot as u64);
         page.store(GENERATION_AT, generation);
         page
+    }
+
+    /// Says how long handlers may take unless something else is said; zero: no limit.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
+    /// How long the handler of the request of `cell` may take: written to `limit`, of which one serves
+    /// all requests that have the same memory.
+    #[inline]
+    pub fn limit(&self, cell: Cell, limit: &mut Option<Limit>) {
+        match limit {
+            Some(limit) => limit.cell = cell,
+            None => *limit = Some(Limit::new(Arc::clone(&self.shared), cell, self.timeout)),
+        }
     }
 
     /// Says that the worker's table of peers is in use.

@@ -136,7 +136,7 @@ pub struct Worker {
     pub pid: i32,
     /// The generation that it is of.
     pub generation: u64,
-    /// `booting`, `serving`, `retiring`, `draining`, `leaving` or `killed`.
+    /// `booting`, `serving`, `retiring`, `draining`, `leaving`, `hung` or `killed`.
     pub stage: String,
     /// Since it was started, in seconds.
     pub age: f64,

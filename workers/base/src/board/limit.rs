@@ -1,0 +1,58 @@
+//! How long the handler of one request may take, as the worker says it on the scoreboard. The master
+//! reads it, and grants no more than its configuration does. In the worker only.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::layout::{CELL_DEADLINE, CELL_STARTED, CELL_WORDS};
+use super::page::Cell;
+use crate::sys::{Map, monotonic};
+
+/// The time of one request's handler.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    area: Arc<Map>,
+    pub(super) cell: Cell,
+    usual: Duration,
+}
+
+impl Limit {
+    /// For the request of `cell`; `usual` is `timeout`.
+    pub(super) fn new(area: Arc<Map>, cell: Cell, usual: Duration) -> Limit {
+        Limit { area, cell, usual }
+    }
+
+    /// It may take this long from its start on; zero: as long as it likes.
+    pub(crate) fn set(&self, time: Duration) {
+        let deadline = match time.is_zero() {
+            true => u64::MAX,
+            false => self.words()[CELL_STARTED]
+                .load(Ordering::Relaxed)
+                .saturating_add(micros(time)),
+        };
+        self.words()[CELL_DEADLINE].store(deadline, Ordering::Relaxed);
+    }
+
+    /// It may take at least this long from now on.
+    pub(crate) fn extend(&self, time: Duration) {
+        let words = self.words();
+        let started = words[CELL_STARTED].load(Ordering::Relaxed);
+        let deadline = match words[CELL_DEADLINE].load(Ordering::Relaxed) {
+            // There is none.
+            0 if self.usual.is_zero() => return,
+            0 => started.saturating_add(micros(self.usual)),
+            deadline => deadline,
+        };
+        let wanted = micros(monotonic()).saturating_add(micros(time));
+        words[CELL_DEADLINE].store(deadline.max(wanted), Ordering::Relaxed);
+    }
+
+    fn words(&self) -> &[AtomicU64] {
+        &self.area.words()[self.cell.0..self.cell.0 + CELL_WORDS]
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
