@@ -199,7 +199,7 @@ fn hooks() {
     assert!(words.ends_with("has a request past timeout"), "{words}");
     let (_, words) = says(&mut server, "child_exit");
     assert!(words.ends_with("2 lost so far"), "{words}");
-    says(&mut server, "post_worker_init");
+    assert!(server.get("/").ends_with("\r\n\r\nHello, World!"));
 
     tell(master, Signal::SIGHUP);
     for hook in ["pre_exec", "on_reload", "pre_fork"] {
