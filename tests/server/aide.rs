@@ -243,10 +243,9 @@ fn a_master_that_hangs_is_waited_for_once() {
 #[test]
 fn nobody_is_left_without_an_answer_when_no_worker_can_boot() {
     let server = deserted("--outage-delay 0.3 --retry-after 7 --access-logfile access.log");
-    let mark = server.mark();
     let load = Load::one_shot(server.address(), 4, "/who");
     // Whoever came before is answered, too.
-    let line = server.wait_after(mark, "Nobody serves");
+    let line = server.wait("Nobody serves");
     assert!(
         line.contains("0.3 s") && line.contains("cannot boot"),
         "{line}"
@@ -319,8 +318,7 @@ fn unavailable(desk: SocketAddr) -> u64 {
 fn a_reload_that_heals_ends_the_outage() {
     let server = deserted("--outage-delay 0.1 --metrics-bind 127.0.0.1:0");
     let desk = desk(&server, 0);
-    let mark = server.mark();
-    server.wait_after(mark, "Nobody serves");
+    server.wait("Nobody serves");
     assert_unavailable(&server.get("/who"), "5");
     let why = "not ready: no worker is ready (worker 0 cannot boot: the test wants boot to fail)\n";
     let told = || Some(ask(desk, "/health/ready")).filter(|(_, text)| text == why);
@@ -332,7 +330,7 @@ fn a_reload_that_heals_ends_the_outage() {
     let load = Load::one_shot(server.address(), 2, "/who");
     server.uncontrol("boot-fail");
     server.reload();
-    server.wait_after(mark, "the outage ends");
+    server.wait("the outage ends");
     load.wait_good(20);
     let report = load.stop();
     assert_eq!(report.refused, 0, "{report:?}");
@@ -354,8 +352,7 @@ fn a_reload_that_heals_ends_the_outage() {
 #[test]
 fn a_stop_during_an_outage_answers_who_waits_and_ends() {
     let mut server = deserted("--outage-delay 0.1");
-    let mark = server.mark();
-    server.wait_after(mark, "Nobody serves");
+    server.wait("Nobody serves");
     assert_unavailable(&server.get("/who"), "5");
     let mut waits = Client::connect(server.address()).unwrap();
     waits

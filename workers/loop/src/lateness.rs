@@ -62,15 +62,17 @@ impl Lateness {
     #[inline]
     pub(crate) fn turn(&mut self, asked: u64, now: u64, events: usize, left_over: usize) {
         let before = std::mem::replace(&mut self.turn, now);
-        let busy = asked.saturating_sub(before);
         self.events = Row { next: now, step: 0 };
+        if left_over == 0 && now.saturating_sub(asked) > SLEEP {
+            return;
+        }
+        let busy = asked.saturating_sub(before);
         if left_over > 0 {
             let step = busy / left_over as u64;
             let next = asked - busy + step;
             self.left_over = Row { next, step };
         }
-        let slept = left_over == 0 && now.saturating_sub(asked) > SLEEP;
-        if events > 0 && !slept {
+        if events > 0 {
             let step = busy / events as u64;
             let next = asked - busy + step / 2;
             self.events = Row { next, step };

@@ -1,7 +1,7 @@
 //! From a head, and from a complete request, to the handler, and what becomes of its failures; `send`
 //! takes its answer from there.
 
-use ferricorn_base::board::Counter;
+use ferricorn_base::board::{Cell, Counter};
 use ferricorn_base::lifeline::Retirement;
 use ferricorn_base::sys::breath;
 use ferricorn_base::{Request, Response, logs};
@@ -62,17 +62,12 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 return self.respond_early(active, response, has_body);
             }
         }
-        let (request, head) = (&active.request, active.request.head());
-        let (line, id) = (head.method_and_target(), request.request_id());
-        let (client, now) = (request.client(), self.clock.now());
-        let cell = self.context.page.begin(line, client, id, now);
-        active.request.limit(&self.context.page, cell);
         if facts.connect_request {
             // RFC 9110 section 9.3.6: a 2xx would promise a tunnel, which no handler here makes.
-            self.context.page.cancel(cell);
             self.refuse(active, StatusCode::NOT_IMPLEMENTED);
             return Some(Served::Flush);
         }
+        let cell = self.note(active);
         self.lend(active);
         let begun = self.executor.begin(&mut active.request);
         if !has_body && matches!(begun, Ok(None)) {
@@ -116,10 +111,22 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         began.saturating_add(whole.as_micros() as u64)
     }
 
+    /// A handler is called next: that is on the scoreboard, and what is logged is about its request.
+    #[inline(always)]
+    fn note(&mut self, active: &mut Active<P>) -> Cell {
+        let request = &mut *active.request;
+        let (line, id) = (request.head().method_and_target(), request.request_id());
+        logs::enter(id);
+        let page = &mut self.context.page;
+        let cell = page.begin(line, request.client(), id, self.clock.now());
+        request.limit(page, cell);
+        cell
+    }
+
     /// Before a handler is called: it has the connection meanwhile, for interim responses. Those go
     /// out at once, if nothing is to go before them.
+    #[inline(always)]
     fn lend(&self, active: &mut Active<P>) {
-        logs::enter(active.request.request_id());
         if self.output.is_empty() {
             if let Some(wire) = active.wire.take() {
                 // Should the process die in the handler, the client is answered all the same.
@@ -185,11 +192,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         if let Err(error) = request.body_mut().complete(trailers) {
             return self.answer(active, Err(Failure::Error(error.into())));
         }
-        let (line, client) = (request.head().method_and_target(), request.client());
-        let (id, now) = (request.request_id(), self.clock.now());
-        let cell = self.context.page.begin(line, client, id, now);
-        active.work.cell = Some(cell);
-        active.request.limit(&self.context.page, cell);
+        active.work.cell = Some(self.note(active));
         self.lend(active);
         let result = self.executor.handle(&mut active.request);
         self.reclaim(active);

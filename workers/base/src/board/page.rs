@@ -116,7 +116,7 @@ impl Page {
     }
 
     /// A handler starts on a request, `METHOD target`, at `now_us`; its deadline is the usual one.
-    #[inline]
+    #[inline(always)]
     pub fn begin(&mut self, line: &[u8], peer: &Peer, id: RequestId<'_>, now_us: u64) -> Cell {
         let at = RECENT_AT + self.next * CELL_WORDS;
         self.next = (self.next + 1) % RECENT;
@@ -130,7 +130,7 @@ impl Page {
                 cell[CELL_ID].store(number, Ordering::Relaxed);
                 0
             }
-            RequestId::Given(text) => write_text(&cell[CELL_ID..CELL_LINE], text.as_bytes()),
+            RequestId::Given(text) => write_name(&cell[CELL_ID..CELL_LINE], text),
         };
         let (kind, address, port) = match peer {
             Peer::Unix => (0, 0, 0),
@@ -227,4 +227,10 @@ impl Page {
             Ordering::Relaxed,
         );
     }
+}
+
+/// Most requests have no name of their own.
+#[cold]
+fn write_name(words: &[AtomicU64], name: &str) -> usize {
+    write_text(words, name.as_bytes())
 }
