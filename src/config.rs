@@ -39,7 +39,6 @@ use crate::{ctl, top};
 
 pub(crate) use self::file::read;
 pub use self::names::Names;
-pub use self::print::Change;
 use self::print::Shown;
 pub(crate) use self::tables::listen_keys;
 

@@ -17,19 +17,6 @@ pub(crate) struct Shown {
     pub(crate) note: Option<String>,
 }
 
-/// A setting that differs between two configurations.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The setting's name.
-    pub name: &'static str,
-    /// Its value in TOML before.
-    pub before: String,
-    /// Its value in TOML after.
-    pub after: String,
-    /// Whether a reload applies it; otherwise only a new start does.
-    pub reload: bool,
-}
-
 impl Shown {
     /// A setting that nobody gave and that has no default.
     pub(super) fn absent(setting: &Setting) -> Shown {
@@ -95,55 +82,4 @@ impl Config {
         }
         text
     }
-
-    /// What differs in `next`, setting by setting; listeners and mounts that stand in tables are
-    /// compared as a whole.
-    pub fn changes(&self, next: &Config) -> Vec<Change> {
-        let reload = |name| settings::find(name).is_some_and(|setting| setting.reload);
-        let mut changes = Vec::new();
-        for setting in settings::all() {
-            let literal = |config: &Config| {
-                let shown = config.shown.iter().find(|shown| shown.name == setting.name);
-                shown.map(|shown| shown.literal.clone()).unwrap_or_default()
-            };
-            let (before, after) = (literal(self), literal(next));
-            if before != after {
-                changes.push(Change {
-                    name: setting.name,
-                    before,
-                    after,
-                    reload: reload(setting.name),
-                });
-            }
-        }
-        for (name, before, after) in [
-            ("listen", &self.listens, &next.listens),
-            ("mount", &self.mounts, &next.mounts),
-        ] {
-            let (before, after) = (tables(before), tables(after));
-            if before != after {
-                changes.push(Change {
-                    name,
-                    before,
-                    after,
-                    reload: true,
-                });
-            }
-        }
-        changes
-    }
-}
-
-/// Tables on one line.
-fn tables(tables: &[Vec<Shown>]) -> String {
-    let inline = |table: &Vec<Shown>| {
-        let pairs = table
-            .iter()
-            .map(|shown| format!("{} = {}", shown.name, shown.literal));
-        format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
-    };
-    format!(
-        "[{}]",
-        tables.iter().map(inline).collect::<Vec<_>>().join(", ")
-    )
 }

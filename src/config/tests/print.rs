@@ -93,33 +93,3 @@ fn what_is_printed_names_the_origins() {
             .contains("\n# config = \"/ferricorn.toml\"  # default\n")
     );
 }
-
-#[test]
-fn changes_between_two_configurations() {
-    let before = fine("workers = 2\npidfile = \"/a\"", &[], &[]);
-    assert_eq!(before.changes(&before.clone()), []);
-    let after = fine(
-        "workers = 3\npidfile = \"/b\"\n[[listen]]\nbind = \":1\"",
-        &[],
-        &[],
-    );
-    let told: Vec<_> = before
-        .changes(&after)
-        .into_iter()
-        .map(|change| {
-            format!(
-                "{} {} {} {}",
-                change.name, change.before, change.after, change.reload
-            )
-        })
-        .collect();
-    assert_eq!(
-        told,
-        [
-            "bind [\"127.0.0.1:8000\"]  true",
-            "workers 2 3 true",
-            "pidfile \"/a\" \"/b\" true",
-            "listen [] [{ bind = \":1\" }] true",
-        ]
-    );
-}
