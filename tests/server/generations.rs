@@ -25,7 +25,13 @@ fn the_oldest_of_three_generations_is_cut_in_order_and_the_second_is_not() {
         .ready();
     let first = server.who().pid;
     let mut oldest = half(&server, "first");
+    let mut kept = Client::connect(server.address()).unwrap();
+    assert_eq!(kept.get("/who").unwrap().who().pid, first);
     server.reload();
+    // The first worker was told to drain; it lets in nobody any more when it has given this away.
+    server.until("the next generation to take over", || {
+        (kept.get("/who").unwrap().who().pid != first).then_some(())
+    });
     let mut second = half(&server, "second");
     // There are two; nothing ends either of them.
     assert_eq!(server.workers().len(), 2);
