@@ -32,7 +32,7 @@ use crate::control::Place;
 use crate::diagnose::Patience;
 use crate::poison;
 use crate::settings::Setting;
-use crate::state::{Recycling, Scaling};
+use crate::state::{Recycling, Scaling, Share};
 use crate::statsd;
 use crate::syslog::{self, Receiver, Syslog};
 use crate::{ctl, top};
@@ -328,39 +328,7 @@ pub enum Destination {
     Journal(PathBuf),
 }
 
-/// A number of workers, or a percentage of those wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Share {
-    /// So many.
-    Number(usize),
-    /// So many of a hundred.
-    Percent(usize),
-}
-
 impl Config {
-    /// How many workers may be extra during a roll: a percentage is rounded up, and at least one
-    /// when otherwise none could be missing either, since a roll could not move then.
-    pub fn surge(&self) -> usize {
-        let surge = match self.max_surge {
-            Share::Number(number) => number,
-            Share::Percent(percent) => (self.workers * percent).div_ceil(100),
-        };
-        if self.unavailable() == 0 {
-            surge.max(1)
-        } else {
-            surge
-        }
-    }
-
-    /// How many workers may be missing during a roll: a percentage is rounded down.
-    pub fn unavailable(&self) -> usize {
-        let missing = match self.max_unavailable {
-            Share::Number(number) => number,
-            Share::Percent(percent) => self.workers * percent / 100,
-        };
-        missing.min(self.workers)
-    }
-
     /// Between which numbers the workers may be, `workers` among them.
     pub fn scaling(&self) -> Scaling {
         let or_workers = |bound: usize| match bound {

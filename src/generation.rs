@@ -260,8 +260,8 @@ fn policy(config: &Config) -> Policy {
         superseded_timeout: config.superseded_timeout,
         pre_stop_delay: config.pre_stop_delay,
         dump_cores: config.dump_cores,
-        max_surge: config.surge(),
-        max_unavailable: config.unavailable(),
+        max_surge: config.max_surge,
+        max_unavailable: config.max_unavailable,
         recycling: config.recycling,
         spawn_rate: config.spawn_rate,
     }

@@ -27,8 +27,9 @@ use std::time::Duration;
 
 use ferricorn_base::Networks;
 
-use crate::config::{Bind, Config, Destination, Group, Share, User};
+use crate::config::{Bind, Config, Destination, Group, User};
 use crate::control::Place;
+use crate::state::Share;
 use crate::syslog;
 
 /// One setting.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ferricorn_base::board::SEATS;
 
 use super::Kind;
-use crate::config::Share;
+use crate::state::Share;
 
 /// The longest time that a setting may be, a year; longer ones are slips.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -32,10 +32,12 @@ impl Kind {
                 format!("a size such as 4096, \"64KiB\" or \"1GiB\", at least {least}")
             }
             Kind::Time { zero: true, .. } => {
-                "seconds such as 30 or 0.5, or a time such as \"500ms\" or \"5m\"".to_owned()
+                "seconds such as 30 or 0.5, or a time such as \"500ms\" or \"5m\", a year at most"
+                    .to_owned()
             }
             Kind::Time { zero: false, .. } => {
-                "seconds such as 30 or 0.5, or a time such as \"500ms\" or \"5m\", above 0"
+                "seconds such as 30 or 0.5, or a time such as \"500ms\" or \"5m\", above 0 and a year \
+                 at most"
                     .to_owned()
             }
             Kind::Mode(_) => "an octal mode such as \"0660\" or 0o660".to_owned(),

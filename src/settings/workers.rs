@@ -197,8 +197,10 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::Share(|config, share| config.max_surge = share),
         default: "25%",
         doc: "How many extra workers may run during a reload.\n\n\
-              A number, or a percentage of workers, rounded up. When this and max-unavailable both \
-              come to 0, one extra worker is allowed, since a reload could not begin otherwise.",
+              A number, or a percentage of those that are wanted at that time (workers, or what \
+              SIGTTIN, ctl scale or the load have made of it), rounded up. When this and \
+              max-unavailable both come to 0, one extra worker is allowed, since a reload could not \
+              begin otherwise.",
         ..HERE
     },
     Setting {
@@ -206,7 +208,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::Share(|config, share| config.max_unavailable = share),
         default: "0",
         doc: "How many workers may be missing during a reload.\n\n\
-              A number, or a percentage of workers, rounded down.",
+              A number, or a percentage of those that are wanted at that time, rounded down.",
         ..HERE
     },
 ];

@@ -68,7 +68,7 @@ impl State {
         if self.retired {
             self.retired = false;
             self.wanted = 1;
-        } else if self.wanted + self.policy(self.own).max_surge >= self.pool.seats() {
+        } else if !self.fits(self.wanted + 1) {
             out.push(Action::Tell(Note::NoMoreSeats));
             return;
         } else {
@@ -98,7 +98,7 @@ impl State {
     /// The operator says how many.
     pub(super) fn scale(&mut self, workers: usize, out: &mut Vec<Action>) {
         let workers = workers.max(1);
-        if workers.saturating_add(self.policy(self.own).max_surge) > self.pool.seats() {
+        if !self.fits(workers) {
             out.push(Action::Tell(Note::NoMoreSeats));
             return;
         }
@@ -127,7 +127,7 @@ impl State {
             Some(roll) => roll.old_goal().min(self.wanted),
             None => self.goal(),
         };
-        goal.saturating_sub(self.budget().max_unavailable)
+        goal.saturating_sub(self.budget().unavailable)
     }
 
     /// Whether a worker is what its slot should have. Where nothing is rolled that is the oldest
@@ -206,8 +206,8 @@ impl State {
             .any(|w| w.slot == slot && w.boots() && self.is_fresh(w));
         let proved = self.reload.roll().is_some_and(|roll| roll.proved);
         let budget = self.budget();
-        let spare = proved && worker.generation != self.own && budget.max_unavailable > 0;
-        let before = budget.max_surge == 0 || spare;
+        let spare = proved && worker.generation != self.own && budget.unavailable > 0;
+        let before = budget.surge == 0 || spare;
         before && !coming && self.is_due(slot, now)
     }
 
@@ -238,7 +238,7 @@ impl State {
         slots.sort_by_key(|slot| is_held(self, *slot));
         let generation = self.own;
         for slot in slots {
-            if is_held(self, slot) && self.pool.extra() >= self.budget().max_surge {
+            if is_held(self, slot) && self.pool.extra() >= self.budget().surge {
                 continue;
             }
             if !self.is_due(slot, now) {

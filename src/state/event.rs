@@ -10,6 +10,7 @@ use std::time::Duration;
 use ferricorn_base::lifeline::{Retirement, Stage};
 use serde::{Deserialize, Serialize};
 
+use super::budget::Share;
 use super::limits::Recycling;
 use super::scale::{Load, Scaling};
 
@@ -123,9 +124,9 @@ pub struct Policy {
     /// Whether a worker that hangs is to leave a core behind.
     pub dump_cores: bool,
     /// How many workers more than wanted may be up while some are replaced.
-    pub max_surge: usize,
+    pub max_surge: Share,
     /// How many workers fewer than wanted may serve while some are replaced.
-    pub max_unavailable: usize,
+    pub max_unavailable: Share,
     /// When workers are replaced, or ended.
     pub recycling: Recycling,
     /// How many workers may be started in a second when there are more to start than are wanted; 0: any
@@ -189,8 +190,8 @@ impl Policy {
         superseded_timeout: Duration::from_secs(10),
         pre_stop_delay: Duration::ZERO,
         dump_cores: false,
-        max_surge: 1,
-        max_unavailable: 0,
+        max_surge: Share::Number(1),
+        max_unavailable: Share::Number(0),
         recycling: Recycling::NONE,
         spawn_rate: 0,
     };

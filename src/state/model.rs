@@ -800,8 +800,8 @@ fn random_policy(random: &mut Random) -> Policy {
         superseded_timeout: Duration::from_secs(random.below(4)),
         pre_stop_delay: [Duration::ZERO, Duration::from_secs(1)][random.below(2) as usize],
         dump_cores: random.one_in(2),
-        max_surge,
-        max_unavailable,
+        max_surge: Share::Number(max_surge),
+        max_unavailable: Share::Number(max_unavailable),
         ..Policy::FALLBACK
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::State;
 use super::action::{Action, Note};
-use super::event::Policy;
+use super::budget::Budget;
 use super::pool::Worker;
 
 /// What is known of the memory of the machine, or of the control group.
@@ -46,21 +46,20 @@ impl State {
 
     /// What may be extra and what may be missing, as things are: where there is no memory for an extra
     /// one, one may be missing, since nobody could be replaced otherwise.
-    pub(super) fn budget(&self) -> Policy {
-        let policy = self.policy(self.own);
-        if policy.max_surge > 0 && self.is_short() {
-            return Policy {
-                max_surge: 0,
-                max_unavailable: policy.max_unavailable.max(1),
-                ..policy
+    pub(super) fn budget(&self) -> Budget {
+        let budget = self.policy(self.own).budget(self.wanted);
+        if budget.surge > 0 && self.is_short() {
+            return Budget {
+                surge: 0,
+                unavailable: budget.unavailable.max(1),
             };
         }
-        policy
+        budget
     }
 
     /// Says, once, that somebody is replaced in place for want of memory.
     pub(super) fn tell_short(&mut self, out: &mut Vec<Action>) {
-        let surges = self.policy(self.own).max_surge > 0;
+        let surges = self.policy(self.own).budget(self.wanted).surge > 0;
         if surges && self.is_short() && !self.room.told {
             self.room.told = true;
             out.push(Action::Tell(Note::MemoryShort {

@@ -165,9 +165,8 @@ impl State {
         let Some(bounds) = self.scaling().filter(|_| steady) else {
             return self.scale.rest();
         };
-        let seats = self.pool.seats() - self.policy(self.own).max_surge.min(self.pool.seats());
         let bounds = Scaling {
-            most: bounds.most.min(seats),
+            most: bounds.most.min(self.most_that_fit()),
             ..bounds
         };
         let crew = Crew {

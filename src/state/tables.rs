@@ -17,8 +17,8 @@ pub(super) fn policy(workers: usize) -> Policy {
         superseded_timeout: 10 * SECOND,
         pre_stop_delay: Duration::ZERO,
         dump_cores: false,
-        max_surge: 1,
-        max_unavailable: 0,
+        max_surge: Share::Number(1),
+        max_unavailable: Share::Number(0),
         ..Policy::FALLBACK
     }
 }
@@ -311,8 +311,8 @@ fn of_two_retiring_workers_in_one_place_the_older_makes_room_for_a_successor() {
 #[test]
 fn with_no_surge_a_retiring_worker_goes_first() {
     let budget = Policy {
-        max_surge: 0,
-        max_unavailable: 1,
+        max_surge: Share::Number(0),
+        max_unavailable: Share::Number(1),
         ..policy(2)
     };
     let mut bench = Bench::serving(budget);
@@ -320,6 +320,31 @@ fn with_no_surge_a_retiring_worker_goes_first() {
     bench.step(Event::Retiring(old, Retirement::MaxRequests));
     assert_eq!(bench.drained(), [old]);
     assert_eq!(bench.spawned().len(), 1);
+}
+
+/// The setting says 4, and the operator wanted 8.
+#[test]
+fn percentages_of_the_budget_are_of_the_workers_that_are_wanted_now() {
+    let quarter = Policy {
+        max_surge: Share::Percent(25),
+        ..policy(4)
+    };
+    let mut bench = Bench::serving(quarter);
+    bench.step(Event::Scale(8));
+    for id in bench.spawned() {
+        bench.step(Event::Ready(id));
+    }
+    let canary = bench.reload(2, quarter);
+    bench.step(Event::Ready(canary));
+    assert_eq!(bench.spawned().len(), 2);
+    // Also of what there are seats for: 12, and a quarter of them, but not 13.
+    let mut bench = Bench::serving(quarter);
+    bench.step(Event::Scale(13));
+    assert!(bench.did(&Action::Tell(Note::NoMoreSeats)));
+    bench.step(Event::Scale(12));
+    assert_eq!(bench.state.wanted(), 12);
+    bench.step(Event::More);
+    assert!(bench.did(&Action::Tell(Note::NoMoreSeats)));
 }
 
 #[test]
@@ -562,7 +587,7 @@ fn a_roll_that_fails_half_way_keeps_who_is_left_and_touches_nobody_any_more() {
 #[test]
 fn a_roll_that_fails_ends_new_workers_in_places_that_old_ones_hold() {
     let surge = Policy {
-        max_surge: 2,
+        max_surge: Share::Number(2),
         ..policy(3)
     };
     let mut bench = Bench::serving(surge);
@@ -870,8 +895,8 @@ fn who_drains_has_heirs_while_others_serve_on() {
     assert_eq!(heirs(&bench), [false; 3], "a stop");
     // Nobody serves until the next one has booted.
     let policy = Policy {
-        max_surge: 0,
-        max_unavailable: 1,
+        max_surge: Share::Number(0),
+        max_unavailable: Share::Number(1),
         ..policy(1)
     };
     let mut bench = Bench::serving(policy);

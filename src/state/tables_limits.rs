@@ -271,8 +271,8 @@ fn a_first_start_over_the_hard_limit_ends_with_a_code() {
 fn where_there_is_no_memory_for_one_more_a_worker_is_replaced_in_place() {
     for surge in [1, 0] {
         let budget = Policy {
-            max_surge: surge,
-            max_unavailable: 1 - surge,
+            max_surge: Share::Number(surge),
+            max_unavailable: Share::Number(1 - surge),
             ..policy(2)
         };
         let mut bench = Bench::serving(budget);
@@ -319,7 +319,7 @@ fn a_reload_without_room_is_done_in_place_too() {
 #[test]
 fn those_that_boot_have_taken_their_room_already() {
     let budget = Policy {
-        max_surge: 4,
+        max_surge: Share::Number(4),
         ..policy(4)
     };
     let mut bench = Bench::serving(budget);

@@ -61,7 +61,7 @@ ap = "hello"
     let expected = r#"
 1: unknown setting "worker_class"; use "worker-class" (section Workers)
 2: workers: expected a whole number from 1 to 256 or "auto", found true
-3: timeout: expected seconds such as 30 or 0.5, or a time such as "500ms" or "5m", found "30 sec"
+3: timeout: expected seconds such as 30 or 0.5, or a time such as "500ms" or "5m", a year at most, found "30 sec"
 4: unknown setting "keepalive"; use "keep-alive" (section Requests)
 5: unknown setting "spew"; Gunicorn has it, Ferricorn does not: it belongs to Python
 6: unknown setting "workrs"; did you mean "workers" (section Workers)?
@@ -76,7 +76,7 @@ ap = "hello"
 15: worker-class: unknown worker class "snc", expected one of sync, odd; did you mean "sync"?
 16: backlog: expected a whole number from 1 to 1048576, found "10"
 17: max-requests: expected a whole number from 0 to 4294967295, found -1
-18: boot-timeout: expected seconds such as 30 or 0.5, or a time such as "500ms" or "5m", above 0, found 0
+18: boot-timeout: expected seconds such as 30 or 0.5, or a time such as "500ms" or "5m", above 0 and a year at most, found 0
 19: limit-request-fields: expected a whole number from 1 to 32768, found 0
 20: limit-request-body: expected a size such as 4096, "64KiB" or "1GiB", found "1KB"
 21: daemon: expected true or false, found "yes"
@@ -91,7 +91,7 @@ ap = "hello"
 30: unknown setting "colour"
 31: server-header: expected a text of printable ASCII, found "a\u000D\nSet-Cookie: b"
 32: access-logformat: byte 6: unknown atom `zz`
-33: body-timeout: expected seconds such as 30 or 0.5, or a time such as "500ms" or "5m", above 0, found 0
+33: body-timeout: expected seconds such as 30 or 0.5, or a time such as "500ms" or "5m", above 0 and a year at most, found 0
 35: unknown table "server"; settings stand at the top, without a table
 37: unknown table "listens"; did you mean "listen"?
 39: [[listen]] without bind
@@ -146,6 +146,13 @@ fn a_wrong_variable_and_a_wrong_option_are_named() {
             &[],
             &["-w", "0"],
             format!("--workers: {whole}, found \"0\""),
+        ),
+        (
+            &[],
+            &["--graceful-timeout", "1000000000"],
+            "--graceful-timeout: expected seconds such as 30 or 0.5, or a time such as \"500ms\" or \
+             \"5m\", a year at most, found \"1000000000\""
+                .to_owned(),
         ),
         (
             &[],

@@ -152,8 +152,8 @@ fn values_arrive_where_they_are_used() {
     );
     let seconds = Duration::from_secs;
     assert_eq!(
-        (config.workers, config.surge(), config.unavailable()),
-        (8, 3, 2)
+        (config.workers, config.max_surge, config.max_unavailable),
+        (8, Share::Percent(30), Share::Number(2))
     );
     assert_eq!(
         (config.patience().timeout, config.boot_timeout),
@@ -308,36 +308,6 @@ fn the_last_of_several_counts_except_where_several_are_meant() {
     assert!(!fine("", &[], &["-D", "--daemon=false"]).daemon);
     let config = fine("", &[("FERRICORN_BIND", ":1, :2")], &[]);
     assert_eq!(config.binds.len(), 2);
-}
-
-#[test]
-fn the_budget_of_a_roll() {
-    for (workers, surge, unavailable, expected) in [
-        (1, "25%", "0", (1, 0)),
-        (4, "25%", "0", (1, 0)),
-        (5, "25%", "0", (2, 0)),
-        (4, "0", "0", (1, 0)),
-        (4, "0%", "24%", (1, 0)),
-        (4, "0", "25%", (0, 1)),
-        (4, "2", "9", (2, 4)),
-        (4, "100%", "100%", (4, 4)),
-    ] {
-        let workers = workers.to_string();
-        let arguments = [
-            "-w",
-            &workers,
-            "--max-surge",
-            surge,
-            "--max-unavailable",
-            unavailable,
-        ];
-        let config = fine("", &[], &arguments);
-        assert_eq!(
-            (config.surge(), config.unavailable()),
-            expected,
-            "{arguments:?}"
-        );
-    }
 }
 
 #[test]
