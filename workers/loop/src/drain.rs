@@ -7,16 +7,18 @@ use std::time::Duration;
 use ferricorn_base::Exit;
 use ferricorn_base::board::{Counter, State};
 use ferricorn_base::lifeline::Up;
+use http::StatusCode;
 
-use crate::conn::{Active, Phase};
+use crate::conn::{Active, Conn, Phase};
 use crate::event_loop::Loop;
 use crate::executor::Executor;
 use crate::giving::Giving;
 use crate::protocol::Protocol;
 use crate::timers::Wait;
 
-/// How long an idle connection may still bring a request when the whole server stops.
-const QUIET: Duration = Duration::from_secs(1);
+/// How long an idle connection may still bring a request when the whole server stops; a third less for
+/// those that are closed first.
+const QUIET: Duration = Duration::from_millis(1500);
 /// How soon to try the backlog or a full rendezvous again, in µs.
 pub(crate) const RETRY_US: u64 = 10_000;
 /// How long a worker goes on whose master died; the kernel's alarm ends it soon after.
@@ -29,9 +31,21 @@ struct Limit {
     time: Duration,
 }
 
+impl Limit {
+    /// For a worker that is to end without a drain.
+    const AT_ONCE: Limit = Limit {
+        name: "the order to end at once",
+        time: Duration::ZERO,
+    };
+}
+
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({} s)", self.name, self.time.as_secs_f32())
+        f.write_str(self.name)?;
+        if self.time.is_zero() {
+            return Ok(());
+        }
+        write!(f, " ({} s)", self.time.as_secs_f32())
     }
 }
 
@@ -151,11 +165,19 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         self.waits[Wait::Quiet as usize] = quiet_us;
         // Those with nothing under way wait for a shorter time now; silent new ones too, if nobody
         // could take them over any more.
-        for (key, conn) in &self.conns {
-            if conn.phase == Phase::Idle || hurries && conn.is_silent() {
-                self.timers.set(key, Wait::Quiet, now + quiet_us);
-            }
+        let waits = |conn: &Conn<P>| conn.phase == Phase::Idle || hurries && conn.is_silent();
+        let keys = self.conns.iter().filter(|(_, conn)| waits(conn));
+        let keys: Vec<usize> = keys.map(|(key, _)| key).collect();
+        for (place, key) in keys.iter().enumerate() {
+            let due = now + turn(quiet_us, place, keys.len());
+            self.timers.set(*key, Wait::Quiet, due);
         }
+    }
+
+    /// Ends at once, and says whom that cuts.
+    pub(crate) fn quit(&mut self) {
+        self.part();
+        self.cut_all(Limit::AT_ONCE);
     }
 
     /// Whether a drain is over: everything is answered, or its deadline has passed.
@@ -187,14 +209,21 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             log::warn!("connections are left in the backlog");
         }
         self.part();
-        for request in self
-            .context
-            .board
-            .view(self.context.seat_number())
-            .in_flight
-        {
+        self.cut_all(limit);
+        Some(Exit::Done)
+    }
+
+    /// Ends everything that is under way, and tells of it.
+    fn cut_all(&mut self, limit: Limit) {
+        let view = self.context.board.view(self.context.seat_number());
+        for request in view.in_flight {
             let line = String::from_utf8_lossy(&request.line).into_owned();
-            log::warn!("cut {line} of {} after {limit}", request.peer);
+            let age = self.age(request.started_us);
+            log::warn!(
+                "cut {line} of {} after {limit}, {age} (id {})",
+                request.peer,
+                request.id
+            );
         }
         let keys: Vec<usize> = self.conns.iter().map(|(key, _)| key).collect();
         for key in keys {
@@ -202,7 +231,12 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 self.cut(active, limit);
             }
         }
-        Some(Exit::Done)
+    }
+
+    /// How long something is under way that began then.
+    fn age(&self, since_us: u64) -> String {
+        let us = self.clock.now().saturating_sub(since_us);
+        format!("under way for {:.1} s", us as f64 / 1e6)
     }
 
     /// Tells the master what became of the connections; those that are there still are ended next.
@@ -228,24 +262,53 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         });
     }
 
-    /// Ends a connection in the middle of what it does, and tells of it.
+    /// Ends a connection in the middle of what it does, and tells of it. Who has not got a head yet is
+    /// answered, where that can be done without waiting.
     fn cut(&mut self, mut active: Active<P>, limit: Limit) {
-        let request = &active.request;
-        let (head, client) = (request.head(), request.client());
-        let (method, target) = (head.method(), head.target());
-        if active.phase == Phase::Body {
-            log::warn!("cut {method} {target} of {client} after {limit}");
-            // It has no status: nothing was answered.
-            self.log_access(&active.request, 0, None, 0, active.work.began_us);
-        } else if active.work.unlogged.is_some() {
-            log::warn!("cut {method} {target} of {client} after {limit}");
+        let unanswered = active.phase == Phase::Body;
+        if unanswered || active.work.unlogged.is_some() {
+            let (request, age) = (&active.request, self.age(active.work.began_us));
+            let (head, client) = (request.head(), request.client());
+            let (method, target, id) = (head.method(), head.target(), request.request_id());
+            log::warn!("cut {method} {target} of {client} after {limit}, {age} (id {id})");
         } else if let (false, Some(conn)) = (self.output.is_empty(), self.conns.get(active.key)) {
             let peer = &conn.peer;
             log::warn!("cut a response to {peer} after {limit}");
+        }
+        if unanswered {
+            self.refuse(&mut active, StatusCode::SERVICE_UNAVAILABLE);
+            self.advance(&mut active, false);
         }
         if let (false, Some(wire)) = (self.output.is_empty(), &mut active.wire) {
             wire.abort();
         }
         self.bury(active);
+    }
+}
+
+/// After how much of the quiet time the connection at `place` of `count` is closed: they share its last third,
+/// so that their clients do not all come back at once.
+fn turn(quiet_us: u64, place: usize, count: usize) -> u64 {
+    let third = quiet_us / 3;
+    quiet_us - third + third * (place as u64 + 1) / count as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_connections_are_closed_one_after_another_in_the_last_third_of_their_time() {
+        for (quiet, count, first, last) in [
+            (1_500_000, 1, 1_500_000, 1_500_000),
+            (1_500_000, 2, 1_250_000, 1_500_000),
+            (1_500_000, 5, 1_100_000, 1_500_000),
+            (1_500_000, 500, 1_001_000, 1_500_000),
+            (0, 3, 0, 0),
+        ] {
+            let turns: Vec<u64> = (0..count).map(|place| turn(quiet, place, count)).collect();
+            assert_eq!((turns[0], turns[count - 1]), (first, last), "{turns:?}");
+            assert!(turns.is_sorted(), "{turns:?}");
+        }
     }
 }

@@ -270,7 +270,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             }
             if std::mem::take(&mut self.asked) {
                 if let Some(exit) = self.command() {
-                    self.part();
+                    self.quit();
                     return exit;
                 }
             }

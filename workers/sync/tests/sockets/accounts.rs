@@ -287,7 +287,7 @@ fn what_a_drain_cuts_is_in_the_access_log() {
     assert!(matches!(server.exit(0), Exit::Done));
     let mut lines = server.access_lines(2);
     lines.sort();
-    let expected = ["GET /download HTTP/1.1|200", "PUT /upload HTTP/1.1|0"];
+    let expected = ["GET /download HTTP/1.1|200", "PUT /upload HTTP/1.1|503"];
     assert_eq!(lines, expected);
 }
 

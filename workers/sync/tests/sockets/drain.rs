@@ -226,15 +226,66 @@ fn the_deadline_cuts_and_says_whom() {
     eventually("both are held", || server.connections(0) == 2);
     server.drain(false);
     assert!(ended(&mut server) < LIMIT / 3);
-    logged(&[
-        "WARN cut GET /stream of 127.0.0.1:",
-        "after graceful-timeout (0.5 s)",
-    ]);
-    logged(&["WARN cut POST /cut-upload of 127.0.0.1:"]);
+    let limit = "after graceful-timeout (0.5 s), under way for ";
+    logged(&["WARN cut GET /stream of 127.0.0.1:", limit, " s (id "]);
+    logged(&["WARN cut POST /cut-upload of 127.0.0.1:", limit, " s (id "]);
+    // Who has no head yet is told that this was no answer of the application.
+    let reply = upload.reply();
+    assert_eq!((reply.status, reply.says_close()), (503, true));
+    upload.assert_closed();
     // Here the thread lives on with the test; in a process it would end with it.
-    assert_eq!(upload.rest().0, b"");
     assert_eq!(stream.head().status, 200);
     gate.open();
+}
+
+/// There is no time to finish anything, but to say what is not.
+#[test]
+fn an_end_at_once_says_whom_it_cuts() {
+    let (mut server, gate) = serve(|_| {});
+    let mut stream = server.get("/stream?quit");
+    gate.reached(1);
+    let mut upload = server.connect();
+    upload.send("POST /quit-upload HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf!");
+    let mut idle = server.get("/");
+    idle.reply();
+    eventually("all are held", || server.connections(0) == 3);
+    server.command(0, Down::Quit);
+    assert!(ended(&mut server) < LIMIT / 3);
+    let limit = "after the order to end at once, under way for ";
+    logged(&["WARN cut GET /stream?quit of 127.0.0.1:", limit]);
+    logged(&["WARN cut POST /quit-upload of 127.0.0.1:", limit]);
+    assert_eq!(upload.reply().status, 503);
+    assert_eq!(stream.head().status, 200);
+    idle.assert_closed();
+    gate.open();
+}
+
+/// Their clients would all come back at the same moment.
+#[test]
+fn at_a_stop_idle_connections_are_not_all_closed_at_once() {
+    let (mut server, _gate) = serve(|_| {});
+    let mut idle: Vec<_> = (0..30).map(|_| server.get("/")).collect();
+    for client in &mut idle {
+        client.reply();
+    }
+    server.drain(true);
+    let begun = Instant::now();
+    let ends = std::thread::scope(|scope| {
+        let ends = idle.iter_mut().map(|client| {
+            scope.spawn(move || {
+                client.assert_closed();
+                begun.elapsed()
+            })
+        });
+        let ends: Vec<_> = ends.collect();
+        let ends = ends.into_iter().map(|end| end.join().unwrap());
+        ends.collect::<Vec<Duration>>()
+    });
+    let (first, last) = (ends.iter().min().unwrap(), ends.iter().max().unwrap());
+    assert!(*last - *first > Duration::from_millis(50), "{ends:?}");
+    // Each had its time for another request.
+    assert!(*first > Duration::from_millis(900), "{ends:?}");
+    ended(&mut server);
 }
 
 /// A second command shortens the first.
