@@ -8,12 +8,13 @@
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::fd::AsFd;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
@@ -181,7 +182,11 @@ impl Program {
         };
         let flags = AtFlags::AT_EMPTY_PATH;
         match nix::unistd::execveat(image.file.as_fd(), c"", &arguments, &environment, flags) {
-            // The system says so of a script, too: whatever reads it could not open it.
+            // Whatever is to read it could not open it: its descriptor is closed by then (execveat(2)).
+            Err(Errno::ENOENT) if image.is_script() => {
+                let text = "it is a script, and only a program can take the place of one that runs";
+                self.named(io::Error::new(io::ErrorKind::Unsupported, text))
+            }
             Err(errno) => self.named(errno.into()),
             Ok(never) => match never {},
         }
@@ -190,6 +195,16 @@ impl Program {
     fn named(&self, error: io::Error) -> io::Error {
         let text = format!("cannot execute {}: {error}", self.path().display());
         io::Error::new(error.kind(), text)
+    }
+}
+
+impl Image {
+    /// Whether it is to be read by an interpreter.
+    fn is_script(&self) -> bool {
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let mut start = [0; 2];
+        let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+        read.is_ok() && start == *b"#!"
     }
 }
 

@@ -149,6 +149,7 @@ fn a_file_that_is_no_program_changes_nothing() {
     for (bytes, mode, reason) in [
         (&whole[..], 0o644, "Permission denied"),
         (b"not a program\n", 0o755, "Exec format error"),
+        (b"#!/bin/sh\nexit 0\n", 0o755, "app: it is a script"),
         (b"", 0o755, "Exec format error"),
         (&foreign, 0o755, "Exec format error"),
         (&whole[..256 << 10], 0o755, "was killed by"),
