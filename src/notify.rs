@@ -298,7 +298,10 @@ impl Notifier {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixDatagram;
+
     use super::*;
+    use crate::state::Step;
 
     fn read(variables: &[(&str, &str)]) -> Record {
         let variable = |name: &str| {
@@ -306,6 +309,114 @@ mod tests {
             Some(OsString::from(value))
         };
         Record::read(variable, 7)
+    }
+
+    /// A notifier, and a manager that is told by it.
+    fn managed(watchdog: &str) -> (Notifier, UnixDatagram, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("notify");
+        let manager = UnixDatagram::bind(&place).unwrap();
+        manager.set_nonblocking(true).unwrap();
+        let place = place.to_str().unwrap();
+        let record = read(&[(SOCKET, place), ("WATCHDOG_USEC", watchdog)]);
+        (Notifier::resume(record), manager, dir)
+    }
+
+    /// How often this is told while things stand so from `now` on, for so long. The clock turns as the
+    /// master's loop does: whenever something is due.
+    fn told(
+        (notifier, manager, _): &mut (Notifier, UnixDatagram, tempfile::TempDir),
+        word: &str,
+        standing: &Standing<'_>,
+        now: Moment,
+        time: Duration,
+    ) -> usize {
+        let (mut count, mut at) = (0, now);
+        while at <= now + time {
+            notifier.tell(standing, &[], at);
+            let mut bytes = [0; 4096];
+            while let Ok(length) = manager.recv(&mut bytes) {
+                count += usize::from(bytes[..length].starts_with(word.as_bytes()));
+            }
+            at = match notifier.deadline() {
+                Some(due) if due > at => due,
+                _ => at + time,
+            };
+        }
+        count
+    }
+
+    const SERVING: Standing<'_> = Standing {
+        announced: true,
+        main: None,
+        stopping: false,
+        reloads: 0,
+        reload: None,
+        failure: None,
+        generation: 1,
+        ready: 1,
+        wanted: 1,
+        alive: 1,
+        stuck: false,
+        outage: None,
+        trouble: None,
+    };
+
+    #[test]
+    fn a_start_a_reload_and_a_stop_that_take_long_ask_for_more_time_again_and_again() {
+        let starts = Standing {
+            announced: false,
+            ..SERVING
+        };
+        let reloads = Standing {
+            reloads: 1,
+            reload: Some(Step::Trying),
+            ..SERVING
+        };
+        let stops = Standing {
+            stopping: true,
+            ..SERVING
+        };
+        let mut all = managed("");
+        let mut now = Duration::from_secs(100);
+        let minute = Duration::from_secs(60);
+        for (standing, times) in [
+            (starts, 12),
+            (SERVING, 0),
+            (reloads, 12),
+            (SERVING, 0),
+            (stops, 12),
+        ] {
+            let told = told(
+                &mut all,
+                "EXTEND_TIMEOUT_USEC=15000000",
+                &standing,
+                now,
+                minute,
+            );
+            assert_eq!(told, times, "{standing:?}");
+            now += 2 * minute;
+        }
+    }
+
+    #[test]
+    fn the_watchdog_is_fed_by_who_leads_unless_every_worker_is_stuck() {
+        let stuck = Standing {
+            stuck: true,
+            ..SERVING
+        };
+        let follows = Standing {
+            main: Some(7),
+            ..SERVING
+        };
+        let mut all = managed("2000000");
+        let mut now = Duration::from_secs(100);
+        let ten = Duration::from_secs(10);
+        for (standing, times) in [(SERVING, 11), (stuck, 0), (SERVING, 11), (follows, 0)] {
+            let told = told(&mut all, "WATCHDOG=1", &standing, now, ten);
+            assert_eq!(told, times, "{standing:?}");
+            now += 2 * ten;
+        }
     }
 
     #[test]
