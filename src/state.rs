@@ -8,6 +8,7 @@
 
 mod action;
 mod backoff;
+mod budget;
 mod converge;
 mod event;
 mod flapping;
@@ -39,6 +40,7 @@ use crate::exit::{APP_LOAD, WORKER_BOOT};
 
 pub use action::{Action, Fate, Note, Signal};
 pub use backoff::{Backoff, STABLE};
+pub use budget::Share;
 pub use event::{
     Ending, Event, Generation, Moment, Other, Overdue, Parting, Policy, Stop, WorkerId,
 };
