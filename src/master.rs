@@ -12,6 +12,7 @@ mod hooks;
 mod level;
 mod limits;
 mod load;
+mod logged;
 mod mold;
 mod perform;
 mod probe;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use ferricorn_base::board::{Board, WORKER_SEATS};
 use ferricorn_base::lifeline::Up;
+use ferricorn_base::logs::Counted;
 use ferricorn_base::rendezvous::Rendezvous;
 use ferricorn_base::sys::monotonic as now;
 use nix::errno::Errno;
@@ -134,6 +136,8 @@ pub struct Master {
     looked: Moment,
     // What the operator has said is to be logged.
     level: Option<Override>,
+    // What of the log is on the scoreboard.
+    logged: Counted,
     exit: Option<u8>,
     // How many workers the hooks know to be wanted.
     counted: Option<usize>,
@@ -191,6 +195,7 @@ impl Master {
             headroom: Headroom::find(),
             looked: now(),
             level: None,
+            logged: Counted::default(),
             exit: None,
             counted: None,
             other,
@@ -253,6 +258,7 @@ impl Master {
                 self.hook("on_exit", |hooks| hooks.on_exit());
                 return code;
             }
+            self.count_log();
             if std::mem::take(&mut self.executes) {
                 let error = self.execute();
                 self.happened(Event::LoadFailed(error.to_string()));

@@ -21,6 +21,8 @@ pub struct Settings {
     pub prefix: String,
     /// Tags of DogStatsD, with commas between them.
     pub tags: String,
+    /// Whether the length of the accept queues is sent, too.
+    pub backlog: bool,
 }
 
 /// What is wrong, and with which setting.
@@ -55,6 +57,7 @@ impl Settings {
                 prefix => format!("{prefix}."),
             },
             tags: self.tags.clone(),
+            backlog: self.backlog,
         }))
     }
 }
@@ -94,6 +97,7 @@ mod tests {
             host: host.to_owned(),
             prefix: prefix.to_owned(),
             tags: tags.to_owned(),
+            backlog: false,
         };
         settings.resolve(Path::new("/srv"), &Names::default())
     }

@@ -238,6 +238,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("statsd-host", "\"127.0.0.1:8125\"", "\"127.0.0.1:8125\""),
     ("statsd-prefix", "\"shop\"", "\"shop\""),
     ("dogstatsd-tags", "\"env:prod\"", "\"env:prod\""),
+    ("enable-backlog-metric", "true", "true"),
 ];
 
 const LISTENERS: &str = r#"

@@ -215,6 +215,7 @@ impl Master {
             headroom: Headroom::find(),
             looked: now(),
             level: handover.level,
+            logged: logs::Counted::default(),
             exit: None,
             counted: Some(wanted),
             other,

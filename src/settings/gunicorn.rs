@@ -18,7 +18,6 @@ const ABSENT: &[(&[&str], &str)] = &[
     (&["log-config", "log-config-json", "logconfig", "logconfig-dict", "logconfig-json",
        "logger-class"], "use log-level, error-logfile and access-logformat"),
     (&["capture-output", "enable-stdio-inheritance"], "standard output is left alone"),
-    (&["enable-backlog-metric"], "metrics-bind tells the length of every accept queue"),
     (&["protocol", "uwsgi-allow-from", "uwsgi-allow-ips"],
      "listeners for other protocols are not available yet"),
     (&["keyfile", "certfile", "ssl-version", "cert-reqs", "ca-certs", "ciphers",

@@ -39,6 +39,16 @@ pub(super) const SETTINGS: &[Setting] = &[
         ..HERE
     },
     Setting {
+        name: "enable-backlog-metric",
+        gunicorn: Some("enable_backlog_metric"),
+        kind: Kind::Switch(|config, on| config.statsd_settings.backlog = on),
+        default: "false",
+        doc: "Send by StatsD how many connections wait to be accepted.\n\n\
+              Once a second as gunicorn.backlog, all listeners together. metrics-bind tells it of \
+              each without this.",
+        ..HERE
+    },
+    Setting {
         name: "outage-delay",
         kind: Kind::Time {
             zero: true,

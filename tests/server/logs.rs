@@ -7,6 +7,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 
+use crate::support::exposition::Parsed;
 use crate::support::http::{self, Client};
 use crate::support::load::Load;
 use crate::support::{Server, testapp};
@@ -214,11 +215,24 @@ fn a_full_pipe_on_standard_error_stalls_nobody() {
     drop(probe);
     let mut server = testapp()
         .bind(address.to_string())
-        .args("--workers 1")
+        .args("--workers 1 --metrics-bind unix:metrics.sock")
         .stderr(writer)
         .spawn();
     server.until("the server", || http::get(address, "/").ok());
     assert_serves_on(address);
+    // What is lost is counted. It takes more than the pipe and the buffer hold.
+    let mut client = Client::connect(address).unwrap();
+    let long = format!("/trace/{}", "x".repeat(3000));
+    for _ in 0..200 {
+        assert_eq!(client.get(&long).unwrap().status, 200);
+    }
+    server.until("what is lost to be counted", || {
+        let desk = server.dir.path("metrics.sock");
+        let metrics = Client::connect_unix(&desk).ok()?.get("/metrics").ok()?;
+        let told = Parsed::strictly(metrics.text(), false);
+        let lost = told.value("ferricorn_log_lines_dropped_total", &[("log", "error")]);
+        (lost > 0.0).then_some(())
+    });
     // The master does not wait either.
     let pid = server.workers()[0];
     server.kill_worker(pid, Signal::SIGKILL);

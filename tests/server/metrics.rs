@@ -126,6 +126,12 @@ fn what_killed_workers_did_is_counted_on() {
         );
         let killed = now.value("ferricorn_worker_exits_total", &[("cause", "killed")]);
         assert_eq!(killed, 3.0);
+        // What the master says of it is counted as well.
+        let lines = ["[ERROR]", "[WARNING]"].map(|level| server.log.count(0, level) as f64);
+        let counted = ["error", "warning"]
+            .map(|level| now.value("ferricorn_log_messages_total", &[("level", level)]));
+        assert!(lines[0] >= 3.0);
+        assert_eq!(counted, lines);
     });
     server.stop();
 }
@@ -151,6 +157,7 @@ fn what_workers_do_and_who_waits_is_told_in_both_formats() {
     assert_eq!(told.value("ferricorn_workers_wanted", &[]), 2.0);
     assert_eq!(told.value("ferricorn_connections", &[]), 1.0);
     let url = format!("http://{}", server.address());
+    assert_eq!(told.sum("ferricorn_log_messages_total"), 0.0);
     let listener = [("listener", &*url)];
     assert_eq!(told.value("ferricorn_accept_queue_length", &listener), 0.0);
     let limit = told.value("ferricorn_accept_queue_limit", &listener);

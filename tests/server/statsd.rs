@@ -1,7 +1,7 @@
 //! What a StatsD server is told: all requests, under Gunicorn's names.
 
 use std::collections::BTreeMap;
-use std::net::UdpSocket;
+use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,7 @@ impl Sums {
             match kind {
                 "c" => *self.counts.entry(name.to_owned()).or_default() += value / rate,
                 "ms" => *self.counts.entry(name.to_owned()).or_default() += 1.0 / rate,
-                "g" => drop(self.gauges.insert(name.to_owned(), value)),
+                "g" | "h" => drop(self.gauges.insert(name.to_owned(), value)),
                 kind => panic!("{kind}"),
             }
         }
@@ -89,6 +89,8 @@ fn requests_are_added_up_by_udp_also_when_the_aide_has_died() {
     sums.until("shop.gunicorn.request.status.200", 20.0, receive);
     sums.until("shop.gunicorn.request.status.500", 3.0, receive);
     sums.until("shop.gunicorn.log.exception", 3.0, receive);
+    // Each has a line at that level, and nothing else went wrong.
+    sums.until("shop.gunicorn.log.error", 3.0, receive);
     sums.until("shop.gunicorn.request.duration", 23.0, receive);
     // It is the last line of each second.
     sums.until("nothing", 0.0, receive);
@@ -99,6 +101,7 @@ fn requests_are_added_up_by_udp_also_when_the_aide_has_died() {
     let mark = server.mark();
     kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL).unwrap();
     server.wait_after(mark, "The aide is ready");
+    assert!(!sums.gauges.contains_key("shop.gunicorn.backlog"));
     get(&server, "/who", 7);
     sums.until("shop.gunicorn.requests", 30.0, receive);
     // The last moments of a server are told, too.
@@ -126,5 +129,41 @@ fn a_unix_socket_that_is_not_there_yet_loses_nothing() {
         .unwrap();
     let receive = |room: &mut [u8]| receiver.recv(room).unwrap();
     Sums::default().until("gunicorn.requests", 10.0, receive);
+    server.stop();
+}
+
+#[test]
+fn who_waits_is_told_where_that_is_wanted_and_what_the_master_warns_of() {
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    receiver.set_read_timeout(Some(PATIENCE)).unwrap();
+    let receive = |room: &mut [u8]| receiver.recv(room).unwrap();
+    let host = receiver.local_addr().unwrap();
+    let server = testapp()
+        .args(&format!(
+            "--workers 1 --statsd-host {host} --enable-backlog-metric"
+        ))
+        .ready();
+    server.wait("The aide is ready");
+    let worker = server.pid_of(0);
+    server.kill_worker(worker, Signal::SIGSTOP);
+    let clients: Vec<TcpStream> = (0..3)
+        .map(|_| TcpStream::connect(server.address()).unwrap())
+        .collect();
+    let mut sums = Sums::default();
+    let mut room = [0; 65_536];
+    let give_up = Instant::now() + PATIENCE;
+    while sums.gauges.get("gunicorn.backlog") != Some(&3.0) {
+        assert!(Instant::now() < give_up, "{sums:?}");
+        let len = receive(&mut room);
+        sums.add(&room[..len]);
+    }
+    drop(clients);
+    // What the master says of the death of a worker is counted, too.
+    let mark = server.mark();
+    server.kill_worker(worker, Signal::SIGKILL);
+    server.wait_after(mark, "Worker 0 is ready");
+    let errors = server.log.count(0, "[ERROR]") as f64;
+    assert!(errors >= 1.0);
+    sums.until("gunicorn.log.error", errors, receive);
     server.stop();
 }

@@ -4,6 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::support::http::Client;
 use crate::support::syslog::{self, Receiver, TcpReceiver};
 use crate::support::{Dir, PATIENCE, Start, testapp};
@@ -161,6 +164,14 @@ fn a_receiver_by_tcp_may_vanish_and_come_back() {
     receiver.find("/who?away");
     server.wait("syslog takes messages again");
 
+    // While there is no aide messages wait, and the next one makes a connection of its own.
+    let line = server.wait("The aide is ready (pid ");
+    let (_, aide) = line.split_once("(pid ").unwrap();
+    let aide = Pid::from_raw(aide.trim_end_matches(')').parse().unwrap());
+    kill(aide, Signal::SIGKILL).unwrap();
+    assert_eq!(server.get("/who?orphan").status, 200);
+    receiver.find("/who?orphan");
+
     // The next image's aide goes on with what was not sent yet.
     server.take_over();
     receiver.find("Reload complete");
@@ -240,9 +251,9 @@ fn the_journal_gets_fields() {
     assert_eq!(whose, ("0", "1"));
 
     // Nothing is opened anew, and nothing is lost.
-    server.signal(nix::sys::signal::Signal::SIGUSR1);
+    server.signal(Signal::SIGUSR1);
     journal.find_in_journal("Logs opened anew");
-    server.signal(nix::sys::signal::Signal::SIGHUP);
+    server.signal(Signal::SIGHUP);
     journal.find_in_journal("Reload complete");
     server.until("the new worker", || {
         let failed = server.get("/error");
@@ -250,7 +261,7 @@ fn the_journal_gets_fields() {
         let failed = journal.find_in_journal("the test wants an error");
         (failed["FERRICORN_GENERATION"] == "2").then_some(())
     });
-    server.signal(nix::sys::signal::Signal::SIGTERM);
+    server.signal(Signal::SIGTERM);
     server.wait_exit();
     journal.find_in_journal("exited (the server stops)");
 }

@@ -8,7 +8,8 @@ use ferricorn_base::Conf;
 use crate::Inquiry;
 use crate::statsd::Statsd;
 
-/// Something that the aide looks after, on its own thread. It must never wait for anybody.
+/// Something that the aide looks after, on its own thread. It must never wait for anybody, but where it has
+/// to ask the master ([`Inquiry::look`]).
 pub trait Duty: fmt::Debug {
     /// A descriptor to wait on until it can be read; none when nothing comes by itself.
     fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -70,6 +70,7 @@ fn render(facts: &Facts, format: Format) -> String {
     requests(&mut text, &facts.totals, facts.status.quarantine.len());
     connections(&mut text, &facts.status, &facts.totals);
     workers(&mut text, &facts.status, &facts.exits);
+    logs(&mut text, &facts.totals);
     memory(&mut text, &facts.status);
     text.finish()
 }
@@ -120,7 +121,7 @@ fn server(text: &mut Exposition, facts: &Facts) {
 }
 
 /// Counters of requests, by name and what they count.
-const REQUESTS: [(&str, Counter, &str); 11] = [
+const REQUESTS: [(&str, Counter, &str); 10] = [
     (
         "ferricorn_requests_refused",
         Counter::Refused,
@@ -171,11 +172,6 @@ const REQUESTS: [(&str, Counter, &str); 11] = [
         Counter::BytesOut,
         "Bytes written to clients.",
     ),
-    (
-        "ferricorn_log_lines_dropped",
-        Counter::LogDropped,
-        "Lines of the access log dropped because their reader was too slow.",
-    ),
 ];
 
 fn requests(text: &mut Exposition, totals: &Totals, quarantined: usize) {
@@ -211,7 +207,7 @@ fn requests(text: &mut Exposition, totals: &Totals, quarantined: usize) {
     );
     text.histogram(
         "ferricorn_queue_duration_seconds",
-        "Time that was waited for a worker, as far as it is measured.",
+        "Time that was waited for a worker: of a sample of requests, so that its count is not theirs.",
         &totals.queue_times,
         totals.get(Counter::QueueMicros),
     );
@@ -314,6 +310,29 @@ fn workers(text: &mut Exposition, status: &Status, exits: &BTreeMap<String, u64>
     );
     for (cause, count) in exits {
         causes.sample(&[("cause", cause)], count);
+    }
+}
+
+/// What became of the logs.
+fn logs(text: &mut Exposition, totals: &Totals) {
+    let mut messages = text.family(
+        Kind::Counter,
+        "ferricorn_log_messages",
+        "Messages in the error logs of the master and of the workers, by their level.",
+    );
+    for (level, counter) in [
+        ("error", Counter::LogErrors),
+        ("warning", Counter::LogWarnings),
+    ] {
+        messages.sample(&[("level", level)], totals.get(counter));
+    }
+    let mut dropped = text.family(
+        Kind::Counter,
+        "ferricorn_log_lines_dropped",
+        "Lines of a log dropped because their reader was too slow.",
+    );
+    for (log, counter) in [("access", Counter::LogDropped), ("error", Counter::LogLost)] {
+        dropped.sample(&[("log", log)], totals.get(counter));
     }
 }
 

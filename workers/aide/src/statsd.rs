@@ -1,7 +1,7 @@
 //! StatsD: once a second, what has happened since the last time, under Gunicorn's names.
 //!
 //! What is sent are the differences of the scoreboard's sums: a counter with how often, not a datagram for
-//! each request. Nothing waits: a datagram that the receiver does not take at once is lost, as StatsD has
+//! each request. Only the backlog is asked of the master. Nothing else waits: a datagram that the receiver does not take at once is lost, as StatsD has
 //! it. While there is no receiver to send to, nothing is taken as sent.
 
 mod lines;
@@ -11,13 +11,13 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use ferricorn_base::board::{Board, Totals};
+use ferricorn_base::board::Totals;
 use ferricorn_base::conf::{StatsdConf, StatsdReceiver};
 use ferricorn_base::sys::monotonic;
 
 use self::lines::{Durations, datagrams, lines};
-use crate::Inquiry;
 use crate::duty::Duty;
+use crate::{Inquiry, Snapshot};
 
 /// How often it is told that nothing can be sent.
 const COMPLAIN: Duration = Duration::from_secs(60);
@@ -51,7 +51,8 @@ impl Statsd {
         }
     }
 
-    fn send(&mut self, board: &Board) -> io::Result<()> {
+    fn send(&mut self, server: &Inquiry) -> io::Result<()> {
+        let board = server.board();
         let totals = board.totals();
         let socket = match &mut self.socket {
             Some(socket) => socket,
@@ -60,7 +61,14 @@ impl Statsd {
         let news = totals.since(&self.sent);
         self.sent = totals;
         let workers = (0..board.high()).filter(|seat| board.is_alive(*seat));
-        let lines = lines(&self.conf, &news, workers.count(), &mut self.durations);
+        let told = self.conf.backlog.then(|| server.look()).flatten();
+        let waiting = |told: Snapshot| {
+            let queues = told.status.queues.iter();
+            queues.map(|queue| u64::from(queue.waiting)).sum()
+        };
+        let backlog = told.filter(|told| !told.is_silent).map(waiting);
+        let (conf, durations) = (&self.conf, &mut self.durations);
+        let lines = lines(conf, &news, workers.count(), backlog, durations);
         for datagram in datagrams(&lines) {
             socket.send(datagram.as_bytes())?;
         }
@@ -70,7 +78,7 @@ impl Statsd {
 
 impl Duty for Statsd {
     fn tick(&mut self, server: &Inquiry) {
-        let Err(error) = self.send(server.board()) else {
+        let Err(error) = self.send(server) else {
             return;
         };
         // Who comes back listens at another socket of the same name.

@@ -125,6 +125,8 @@ pub struct StatsdConf {
     pub prefix: String,
     /// Tags of DogStatsD, separated by commas; empty: none.
     pub tags: String,
+    /// Whether the length of the accept queues is sent, too.
+    pub backlog: bool,
 }
 
 /// Who takes StatsD metrics.

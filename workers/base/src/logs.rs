@@ -18,15 +18,58 @@ use std::sync::{Mutex, PoisonError};
 use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
 
 pub use crate::access::AccessLog;
+use crate::board::Counter;
 pub use crate::sink::{Sink, unshared};
 use crate::stamp;
 
 pub use current::{enter, leave};
 pub use outlet::{Entry, Kind, Outlet};
 
-/// The outlets, and the process that their pending lines belong to.
-static ERROR: Mutex<Option<(Vec<Outlet>, u32)>> = Mutex::new(None);
+/// The error log of the process that `owner` is.
+static ERROR: Mutex<Option<Own>> = Mutex::new(None);
 static INSTALLED: AtomicBool = AtomicBool::new(false);
+
+/// Where the error log of one process goes, and what has become of it.
+#[derive(Debug, Default)]
+struct Own {
+    outlets: Vec<Outlet>,
+    /// The process that lines which wait belong to.
+    owner: u32,
+    counted: Counted,
+}
+
+/// What was logged in this process since it was forked, or began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Messages at level error.
+    pub errors: u64,
+    /// Messages at level warning.
+    pub warnings: u64,
+    /// Messages that an outlet had no room for.
+    pub dropped: u64,
+}
+
+impl Counted {
+    /// What of it is added up on the scoreboard, and where.
+    #[must_use]
+    pub fn by_counter(self) -> [(Counter, u64); 3] {
+        [
+            (Counter::LogErrors, self.errors),
+            (Counter::LogWarnings, self.warnings),
+            (Counter::LogLost, self.dropped),
+        ]
+    }
+
+    /// What was added since `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Counted) -> Counted {
+        Counted {
+            errors: self.errors.saturating_sub(earlier.errors),
+            warnings: self.warnings.saturating_sub(earlier.warnings),
+            dropped: self.dropped.saturating_sub(earlier.dropped),
+        }
+    }
+}
 
 /// Sends what `log` is told in this process, from `level` up, to these outlets; as a line it is
 /// `[2026-11-23 02:58:16 +0000] [pid] [INFO] message` in local time, with ` (request ID)` behind it where
@@ -54,16 +97,18 @@ pub fn set_level(level: LevelFilter) {
 /// ones, messages to the old ones if those take them now.
 pub fn set_outlets(mut outlets: Vec<Outlet>) {
     let mut error = ERROR.lock().unwrap_or_else(PoisonError::into_inner);
-    for old in own(&mut error).into_iter().flat_map(std::mem::take) {
+    let own = own(error.get_or_insert_default());
+    for old in std::mem::take(&mut own.outlets) {
         outlets = Outlet::succeed(old, outlets);
     }
-    *error = Some((outlets, std::process::id()));
+    own.outlets = outlets;
 }
 
 /// Goes on with another descriptor where lines go to one: the file was opened anew.
 pub fn set_error(fd: OwnedFd) {
-    with_outlets(|outlets| {
-        if let Some(outlet) = outlets.iter_mut().find(|outlet| outlet.takes_lines()) {
+    with_own(|own| {
+        let mut outlets = own.outlets.iter_mut();
+        if let Some(outlet) = outlets.find(|outlet| outlet.takes_lines()) {
             outlet.replace(fd);
         }
     });
@@ -71,33 +116,38 @@ pub fn set_error(fd: OwnedFd) {
 
 /// Writes what waits, as far as its readers take it now; returns whether nothing waits any more.
 pub fn flush() -> bool {
-    with_outlets(|outlets| {
-        outlets.iter_mut().for_each(Outlet::flush);
-        !outlets.iter().any(Outlet::has_pending)
+    with_own(|own| {
+        own.outlets.iter_mut().for_each(Outlet::flush);
+        !own.outlets.iter().any(Outlet::has_pending)
     })
     .unwrap_or(true)
 }
 
-/// Entries of the error log dropped in this process, or in its parents before they forked it.
+/// What this process has logged until now.
 #[must_use]
-pub fn dropped() -> u64 {
-    with_outlets(|outlets| outlets.iter().map(Outlet::dropped).sum()).unwrap_or(0)
+pub fn counted() -> Counted {
+    with_own(|own| own.counted).unwrap_or_default()
 }
 
-fn with_outlets<T>(act: impl FnOnce(&mut Vec<Outlet>) -> T) -> Option<T> {
+fn with_own<T>(act: impl FnOnce(&mut Own) -> T) -> Option<T> {
     let mut error = ERROR.lock().unwrap_or_else(PoisonError::into_inner);
-    own(&mut error).map(act)
+    let own = own(error.as_mut()?);
+    let dropped = |own: &Own| own.outlets.iter().map(Outlet::dropped).sum::<u64>();
+    let before = dropped(own);
+    let done = act(own);
+    own.counted.dropped += dropped(own).saturating_sub(before);
+    Some(done)
 }
 
-/// The outlets, without what they inherited in a fork.
-fn own(error: &mut Option<(Vec<Outlet>, u32)>) -> Option<&mut Vec<Outlet>> {
-    let (outlets, owner) = error.as_mut()?;
+/// The log without what it inherited in a fork.
+fn own(error: &mut Own) -> &mut Own {
     let pid = std::process::id();
-    if *owner != pid {
-        outlets.iter_mut().for_each(Outlet::discard);
-        *owner = pid;
+    if error.owner != pid {
+        error.outlets.iter_mut().for_each(Outlet::discard);
+        error.counted = Counted::default();
+        error.owner = pid;
     }
-    Some(outlets)
+    error
 }
 
 /// What the `log` facade calls.
@@ -120,8 +170,13 @@ impl Log for Inlet {
             text: text.as_bytes(),
             request: request.as_deref(),
         };
-        with_outlets(|outlets| {
-            for outlet in outlets {
+        with_own(|own| {
+            match entry.level {
+                Level::Error => own.counted.errors += 1,
+                Level::Warn => own.counted.warnings += 1,
+                _ => {}
+            }
+            for outlet in &mut own.outlets {
                 outlet.push(&entry);
                 outlet.flush();
             }
@@ -184,8 +239,17 @@ mod tests {
         };
         let mut outlet = Outlet::lines(writer);
         outlet.push(&entry("the parent's"));
-        let mut error = Some((vec![outlet], std::process::id() + 1));
-        let [outlet] = &mut own(&mut error).unwrap()[..] else {
+        let mut error = Own {
+            outlets: vec![outlet],
+            owner: std::process::id() + 1,
+            counted: Counted {
+                errors: 7,
+                ..Counted::default()
+            },
+        };
+        let own = own(&mut error);
+        assert_eq!(own.counted, Counted::default());
+        let [outlet] = &mut own.outlets[..] else {
             panic!("there is one")
         };
         assert!(!outlet.has_pending());

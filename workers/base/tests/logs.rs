@@ -69,12 +69,17 @@ fn the_error_log_is_gunicorns_and_nobody_can_forge_a_line() {
     log::debug!("e");
     log::trace!("not this");
     assert_eq!(told(&read_to_string(path).unwrap()), ["[DEBUG] e"]);
+    let counted = logs::counted();
+    assert_eq!(
+        (counted.errors, counted.warnings, counted.dropped),
+        (1, 1, 0)
+    );
 
     // A reader that does not read: the test would hang if this waited.
     let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
     logs::set_error(logs::unshared(writer));
     let long = "x".repeat(1000);
-    while logs::dropped() == 0 {
+    while logs::counted().dropped == 0 {
         log::info!("{long}");
     }
     assert!(!logs::flush());
@@ -85,6 +90,8 @@ fn the_error_log_is_gunicorns_and_nobody_can_forge_a_line() {
     assert!(logs::flush());
     log::info!("not this");
     log::error!("f");
+    let counted = logs::counted();
+    assert_eq!((counted.errors, counted.dropped), (2, 1));
     let lines = told(&read_to_string(path).unwrap());
     let [kept @ .., notice, last] = lines.as_slice() else {
         panic!("{lines:?}")

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ferricorn_base::Exit;
 use ferricorn_base::board::{Counter, State};
 use ferricorn_base::lifeline::Up;
+use ferricorn_base::logs;
 use http::StatusCode;
 
 use crate::conn::{Active, Conn, Phase};
@@ -242,6 +243,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     /// Tells the master what became of the connections; those that are there still are ended next.
     pub(crate) fn part(&self) {
         let page = &self.context.page;
+        page.logged(logs::counted());
         let mut closed_idle = self.drain.as_ref().map_or(0, |drain| drain.closed_idle);
         let mut forced = 0;
         for (_, conn) in &self.conns {

@@ -12,7 +12,9 @@ use std::time::Duration;
 use ferricorn_base::board::{Counter, Peers};
 use ferricorn_base::conf::{Deadlines, PeerLimits};
 use ferricorn_base::lifeline::{Retirement, Up};
-use ferricorn_base::{Closing, Command, Conf, Context, Exit, Incoming, Request, RequestIds, sys};
+use ferricorn_base::{
+    Closing, Command, Conf, Context, Exit, Incoming, Request, RequestIds, logs, sys,
+};
 use ferricorn_http::Initials;
 use mio::event::Event;
 use mio::unix::SourceFd;
@@ -262,6 +264,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             if now >= self.next_look_us {
                 self.next_look_us = now + self.longest.as_micros() as u64;
                 self.accept_unannounced();
+                self.context.page.logged(logs::counted());
             }
             let all = self.context.page.counter(Counter::Requests);
             self.served_since_idle |= all != requests;
@@ -279,7 +282,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             }
             if events.is_empty() && self.ready.is_empty() {
                 // What a slow reader of the error log left behind.
-                ferricorn_base::logs::flush();
+                logs::flush();
                 if std::mem::take(&mut self.served_since_idle) {
                     if let Err(failure) = self.executor.idle() {
                         self.log_idle_failure(&failure);

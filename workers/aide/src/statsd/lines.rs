@@ -30,11 +30,13 @@ pub(super) struct Duration {
     pub(super) weight: u64,
 }
 
-/// The lines of what is new, and of how many workers there are.
+/// The lines of what is new, of how many workers there are, and of how many connections wait if that is
+/// known.
 pub(super) fn lines(
     conf: &StatsdConf,
     news: &Totals,
     workers: usize,
+    backlog: Option<u64>,
     durations: &mut Durations,
 ) -> Vec<String> {
     let mut lines = Vec::new();
@@ -49,6 +51,8 @@ pub(super) fn lines(
     let failures = news.get(Counter::Errors) + news.get(Counter::Panics);
     let counters = [
         ("requests", news.get(Counter::Requests)),
+        ("log.error", news.get(Counter::LogErrors)),
+        ("log.warning", news.get(Counter::LogWarnings)),
         ("log.exception", failures),
     ];
     for (name, count) in counters.into_iter().filter(|(_, count)| *count > 0) {
@@ -67,6 +71,9 @@ pub(super) fn lines(
             _ => format!("ms|@{}", 1.0 / weight as f64),
         };
         line("request.duration", value, &kind);
+    }
+    if let Some(backlog) = backlog {
+        line("backlog", backlog.to_string(), "h");
     }
     line("workers", workers.to_string(), "g");
     lines
@@ -136,6 +143,7 @@ mod tests {
             to: StatsdReceiver::Udp("127.0.0.1:8125".parse().unwrap()),
             prefix: prefix.to_owned(),
             tags: tags.to_owned(),
+            backlog: false,
         }
     }
 
@@ -143,6 +151,8 @@ mod tests {
         let mut news = Totals::default();
         news.counters[Counter::Requests as usize] = 5;
         news.counters[Counter::Errors as usize] = 1;
+        news.counters[Counter::LogErrors as usize] = 3;
+        news.counters[Counter::LogWarnings as usize] = 2;
         news.counters[Counter::HandlerMicros as usize] = 1_100 + 1_300 + 70_000;
         news.codes[100] = 4;
         news.codes[400] = 1;
@@ -155,22 +165,31 @@ mod tests {
     fn names_are_gunicorns() {
         let mut durations = Durations::default();
         assert_eq!(
-            lines(&conf("", ""), &news(), 3, &mut durations),
+            lines(&conf("", ""), &news(), 3, Some(7), &mut durations),
             [
                 "gunicorn.requests:5|c",
+                "gunicorn.log.error:3|c",
+                "gunicorn.log.warning:2|c",
                 "gunicorn.log.exception:1|c",
                 "gunicorn.request.status.200:4|c",
                 "gunicorn.request.status.500:1|c",
                 "gunicorn.request.duration:1.097|ms",
                 "gunicorn.request.duration:1.097|ms",
                 "gunicorn.request.duration:70.207|ms",
+                "gunicorn.backlog:7|h",
                 "gunicorn.workers:3|g",
             ]
         );
-        let tagged = lines(&conf("shop.", "env:prod,a"), &news(), 3, &mut durations);
+        let tagged = lines(
+            &conf("shop.", "env:prod,a"),
+            &news(),
+            3,
+            None,
+            &mut durations,
+        );
         assert_eq!(tagged[0], "shop.gunicorn.requests:5|c|#env:prod,a");
-        assert!(tagged[4].ends_with("|ms|#env:prod,a"));
-        let idle = lines(&conf("", ""), &Totals::default(), 0, &mut durations);
+        assert!(tagged[6].ends_with("|ms|#env:prod,a"));
+        let idle = lines(&conf("", ""), &Totals::default(), 0, None, &mut durations);
         assert_eq!(idle, ["gunicorn.workers:0|g"]);
     }
 
@@ -203,6 +222,7 @@ mod tests {
                 ..Totals::default()
             },
             1,
+            None,
             &mut durations,
         );
         assert!(kind[0].ends_with("|ms|@0.001953125"), "{}", kind[0]);

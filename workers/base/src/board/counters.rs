@@ -50,7 +50,7 @@ pub enum Counter {
     BytesIn,
     /// Bytes written to clients.
     BytesOut,
-    /// Log lines dropped because their reader was too slow.
+    /// Lines of the access log dropped because their reader was too slow.
     LogDropped,
     /// Connections and requests refused because their peer had taken its share.
     Limited,
@@ -66,10 +66,16 @@ pub enum Counter {
     Shed,
     /// Requests refused because workers have died of their like.
     Poisoned,
+    /// Messages of the error log at level error.
+    LogErrors,
+    /// Messages of the error log at level warning.
+    LogWarnings,
+    /// Messages of the error log dropped because their reader was too slow.
+    LogLost,
 }
 
 /// How many counters there are.
-pub const COUNTERS: usize = Counter::Poisoned as usize + 1;
+pub const COUNTERS: usize = Counter::LogLost as usize + 1;
 /// Buckets of a histogram: bucket `n` counts times below 2^n µs and not below 2^(n-1); the last one
 /// counts what is longer, too.
 pub const BUCKETS: usize = 40;

@@ -9,6 +9,7 @@ use super::cell::write_text;
 use super::counters::{CODES, Counter, State, bucket};
 use super::layout::*;
 use super::limit::Limit;
+use crate::logs::Counted;
 use crate::peer::Peer;
 use crate::request::RequestId;
 use crate::sys::{Map, monotonic};
@@ -107,6 +108,13 @@ impl Page {
         let code = usize::from(status).saturating_sub(100).min(CODES - 1);
         self.add_at(CODES_AT + code, 1);
         self.add(Counter::Requests, 1);
+    }
+
+    /// Says what this process has logged until now.
+    pub fn logged(&self, all: Counted) {
+        for (counter, n) in all.by_counter() {
+            self.store(COUNTERS_AT + counter as usize, n);
+        }
     }
 
     /// A counter of this worker, but none of a class of responses: they are counted by code.

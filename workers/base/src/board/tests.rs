@@ -272,11 +272,17 @@ fn the_dead_are_counted_once_and_on() {
     totals(count + 1);
     successor.add(Counter::Requests, 5);
     totals(count + 6);
+    // The master itself counts, too.
+    board.count(&[(Counter::LogErrors, 2), (Counter::LogWarnings, 1)]);
+    assert_eq!(totals(count + 6).get(Counter::LogErrors), 2);
     // Another image of the master goes on where this one was.
     let next = Board::adopt(board.fd().try_clone_to_owned().unwrap()).unwrap();
     next.bury(0);
     next.bury(3);
+    next.count(&[(Counter::LogErrors, 3)]);
     let all = totals(count + 6);
+    let logged = [Counter::LogErrors, Counter::LogWarnings].map(|counter| all.get(counter));
+    assert_eq!(logged, [5, 1]);
     assert_eq!(all, next.totals());
     assert_eq!((all.queue_times[10], all.connections), (2, 0));
     assert_eq!(all.get(Counter::QueueMicros), 2_000);

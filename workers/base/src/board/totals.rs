@@ -76,8 +76,9 @@ impl Totals {
 }
 
 impl Board {
-    /// The numbers of all workers together, and of who answers in their place. No sum is ever smaller than it was, and nobody is counted
-    /// twice, whoever dies or comes meanwhile. In any process.
+    /// The numbers of all workers together, of who answers in their place, and of the master. No sum is
+    /// ever smaller than it was, and nobody is counted twice, whoever dies or comes meanwhile. In any
+    /// process.
     #[must_use]
     pub fn totals(&self) -> Totals {
         let header = self.whole.words();
@@ -113,18 +114,24 @@ impl Board {
             // It died before it had taken its seat.
             return;
         }
-        let folds = header[FOLDS_AT].load(Ordering::Relaxed);
-        let next = folds.wrapping_add(1);
-        let mut numbers = [0; NUMBERS];
-        add(&mut numbers, &header[row(folds)..]);
-        add(&mut numbers, &self.area(seat)[NUMBERS_AT..]);
-        // Who reads what this row held until now sees that there was a fold since.
-        fence(Ordering::Release);
-        for (word, number) in header[row(next)..].iter().zip(numbers) {
-            word.store(number, Ordering::Relaxed);
-        }
+        let next = prepare(header, |numbers| {
+            add(numbers, &self.area(seat)[NUMBERS_AT..]);
+        });
         header[FOLDED_SINCE_AT + seat].store(next, Ordering::Relaxed);
         header[FOLDED_AT + seat].store(born, Ordering::Release);
+        header[FOLDS_AT].store(next, Ordering::Release);
+    }
+
+    /// Adds what the master itself has counted. Master only.
+    pub fn count(&self, counted: &[(Counter, u64)]) {
+        let Some(header) = &self.header else { return };
+        let header = header.words();
+        let next = prepare(header, |numbers| {
+            for (counter, n) in counted {
+                let number = &mut numbers[COUNTERS_AT - NUMBERS_AT + *counter as usize];
+                *number = number.wrapping_add(*n);
+            }
+        });
         header[FOLDS_AT].store(next, Ordering::Release);
     }
 
@@ -135,6 +142,21 @@ impl Board {
         born != header[FOLDED_AT + seat].load(Ordering::Acquire)
             || header[FOLDED_SINCE_AT + seat].load(Ordering::Relaxed) > folds
     }
+}
+
+/// Writes the numbers of the next fold, which it returns, to the row that nobody reads.
+fn prepare(header: &[AtomicU64], change: impl FnOnce(&mut [u64; NUMBERS])) -> u64 {
+    let folds = header[FOLDS_AT].load(Ordering::Relaxed);
+    let next = folds.wrapping_add(1);
+    let mut numbers = [0; NUMBERS];
+    add(&mut numbers, &header[row(folds)..]);
+    change(&mut numbers);
+    // Who reads what this row held until now sees that there was a fold since.
+    fence(Ordering::Release);
+    for (word, number) in header[row(next)..].iter().zip(numbers) {
+        word.store(number, Ordering::Relaxed);
+    }
+    next
 }
 
 fn row(folds: u64) -> usize {

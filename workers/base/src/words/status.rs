@@ -6,9 +6,11 @@
 //! not tell has its default.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::human::time;
 use crate::board::{COUNTERS, Counter};
 
 /// Requests under way that are told of one worker, the oldest first; `in_flight` counts all.
@@ -93,6 +95,16 @@ pub struct Scaling {
     pub pinned: bool,
 }
 
+/// "from 2 to 8 workers"
+impl fmt::Display for Scaling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pinned {
+            true => f.write_str("off, as the operator has said how many"),
+            false => write!(f, "from {} to {} workers", self.least, self.most),
+        }
+    }
+}
+
 /// A place that is suspended.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -101,6 +113,18 @@ pub struct Suspended {
     pub slot: usize,
     /// For so many seconds more.
     pub seconds: f64,
+}
+
+/// "worker 2 for 43 s more, as it fails again and again"
+impl fmt::Display for Suspended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let more = time(self.seconds);
+        let slot = self.slot;
+        write!(
+            f,
+            "worker {slot} for {more} more, as it fails again and again"
+        )
+    }
 }
 
 /// The memory of a process when it was last looked at, in bytes.
@@ -220,6 +244,18 @@ pub struct Quarantined {
     pub left: Option<f64>,
 }
 
+/// "GET /export for 9 min more, as 3 workers died of it"
+impl fmt::Display for Quarantined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (request, deaths) = (&self.request, self.deaths);
+        match self.left {
+            Some(left) => write!(f, "{request} for {} more", time(left))?,
+            None => write!(f, "{request} until it is cleared")?,
+        }
+        write!(f, ", as {deaths} workers died of it")
+    }
+}
+
 /// Makes the numbers of a worker, each the counter of the board.
 macro_rules! counters {
     ($($field:ident = $counter:ident, $doc:literal;)*) => {
@@ -258,7 +294,7 @@ counters! {
     streams = Streams, "Requests that went to a stream thread.";
     bytes_in = BytesIn, "Bytes read from clients.";
     bytes_out = BytesOut, "Bytes written to clients.";
-    log_dropped = LogDropped, "Log lines dropped because their reader was too slow.";
+    log_dropped = LogDropped, "Lines of the access log dropped because their reader was too slow.";
     limited = Limited, "Connections and requests refused because their peer had taken its share.";
     given = Given, "Connections handed to a sibling.";
     taken = Taken, "Connections taken over from a sibling.";
@@ -266,4 +302,7 @@ counters! {
     queue_micros = QueueMicros, "Time in queues, in µs.";
     shed = Shed, "Requests refused because they had waited too long.";
     poisoned = Poisoned, "Requests refused because workers have died of their like.";
+    log_errors = LogErrors, "Messages of the error log at level error.";
+    log_warnings = LogWarnings, "Messages of the error log at level warning.";
+    log_lost = LogLost, "Messages of the error log dropped because their reader was too slow.";
 }
