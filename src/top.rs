@@ -5,6 +5,8 @@
 //! more than the control socket tells. The screen needs the feature `top`; `--once` does not.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "top")]
+mod details;
 mod head;
 mod link;
 #[cfg(feature = "top")]
@@ -15,15 +17,7 @@ mod once;
 mod rates;
 #[cfg(feature = "top")]
 mod screen;
-#[cfg_attr(
-    not(feature = "top"),
-    allow(dead_code, reason = "the screen needs more of it than the table")
-)]
 mod table;
-#[cfg_attr(
-    not(feature = "top"),
-    allow(dead_code, reason = "the screen needs more of it than the table")
-)]
 mod text;
 #[cfg(feature = "top")]
 mod view;
@@ -52,6 +46,8 @@ pub struct Call {
     pub once: bool,
     /// Between two looks.
     pub interval: Duration,
+    /// By what the workers are sorted first.
+    pub(crate) sort: table::Sort,
     /// Where the server's control socket is, as the command line says.
     pub socket: Option<PathBuf>,
     /// Where it is, as the configuration says.
@@ -79,6 +75,14 @@ pub(crate) fn command() -> Line {
                 .value_parser(interval)
                 .help("Look so often, 0.1 to 30"),
         )
+        .arg(
+            Arg::new("sort")
+                .long("sort")
+                .value_name("COLUMN")
+                .default_value("slot")
+                .value_parser(table::Sort::parse)
+                .help("Sort by slot, age, rate, busy, latency, connections, memory or restarts"),
+        )
 }
 
 /// What was asked for; where the configuration has the socket is not known yet.
@@ -89,6 +93,10 @@ pub(crate) fn read(matches: &ArgMatches) -> Call {
             .get_one::<Duration>("interval")
             .copied()
             .unwrap_or(Duration::from_secs(1)),
+        sort: matches
+            .get_one("sort")
+            .copied()
+            .unwrap_or(table::Sort::Slot),
         socket: matches.get_one::<PathBuf>("socket").cloned(),
         place: Place::Auto,
     }

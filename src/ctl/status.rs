@@ -40,19 +40,10 @@ fn head(status: &Status) -> String {
         let _ = writeln!(text, "nobody serves: for {}", time(seconds));
     }
     if let Some(scaling) = status.scaling {
-        let (least, most) = (scaling.least, scaling.most);
-        let _ = match scaling.pinned {
-            true => writeln!(text, "scaling: off, as the operator has said how many"),
-            false => writeln!(text, "scaling: from {least} to {most} workers"),
-        };
+        let _ = writeln!(text, "scaling: {scaling}");
     }
     for place in &status.suspended {
-        let _ = writeln!(
-            text,
-            "suspended: worker {} for {} more, as it fails again and again",
-            place.slot,
-            time(place.seconds)
-        );
+        let _ = writeln!(text, "suspended: {place}");
     }
     for limit in &status.ignored_limits {
         let _ = writeln!(text, "too small, and ignored until a reload: {limit}");
@@ -79,7 +70,7 @@ fn head(status: &Status) -> String {
         };
     }
     for one in &status.quarantine {
-        let _ = writeln!(text, "in quarantine: {}", one.request);
+        let _ = writeln!(text, "in quarantine: {one}");
     }
     if let Some(failure) = &status.failure {
         let _ = writeln!(text, "last failure: {failure}");

@@ -206,8 +206,8 @@ pub(super) fn program() -> String {
     page.paragraph();
     page.text(
         "Both ways the socket carries lines of JSON, which --json shows. A command is an object such \
-         as {\"command\": \"reload\", \"wait\": true}; scale takes workers or by, drain and kill take \
-         pid. It is answered by one object of type answer, with ok and, where that is false, error. \
+         as {\"command\": \"reload\", \"wait\": true}; scale takes workers or by, and scale-auto \
+         gives the number of workers back to the server; drain and kill take pid. It is answered by one object of type answer, with ok and, where that is false, error. \
          Objects of type event come before it where there is something to wait for; after \
          {\"command\": \"events\"} they come until the server ends. Each line of the server has the \
          version of this protocol, 1.",
@@ -230,6 +230,11 @@ pub(super) fn program() -> String {
         "-s, --socket FILE",
         "The server's control socket; else it is looked for.",
     );
+    page.item(
+        "--sort COLUMN",
+        "Sort by slot, age (of the oldest request), rate, busy, latency, connections, memory or \
+         restarts.",
+    );
     page.paragraph();
     page.text("Its keys:");
     page.items(&[
@@ -242,6 +247,7 @@ pub(super) fn program() -> String {
         ("k", "Kill it, after a question."),
         ("+, -", "One worker more, or less."),
         ("r", "Reload."),
+        ("i", "Show all that is known of the server."),
         ("s", "Sort by the next column."),
         ("p", "Hold the picture."),
         ("h", "Help."),

@@ -111,7 +111,7 @@ pub(super) fn workers(status: &Status, rows: &[Row<'_>], glyphs: Glyphs) -> Vec<
     groups
 }
 
-/// What is under way or wrong.
+/// What is under way, or wrong so that nothing is more important.
 pub(super) fn alarms(status: &Status) -> Vec<Piece> {
     let mut alarms = Vec::new();
     if let Some(seconds) = status.outage {
@@ -129,11 +129,25 @@ pub(super) fn alarms(status: &Status) -> Vec<Piece> {
         };
         alarms.push((text, Tone::Moving));
     }
-    if let Some(failure) = &status.failure {
-        let text = format!("last failure: {failure}");
-        alarms.push((clean(&text).replace('\n', " "), Tone::Bad));
-    }
     alarms
+}
+
+/// What is not as it should be, perhaps for long.
+pub(super) fn worries(status: &Status) -> Vec<Piece> {
+    let failure = status.failure.iter();
+    let failure = failure.map(|failure| (format!("last failure: {failure}"), Tone::Bad));
+    let held = status.quarantine.iter();
+    let held = held.map(|one| (format!("in quarantine: {one}"), Tone::Bad));
+    let suspended = status.suspended.iter();
+    let suspended = suspended.map(|place| (format!("suspended: {place}"), Tone::Warning));
+    let ignored = status.ignored_limits.iter();
+    let ignored = ignored.map(|limit| {
+        let text = format!("{limit} is too small, and ignored until a reload");
+        (text, Tone::Warning)
+    });
+    let all = failure.chain(held).chain(suspended).chain(ignored);
+    all.map(|(text, tone)| (clean(&text).replace('\n', " "), tone))
+        .collect()
 }
 
 /// As many of the groups as fit side by side, two columns apart, in their order.

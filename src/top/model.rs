@@ -64,6 +64,8 @@ pub(super) enum Over {
     Help,
     /// One worker in full.
     Worker,
+    /// The server in full.
+    Server,
     /// Whether this one is to be killed.
     Kill {
         pid: i32,
@@ -93,7 +95,7 @@ pub(super) struct Model {
 
 impl Model {
     /// Nothing is known yet.
-    pub(super) fn new(glyphs: Glyphs) -> Model {
+    pub(super) fn new(glyphs: Glyphs, sort: Sort) -> Model {
         Model {
             looks: VecDeque::new(),
             rates: Vec::new(),
@@ -101,7 +103,7 @@ impl Model {
             lost: None,
             notice: None,
             over: Over::Nothing,
-            sort: Sort::Slot,
+            sort,
             paused: false,
             glyphs,
             selected: None,
@@ -212,6 +214,8 @@ impl Model {
     }
 
     fn pressed(&mut self, key: KeyEvent) -> Effect {
+        // It was read, or is no news any more.
+        self.notice = None;
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         match key.code {
             KeyCode::Char('c') if control => return Effect::Quit,
@@ -226,12 +230,13 @@ impl Model {
                 KeyCode::Char('y' | 'Y') => return Effect::Say(Command::Kill { pid }),
                 _ => return Effect::Draw,
             },
-            Over::Help | Over::Worker if !moves(key.code) => return Effect::Draw,
+            Over::Help | Over::Worker | Over::Server if !moves(key.code) => return Effect::Draw,
             over => self.over = over,
         }
         match key.code {
             KeyCode::Char('q') | KeyCode::Esc => return Effect::Quit,
             KeyCode::Char('h' | '?') | KeyCode::F(1) => self.over = Over::Help,
+            KeyCode::Char('i') => self.over = Over::Server,
             KeyCode::Enter => {
                 // Whoever comes after it has another pid.
                 if let Some(worker) = self.worker() {
@@ -245,7 +250,7 @@ impl Model {
             KeyCode::PageDown => self.select(PAGE),
             KeyCode::Home => self.select(isize::MIN),
             KeyCode::End => self.select(isize::MAX),
-            KeyCode::Char('s') => self.sort = self.sort.next(),
+            KeyCode::Char('s') => self.sort = next(self.sort),
             KeyCode::Char('p' | ' ') => self.paused = !self.paused,
             KeyCode::Char('d') => {
                 if let Some(Worker { pid, .. }) = self.worker() {
@@ -276,6 +281,12 @@ fn moves(code: KeyCode) -> bool {
             | KeyCode::Home
             | KeyCode::End
     )
+}
+
+/// The next one.
+fn next(sort: Sort) -> Sort {
+    let at = Sort::ALL.iter().position(|other| *other == sort);
+    Sort::ALL[(at.unwrap_or(0) + 1) % Sort::ALL.len()]
 }
 
 fn scale(by: i64) -> Effect {
@@ -320,7 +331,7 @@ mod tests {
     use super::*;
 
     fn model(pids: &[i32]) -> Model {
-        let mut model = Model::new(Glyphs::Blocks);
+        let mut model = Model::new(Glyphs::Blocks, Sort::Slot);
         model.heard(status(1.0, pids));
         model
     }
@@ -393,7 +404,7 @@ mod tests {
     #[test]
     fn help_and_details_close_by_any_key_and_do_nothing_else() {
         let mut model = model(&[10, 11]);
-        for open in [KeyCode::Char('h'), KeyCode::Enter] {
+        for open in [KeyCode::Char('h'), KeyCode::Char('i'), KeyCode::Enter] {
             press(&mut model, open);
             assert_ne!(model.over, Over::Nothing);
             assert_eq!(press(&mut model, KeyCode::Char('q')), Effect::Draw);

@@ -1,6 +1,6 @@
 //! `--once`: what the screen shows, as text, for pipes and tickets.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::thread;
 
 use super::link::Link;
@@ -22,15 +22,19 @@ pub(super) fn print(call: &Call) -> Result<(), String> {
     if !is_after(&earlier, &later) {
         return Err("the server was started anew meanwhile".to_owned());
     }
-    let text = table(&earlier, &later);
     let mut out = io::stdout().lock();
+    let glyphs = match out.is_terminal() {
+        true => Glyphs::here(),
+        false => Glyphs::Plain,
+    };
+    let text = table(&earlier, &later, call.sort, glyphs);
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.to_string()),
         _ => Ok(()),
     }
 }
 
-fn table(earlier: &Status, later: &Status) -> String {
+fn table(earlier: &Status, later: &Status, sort: Sort, glyphs: Glyphs) -> String {
     let pace = |worker| Pace::between(earlier, later, worker);
     let mut rows: Vec<Row<'_>> = later
         .workers
@@ -40,9 +44,8 @@ fn table(earlier: &Status, later: &Status) -> String {
             pace: pace(worker),
         })
         .collect();
-    rows.sort_by(|one, other| Sort::Slot.compare(one, other));
+    rows.sort_by(|one, other| sort.compare(one, other));
     let wide = usize::MAX;
-    let glyphs = Glyphs::Plain;
     let rates = Rates::between(earlier, later);
     let mut who = head::server(later);
     who.push(head::phase(later));
@@ -51,14 +54,15 @@ fn table(earlier: &Status, later: &Status) -> String {
         head::line(head::rates(&rates, earlier, later), wide),
         head::line(head::workers(later, &rows, glyphs), wide),
     ];
-    lines.extend(head::alarms(later).into_iter().map(|alarm| vec![alarm]));
+    let wrong = head::alarms(later).into_iter().chain(head::worries(later));
+    lines.extend(wrong.map(|piece| vec![piece]));
     lines.push(Vec::new());
-    let layout = Layout::whole(&rows, glyphs);
+    let layout = Layout::fit(&rows, None, glyphs);
     let spaced = |cells: Vec<Piece>| {
         let gap = || (" ".to_owned(), super::text::Tone::Plain);
         cells.into_iter().flat_map(|cell| [cell, gap()]).collect()
     };
-    lines.push(spaced(layout.heads(Sort::Slot, glyphs)));
+    lines.push(spaced(layout.heads(sort, glyphs)));
     lines.extend(rows.iter().map(|row| spaced(layout.cells(row, glyphs))));
     let text = |line: &Vec<Piece>| {
         let line: String = line.iter().map(|(text, _)| text.as_str()).collect();
@@ -115,7 +119,8 @@ mod tests {
             failure: Some("no\nway".to_owned()),
             ..Status::default()
         };
-        let text = table(&look(90.0, 100), &look(92.0, 300));
+        let looks = (look(90.0, 100), look(92.0, 300));
+        let text = table(&looks.0, &looks.1, Sort::Slot, Glyphs::Plain);
         let expected = "\
 ferricorn 1.2.3  pid 4700  up 1m32s  serving, generation 2
 100 req/s  0 5xx/s  p50 -  p99 -  out 200K/s  in 0B/s

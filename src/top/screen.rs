@@ -23,6 +23,7 @@ use signal_hook::low_level::emulate_default_handler;
 use super::Call;
 use super::link::Link;
 use super::model::{Effect, Message, Model};
+use super::table::Sort;
 use super::text::Glyphs;
 use super::view::{self, Palette};
 use crate::control::words::{Command, Said};
@@ -63,7 +64,7 @@ pub(super) fn run(call: &Call) -> Result<(), String> {
     restore_on_panic();
     let mut screen = Screen::enter().map_err(failed)?;
     thread::spawn(move || keys(&sender));
-    let shown = show(&mut screen, &messages, &commands, &ended);
+    let shown = show(&mut screen, &messages, &commands, &ended, call.sort);
     drop(screen);
     match ended.load(Ordering::Relaxed) {
         0 => shown.map_err(failed),
@@ -77,12 +78,13 @@ fn show(
     messages: &Receiver<Message>,
     commands: &Sender<Command>,
     ended: &AtomicUsize,
+    sort: Sort,
 ) -> io::Result<()> {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let palette = Palette {
         colours: !set("NO_COLOR"),
     };
-    let mut model = Model::new(glyphs());
+    let mut model = Model::new(Glyphs::here(), sort);
     while ended.load(Ordering::Relaxed) == 0 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.unwrap_or_default().as_secs_f64();
@@ -108,18 +110,6 @@ fn show(
         }
     }
     Ok(())
-}
-
-/// Whether the terminal shows more than ASCII, as its user says.
-fn glyphs() -> Glyphs {
-    let names = ["LC_ALL", "LC_CTYPE", "LANG"];
-    let values = names.iter().filter_map(|name| std::env::var(name).ok());
-    let locale = values.into_iter().find(|value| !value.is_empty());
-    let locale = locale.unwrap_or_default().to_lowercase();
-    match locale.contains("utf-8") || locale.contains("utf8") {
-        true => Glyphs::Blocks,
-        false => Glyphs::Plain,
-    }
 }
 
 /// The terminal in our hands.

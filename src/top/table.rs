@@ -16,7 +16,7 @@ pub(super) struct Row<'a> {
 
 /// By what the workers are sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sort {
+pub(crate) enum Sort {
     Slot,
     Age,
     Rate,
@@ -28,7 +28,8 @@ pub(super) enum Sort {
 }
 
 impl Sort {
-    const ALL: [Sort; 8] = [
+    /// All of them, in the order of their columns.
+    pub(super) const ALL: [Sort; 8] = [
         Sort::Slot,
         Sort::Age,
         Sort::Rate,
@@ -39,10 +40,25 @@ impl Sort {
         Sort::Restarts,
     ];
 
-    /// The next one.
-    pub(super) fn next(self) -> Sort {
-        let at = Sort::ALL.iter().position(|sort| *sort == self);
-        Sort::ALL[(at.unwrap_or(0) + 1) % Sort::ALL.len()]
+    /// The one of this name, or what is expected.
+    pub(super) fn parse(name: &str) -> Result<Sort, String> {
+        let found = Sort::ALL.iter().find(|sort| sort.name() == name);
+        let expected = || format!("expected one of {}", Sort::ALL.map(Sort::name).join(", "));
+        found.copied().ok_or_else(expected)
+    }
+
+    /// Its name on the command line.
+    fn name(self) -> &'static str {
+        match self {
+            Sort::Slot => "slot",
+            Sort::Age => "age",
+            Sort::Rate => "rate",
+            Sort::Busy => "busy",
+            Sort::Latency => "latency",
+            Sort::Connections => "connections",
+            Sort::Memory => "memory",
+            Sort::Restarts => "restarts",
+        }
     }
 
     /// The head of its column.
@@ -236,18 +252,11 @@ impl Column {
 pub(super) struct Layout(Vec<(Column, usize)>);
 
 impl Layout {
-    /// All columns, as wide as they need to be.
-    pub(super) fn whole(rows: &[Row<'_>], glyphs: Glyphs) -> Layout {
-        let columns = COLUMNS.iter();
-        Layout(
-            columns
-                .map(|c| (*c, c.width.max(c.longest(rows, glyphs))))
-                .collect(),
-        )
-    }
-
-    /// As much as fits into so many columns of the terminal; it fills them.
-    pub(super) fn fit(rows: &[Row<'_>], width: usize, glyphs: Glyphs) -> Layout {
+    /// As much as fits into so many columns of the terminal, and fills them; without such a bound all
+    /// columns, as wide as they need to be.
+    pub(super) fn fit(rows: &[Row<'_>], bound: Option<usize>, glyphs: Glyphs) -> Layout {
+        // Far more than anything needs.
+        let width = bound.unwrap_or(usize::MAX / 2);
         let generations = rows.iter().map(|row| row.worker.generation);
         let mixed = generations.clone().min() != generations.max();
         let mut columns = COLUMNS.to_vec();
@@ -274,7 +283,8 @@ impl Layout {
             sized.push((column, column.width + more));
         }
         // What is still left is the requests', so that what is right of them does not jump.
-        if let Some((_, width)) = sized.iter_mut().find(|(column, _)| column.grows) {
+        let growing = sized.iter_mut().find(|(column, _)| column.grows);
+        if let (Some((_, width)), Some(_)) = (growing, bound) {
             *width += left;
         }
         Layout(sized)
@@ -316,7 +326,7 @@ mod tests {
         });
         let pace = Pace::default();
         let rows: Vec<Row<'_>> = workers.iter().map(|worker| Row { worker, pace }).collect();
-        let layout = Layout::fit(&rows, width, Glyphs::Blocks);
+        let layout = Layout::fit(&rows, Some(width), Glyphs::Blocks);
         let line: Vec<String> = layout
             .heads(Sort::Slot, Glyphs::Blocks)
             .into_iter()

@@ -35,6 +35,20 @@ pub(super) enum Glyphs {
     Plain,
 }
 
+impl Glyphs {
+    /// Those of this terminal, as its user says.
+    pub(super) fn here() -> Glyphs {
+        let names = ["LC_ALL", "LC_CTYPE", "LANG"];
+        let values = names.iter().filter_map(|name| std::env::var(name).ok());
+        let locale = values.into_iter().find(|value| !value.is_empty());
+        let locale = locale.unwrap_or_default().to_lowercase();
+        match locale.contains("utf-8") || locale.contains("utf8") {
+            true => Glyphs::Blocks,
+            false => Glyphs::Plain,
+        }
+    }
+}
+
 /// "850us", "8.2ms", "1.2s".
 pub(super) fn latency(seconds: f64) -> String {
     match seconds {
@@ -86,25 +100,6 @@ pub(super) fn bar(share: f64, width: usize, glyphs: Glyphs) -> String {
     };
     text.extend(std::iter::repeat_n(rest, width.saturating_sub(used)));
     text
-}
-
-/// The last values as columns of a height, the newest at the right; the highest is full.
-pub(super) fn sparkline(values: &[f64], width: usize, glyphs: Glyphs) -> String {
-    let values = &values[values.len().saturating_sub(width)..];
-    let most = values.iter().copied().fold(0.0, f64::max);
-    let levels: Vec<char> = match glyphs {
-        Glyphs::Blocks => " ▁▂▃▄▅▆▇█".chars().collect(),
-        Glyphs::Plain => " .:-=+*#@".chars().collect(),
-    };
-    let column = |value: &f64| {
-        let share = if most > 0.0 { value / most } else { 0.0 };
-        // Whatever is there is seen.
-        let level = (share * 8.0).ceil().clamp(0.0, 8.0) as usize;
-        levels[level]
-    };
-    let text: String = values.iter().map(column).collect();
-    let missing = width - values.len();
-    " ".repeat(missing) + &text
 }
 
 /// The text in so many columns, which an ellipsis shows to be cut. What is shown is ASCII, or one column
@@ -165,9 +160,6 @@ mod tests {
             assert_eq!(bar(share, 4, Glyphs::Blocks), blocks);
             assert_eq!(bar(share, 4, Glyphs::Plain), plain);
         }
-        assert_eq!(sparkline(&[], 3, Glyphs::Blocks), "   ");
-        assert_eq!(sparkline(&[9.0, 0.0, 1.0, 8.0], 3, Glyphs::Blocks), " ▁█");
-        assert_eq!(sparkline(&[4.0, 8.0], 3, Glyphs::Plain), " =@");
         assert_eq!(cut("abcdef", 4, Glyphs::Blocks), "abc…");
         assert_eq!(cut("abcdef", 0, Glyphs::Plain), "");
         assert_eq!(pad("7", 3, true, Glyphs::Plain), "  7");

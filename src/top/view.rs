@@ -6,12 +6,12 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph};
 
+use super::details::{self, Fact};
 use super::head;
 use super::model::{Model, Over};
-use super::table::{Layout, Row, memory};
-use super::text::{Piece, Tone, age, bytes, count, cut, latency, sparkline};
-use crate::control::words::Worker;
-use crate::control::words::human::quantile;
+use super::table::{Layout, Row};
+use super::text::{Glyphs, Piece, Tone, age, count, cut};
+use crate::control::words::Status;
 use crate::ctl::clean;
 
 /// Lines of the screen from which on there is room for the events.
@@ -20,7 +20,7 @@ const ROOMY: u16 = 16;
 const TINY: (u16, u16) = (5, 24);
 
 /// The keys, as the last line and the help name them.
-const KEYS: [(&str, &str, &str); 11] = [
+const KEYS: [(&str, &str, &str); 12] = [
     ("q", "quit", "quit"),
     ("h", "help", "this"),
     (
@@ -35,6 +35,7 @@ const KEYS: [(&str, &str, &str); 11] = [
     ("s", "sort", "sort by the next column"),
     ("p", "pause", "hold the picture"),
     ("Enter", "worker", "one worker in full"),
+    ("i", "info", "the server in full"),
     (
         "Up, Down",
         "",
@@ -135,10 +136,12 @@ fn header(model: &Model, rows: &[Row<'_>], palette: Palette, width: usize) -> Ve
         )),
         palette.line(head::line(head::workers(status, rows, model.glyphs), width)),
     ];
-    // One line: what is wrong or under way, else what came of a command, else the picture.
+    // One line: what is under way or very wrong, else what came of a command, else what else is wrong,
+    // else the picture.
     let alarm = lost.or_else(|| head::alarms(status).into_iter().next());
     let said = alarm
         .or_else(|| model.notice.clone())
+        .or_else(|| worry(status))
         .map(|(text, tone)| (cut(&text, width, model.glyphs), tone));
     lines.push(match said {
         Some(piece) => palette.line([piece]),
@@ -157,6 +160,17 @@ fn header(model: &Model, rows: &[Row<'_>], palette: Palette, width: usize) -> Ve
     lines
 }
 
+/// The first thing that is wrong, and how many there are.
+fn worry(status: &Status) -> Option<Piece> {
+    let worries = head::worries(status);
+    let more = worries.len().saturating_sub(1);
+    let (text, tone) = worries.into_iter().next()?;
+    match more {
+        0 => Some((text, tone)),
+        more => Some((format!("{more} more (i), {text}"), tone)),
+    }
+}
+
 fn draw_table(
     frame: &mut Frame<'_>,
     model: &Model,
@@ -165,7 +179,7 @@ fn draw_table(
     area: Rect,
 ) {
     let glyphs = model.glyphs;
-    let layout = Layout::fit(rows, usize::from(area.width), glyphs);
+    let layout = Layout::fit(rows, Some(usize::from(area.width)), glyphs);
     let spaced = |cells: Vec<Piece>| -> Vec<Piece> {
         let gap = || (" ".to_owned(), Tone::Plain);
         cells.into_iter().flat_map(|cell| [cell, gap()]).collect()
@@ -253,7 +267,14 @@ fn draw_over(frame: &mut Frame<'_>, model: &Model, rows: &[Row<'_>], palette: Pa
         Over::Worker => match rows.get(model.selected(rows)) {
             Some(row) => (
                 format!(" worker {} ", row.worker.slot),
-                worker(row, palette),
+                sheet(details::worker(row), palette),
+            ),
+            None => return,
+        },
+        Over::Server => match model.status() {
+            Some(status) => (
+                " server ".to_owned(),
+                sheet(details::server(status), palette),
             ),
             None => return,
         },
@@ -296,109 +317,35 @@ fn help(palette: Palette) -> Vec<Line<'static>> {
     keys.chain(notes).collect()
 }
 
-/// One worker in full.
-fn worker(row: &Row<'_>, palette: Palette) -> Vec<Line<'static>> {
-    let Row { worker, pace } = row;
-    let counters = &worker.counters;
-    let share = |share| quantile(&worker.handler_times, share).map_or("-".to_owned(), latency);
-    let size = |size: Option<u64>| size.map_or("-".to_owned(), |size| bytes(size as f64));
-    let mut facts = vec![
-        (
-            "process",
-            format!(
-                "{}, {} for {}, generation {}",
-                worker.pid,
-                worker.stage,
-                age(worker.age),
-                worker.generation
-            ),
-        ),
-        (
-            "requests",
-            format!(
-                "{}: {} 2xx, {} 3xx, {} 4xx, {} 5xx",
-                worker.requests,
-                counters.success,
-                counters.redirection,
-                counters.client_error,
-                counters.server_error
-            ),
-        ),
-        (
-            "now",
-            format!(
-                "{} req/s, busy {:.0} %, {} connections",
-                count(pace.requests),
-                pace.busy * 100.0,
-                worker.connections
-            ),
-        ),
-        (
-            "latency",
-            format!(
-                "p50 {}, p90 {}, p99 {}, since its start",
-                share(0.5),
-                share(0.9),
-                share(0.99)
-            ),
-        ),
-        (
-            "bytes",
-            format!(
-                "{} in, {} out",
-                bytes(counters.bytes_in as f64),
-                bytes(counters.bytes_out as f64)
-            ),
-        ),
-        (
-            "memory",
-            match memory(worker) {
-                Some(_) => format!("{} (PSS), {} (RSS)", size(worker.pss), size(worker.rss)),
-                None => "-".to_owned(),
-            },
-        ),
-        (
-            "trouble",
-            format!(
-                "{} panics, {} errors, {} timed out, {} aborted",
-                counters.panics, counters.errors, counters.timed_out, counters.aborted
-            ),
-        ),
-        ("before", before(worker)),
-    ];
-    for request in &worker.current {
-        let stream = if request.streaming { ", streaming" } else { "" };
-        facts.push((
-            "request",
-            format!(
-                "{} {} from {} for {}{stream}",
-                request.method,
-                request.target,
-                request.peer,
-                age(request.age)
-            ),
-        ));
-        facts.push(("", format!("id {}", request.id)));
-    }
-    let line = |(name, text): (&str, String)| {
+/// The last values as columns of a height, the newest at the right; the highest is full.
+fn sparkline(values: &[f64], width: usize, glyphs: Glyphs) -> String {
+    let values = &values[values.len().saturating_sub(width)..];
+    let most = values.iter().copied().fold(0.0, f64::max);
+    let levels: Vec<char> = match glyphs {
+        Glyphs::Blocks => " ▁▂▃▄▅▆▇█".chars().collect(),
+        Glyphs::Plain => " .:-=+*#@".chars().collect(),
+    };
+    let column = |value: &f64| {
+        let share = if most > 0.0 { value / most } else { 0.0 };
+        // Whatever is there is seen.
+        let level = (share * 8.0).ceil().clamp(0.0, 8.0) as usize;
+        levels[level]
+    };
+    let text: String = values.iter().map(column).collect();
+    let missing = width - values.len();
+    " ".repeat(missing) + &text
+}
+
+/// Names and what is to be said under them.
+fn sheet(facts: Vec<Fact>, palette: Palette) -> Vec<Line<'static>> {
+    let wide = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let line = |(name, text): Fact| {
         palette.line([
-            (format!("{name:>8}  "), Tone::Dim),
+            (format!("{name:>wide$}  "), Tone::Dim),
             (clean(&text).replace('\n', " "), Tone::Plain),
         ])
     };
     facts.into_iter().map(line).collect()
-}
-
-fn before(worker: &Worker) -> String {
-    match &worker.last_end {
-        Some(end) => format!(
-            "{} ended, the last {} ago: {}",
-            worker.restarts,
-            age(end.ago),
-            end.how
-        ),
-        None => "it is the first of its place".to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -5,9 +5,12 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::super::model::Message;
-use super::super::text::Glyphs;
+use super::super::table::Sort;
 use super::*;
-use crate::control::words::{Counters, Current, End, News, Queue, Reload, Status, Who};
+use crate::control::words::{
+    Answer, Command, Counters, Current, End, News, Quarantined, Queue, Reload, Scaling, Status,
+    Suspended, Who, Worker,
+};
 
 const SHOWN: Palette = Palette { colours: true };
 
@@ -81,7 +84,7 @@ fn status(n: u64) -> Status {
 }
 
 fn model() -> Model {
-    let mut model = Model::new(Glyphs::Blocks);
+    let mut model = Model::new(Glyphs::Blocks, Sort::Slot);
     for n in 0..4 {
         model.heard(Message::Status(Box::new(status(n))));
     }
@@ -184,8 +187,78 @@ fn what_is_wrong_stands_in_place_of_the_picture() {
     );
     model.heard(Message::Lost("the server has gone".to_owned()));
     assert_eq!(fourth(&model), "the server has gone; looking for it");
-    let nothing = Model::new(Glyphs::Plain);
+    let nothing = Model::new(Glyphs::Plain, Sort::Slot);
     assert!(picture(&nothing, 80, 24).starts_with("looking for the server\n"));
+}
+
+/// A server that has decided something of itself.
+fn troubled() -> Status {
+    Status {
+        quarantine: vec![Quarantined {
+            fingerprint: "9a41c07be2d5f318".to_owned(),
+            request: "GET /export".to_owned(),
+            deaths: 3,
+            age: 60.0,
+            left: Some(540.0),
+        }],
+        suspended: vec![Suspended {
+            slot: 2,
+            seconds: 43.0,
+        }],
+        ignored_limits: vec!["max-memory".to_owned()],
+        scaling: Some(Scaling {
+            least: 2,
+            most: 8,
+            pinned: false,
+        }),
+        restarts: [("crash".to_owned(), 3), ("reload".to_owned(), 4)].into(),
+        verdicts: [("ok".to_owned(), 1), ("failed".to_owned(), 0)].into(),
+        ..status(5)
+    }
+}
+
+#[test]
+fn what_the_server_has_decided_of_itself_is_shown() {
+    let mut model = model();
+    model.heard(Message::Status(Box::new(troubled())));
+    let text = picture(&model, 80, 24);
+    let fourth = text.lines().nth(3).unwrap();
+    assert_eq!(
+        fourth,
+        "2 more (i), in quarantine: GET /export for 9 min 0 s more, as 3 workers died of…"
+    );
+    press(&mut model, KeyCode::Char('i'));
+    looks_like("server", &picture(&model, 80, 24));
+}
+
+#[test]
+fn what_came_of_a_command_is_read_before_what_lasts_and_goes_with_the_next_key() {
+    let mut model = model();
+    model.heard(Message::Status(Box::new(troubled())));
+    let answer = Ok(Answer {
+        workers: Some(3),
+        ..Answer::done()
+    });
+    let more = Command::Scale {
+        workers: None,
+        by: Some(1),
+    };
+    model.heard(Message::Answer(more, answer));
+    let fourth = |model: &Model| picture(model, 80, 24).lines().nth(3).unwrap().to_owned();
+    assert_eq!(fourth(&model), "3 workers wanted");
+    press(&mut model, KeyCode::Down);
+    assert!(
+        fourth(&model).contains("in quarantine"),
+        "{}",
+        fourth(&model)
+    );
+}
+
+#[test]
+fn rates_are_columns_of_which_the_highest_is_full() {
+    assert_eq!(sparkline(&[], 3, Glyphs::Blocks), "   ");
+    assert_eq!(sparkline(&[9.0, 0.0, 1.0, 8.0], 3, Glyphs::Blocks), " ▁█");
+    assert_eq!(sparkline(&[4.0, 8.0], 3, Glyphs::Plain), " =@");
 }
 
 #[test]

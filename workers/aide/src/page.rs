@@ -150,6 +150,16 @@ fn alarms(page: &mut Html, status: &Status, silent: Option<f64>) {
     if let Some(failure) = &status.failure {
         alarm("bad", &format!("Last failure: {failure}"));
     }
+    for one in &status.quarantine {
+        alarm("bad", &format!("In quarantine: {one}."));
+    }
+    for place in &status.suspended {
+        alarm("warn", &format!("Suspended: {place}."));
+    }
+    for limit in &status.ignored_limits {
+        let text = format!("{limit} is too small, and ignored until a reload.");
+        alarm("warn", &text);
+    }
 }
 
 /// A number that the script shows as a rate: its name, itself, how it is shown, and what stands there
@@ -389,6 +399,9 @@ fn history(page: &mut Html, status: &Status) {
             counts.join(", ")
         }
     };
+    if let Some(scaling) = &status.scaling {
+        row("Scaling", &scaling.to_string());
+    }
     row("Workers ended", &listed(&status.restarts));
     row("Reloads", &listed(&status.verdicts));
     for listener in &status.listeners {

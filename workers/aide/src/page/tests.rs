@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use ferricorn_base::words::{End, Queue, Reload};
+use ferricorn_base::words::{End, Quarantined, Queue, Reload, Scaling, Suspended};
 
 use super::*;
 
@@ -29,6 +29,14 @@ fn hostile() -> Status {
             target: None,
             ready: None,
         }),
+        quarantine: vec![Quarantined {
+            fingerprint: text(),
+            request: text(),
+            deaths: 3,
+            age: 1.0,
+            left: None,
+        }],
+        ignored_limits: vec![text()],
         restarts: [(text(), 1)].into(),
         verdicts: [(text(), 1)].into(),
         queues: vec![Queue {
@@ -115,6 +123,39 @@ fn base64(bytes: &[u8]) -> String {
         (0..4).map(digit).collect::<String>()
     });
     groups.collect()
+}
+
+#[test]
+fn what_the_server_has_decided_of_itself_is_shown() {
+    let status = Status {
+        quarantine: vec![Quarantined {
+            fingerprint: "9a41c07be2d5f318".to_owned(),
+            request: "GET /export".to_owned(),
+            deaths: 3,
+            age: 60.0,
+            left: Some(540.0),
+        }],
+        suspended: vec![Suspended {
+            slot: 2,
+            seconds: 43.0,
+        }],
+        ignored_limits: vec!["max-memory".to_owned()],
+        scaling: Some(Scaling {
+            least: 2,
+            most: 8,
+            pinned: false,
+        }),
+        ..Status::default()
+    };
+    let shown = page(&status, None);
+    for part in [
+        "<p class=\"alarm bad\"><span>In quarantine: GET /export for 9 min 0 s more, as 3 workers died of it.<",
+        "<p class=\"alarm warn\"><span>Suspended: worker 2 for 43.0 s more, as it fails again and again.<",
+        "<p class=\"alarm warn\"><span>max-memory is too small, and ignored until a reload.<",
+        "<th scope=\"row\">Scaling</th><td class=\"what\">from 2 to 8 workers</td>",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
 }
 
 #[test]
