@@ -25,6 +25,8 @@ use crate::state::Moment;
 use crate::sys;
 
 use self::client::Client;
+#[cfg(test)]
+pub use self::client::UNREAD;
 pub use self::client::{Interest, Peer};
 pub use self::place::{Place, directories, open};
 use self::words::{Answer, Command, Line, News, Said};

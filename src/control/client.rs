@@ -18,8 +18,8 @@ use crate::state::Moment;
 /// The longest line in bytes.
 const LINE: usize = 4096;
 /// What may wait for a client to read it, in bytes; beyond that it is dropped. How a server stands
-/// that has a board full of workers is less than that, as long as not all have many slow requests.
-const UNREAD: usize = 2 << 20;
+/// that has a board full of workers is less than that, whatever they say.
+pub const UNREAD: usize = 4 << 20;
 /// How long a client may say nothing, or read nothing of what there is for it.
 const IDLE: Duration = Duration::from_secs(60);
 

@@ -14,6 +14,9 @@ use crate::diagnose;
 use crate::sockets;
 use crate::state::{Moment, Phase, Stage, Standing, Step, Worker};
 
+/// Requests under way that are told of at once, of all workers; of each its oldest, in any case.
+const TOLD: usize = 512;
+
 impl Master {
     /// How the server stands.
     pub(super) fn status(&self) -> Status {
@@ -21,11 +24,14 @@ impl Master {
         let standing = self.state.standing(now);
         let serving = self.generations.get(&self.serving);
         let queries = serving.is_some_and(|generation| generation.show_queries);
+        let most = listed(self.children.len());
         let workers = self.state.pool().iter();
         let mut workers: Vec<Shown> = workers
             .filter_map(|(id, worker)| {
                 let child = self.children.get(&id)?;
-                self.worker_status(worker, child, queries, now)
+                let mut shown = self.worker_status(worker, child, queries, now)?;
+                shown.current.truncate(most);
+                Some(shown)
             })
             .collect();
         workers.sort_by_key(|worker| worker.slot);
@@ -116,6 +122,12 @@ impl Master {
     }
 }
 
+/// How many requests of each of so many workers are told of, so that a client of the control socket can
+/// take it all.
+fn listed(workers: usize) -> usize {
+    (TOLD / workers.max(1)).clamp(1, LISTED)
+}
+
 /// What a worker is doing, in a word.
 pub(super) fn stage(worker: &Worker) -> &'static str {
     match worker.stage {
@@ -168,4 +180,75 @@ fn trimmed(histogram: &[u64]) -> Vec<u64> {
 
 fn since(then: Moment, now: Moment) -> f64 {
     now.saturating_sub(then).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::UNREAD;
+    use crate::control::words::{Answer, End, Line, Quarantined, Said};
+    use ferricorn_base::Peer;
+    use ferricorn_base::board::{BUCKETS, COUNTERS, LINE_MAX, POISONS, WORKER_SEATS};
+
+    /// What a board full of workers can make a status be at most.
+    #[test]
+    fn a_client_can_take_how_the_largest_server_stands() {
+        let hostile = "\u{1}".repeat(LINE_MAX);
+        let request = RequestView {
+            line: format!("GET {hostile}").into_bytes(),
+            peer: Peer::Tcp(
+                "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535"
+                    .parse()
+                    .unwrap(),
+            ),
+            id: "x".repeat(128),
+            started_us: 0,
+            ended_us: 0,
+            status: 0,
+            deadline_us: None,
+            streaming: true,
+        };
+        let view = SeatView {
+            in_flight: vec![request; 64],
+            ..SeatView::default()
+        };
+        for workers in [1, 60, 64, 65, 128, WORKER_SEATS] {
+            let most = listed(workers);
+            assert!((1..=LISTED).contains(&most) && most * workers <= TOLD.max(workers));
+            let mut worker = Shown {
+                stage: "draining".to_owned(),
+                in_flight: 64,
+                current: current(&view, true, Moment::MAX),
+                counters: Counters::of(&[u64::MAX; COUNTERS]),
+                handler_times: vec![u64::MAX; BUCKETS],
+                rss: Some(u64::MAX),
+                pss: Some(u64::MAX),
+                last_end: Some(End {
+                    how: "x".repeat(500),
+                    ..End::default()
+                }),
+                ..Shown::default()
+            };
+            worker.current.truncate(most);
+            let held = Quarantined {
+                fingerprint: "x".repeat(16),
+                request: diagnose::line(hostile.as_bytes()),
+                deaths: usize::MAX,
+                age: 1e9,
+                left: Some(1e9),
+            };
+            let status = Status {
+                workers: vec![worker; workers],
+                quarantine: vec![held; POISONS],
+                failure: Some("x".repeat(4096)),
+                ..Status::default()
+            };
+            let answer = Answer {
+                status: Some(Box::new(status)),
+                ..Answer::done()
+            };
+            let length = Line::text(Said::Answer(answer)).len();
+            assert!(length < UNREAD - 64 * 1024, "{workers}: {length}");
+        }
+    }
 }

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::human::time;
 use crate::board::{COUNTERS, Counter};
 
-/// Requests under way that are told of one worker, the oldest first; `in_flight` counts all.
+/// Requests under way that are told of one worker at most, the oldest first, and fewer where there are many
+/// workers; `in_flight` counts all.
 pub const LISTED: usize = 8;
 
 /// How the server stands.
@@ -170,7 +171,7 @@ pub struct Worker {
     pub connections: u64,
     /// Requests that are under way, as it says.
     pub in_flight: usize,
-    /// The oldest of them, at most [`LISTED`].
+    /// The oldest of them; see [`LISTED`].
     pub current: Vec<Current>,
     /// What it has counted since its start.
     pub counters: Counters,
