@@ -3,6 +3,7 @@
 
 use std::io::{self, IsTerminal, Stdout, stdin, stdout};
 use std::panic;
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -35,6 +36,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Messages that are taken in before the next picture, so that many events are not many pictures.
 const TOGETHER: usize = 256;
 
+/// The exit code after a panic, as any program in Rust has it.
+const PANICKED: i32 = 101;
+
 /// Shows the server until the user has seen enough.
 ///
 /// # Errors
@@ -61,7 +65,7 @@ pub(super) fn run(call: &Call) -> Result<(), String> {
         let (call, sender) = (call.clone(), sender.clone());
         thread::spawn(move || listen(&call, &sender));
     }
-    restore_on_panic();
+    end_on_panic();
     let mut screen = Screen::enter().map_err(failed)?;
     thread::spawn(move || keys(&sender));
     let shown = show(&mut screen, &messages, &commands, &ended, call.sort);
@@ -153,12 +157,13 @@ fn give_back() {
     let _ = disable_raw_mode();
 }
 
-/// What a panic says is to be read on the screen that stays.
-fn restore_on_panic() {
+/// A panic of any thread ends the program, and what it says is to be read on the screen that stays.
+fn end_on_panic() {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         give_back();
         hook(info);
+        process::exit(PANICKED);
     }));
 }
 
@@ -233,5 +238,79 @@ fn listen(call: &Call, sender: &Sender<Message>) {
             let _ = bring();
         }
         thread::sleep(AGAIN);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::fs::File;
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+
+    use rustix::fs::{Mode, OFlags};
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{LocalModes, tcgetattr};
+
+    use super::*;
+
+    /// This very test is what is run in a terminal.
+    #[test]
+    fn whichever_thread_panics_the_terminal_is_as_it_was_and_shows_why() {
+        const INSIDE: &str = "FERRICORN_TEST_IN_A_TERMINAL";
+        if std::env::var_os(INSIDE).is_some() {
+            end_on_panic();
+            let _screen = Screen::enter().unwrap();
+            thread::spawn(|| panic!("the test wants a panic"));
+            loop {
+                thread::park();
+            }
+        }
+        let mut terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)
+            .map(File::from)
+            .unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        let name = ptsname(&terminal, Vec::new()).unwrap();
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let inside = rustix::fs::open(name.as_c_str(), flags, Mode::empty()).unwrap();
+        let end = || Stdio::from(inside.try_clone().unwrap());
+        let mut child = Command::new("setsid")
+            .arg("--ctty")
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "--nocapture", "--test-threads=1"])
+            .arg("top::screen::tests::whichever_thread_panics_the_terminal_is_as_it_was_and_shows_why")
+            .env(INSIDE, "yes")
+            .env_remove("RUST_BACKTRACE")
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .unwrap();
+        let reader = thread::spawn(move || {
+            let mut text = Vec::new();
+            // It ends in EIO.
+            let _ = terminal.read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        let status = child.wait().unwrap();
+        let modes = tcgetattr(&inside).unwrap().local_modes;
+        drop(inside);
+        let text = reader.join().unwrap();
+        assert_eq!(status.code(), Some(PANICKED), "{text}");
+        assert!(
+            modes.contains(LocalModes::ICANON | LocalModes::ECHO),
+            "{text}"
+        );
+        let at = |part: &str| {
+            text.find(part)
+                .unwrap_or_else(|| panic!("no {part:?}: {text:?}"))
+        };
+        let (taken, given_back) = (at("\x1b[?1049h"), at("\x1b[?1049l"));
+        assert!(
+            taken < given_back && given_back < at("the test wants a panic"),
+            "{text:?}"
+        );
+        assert!(given_back < at("\x1b[?25h"), "{text:?}");
     }
 }
