@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -41,6 +41,35 @@ fn who_has_said_nothing_yet_is_answered_by_the_new_generation() {
         }
     }
     server.stop();
+}
+
+/// The same when the server stops: who has got through is owed an answer, and has a second to ask.
+#[test]
+fn who_has_said_nothing_yet_is_answered_by_a_server_that_stops() {
+    let _turn = turn();
+    let mut in_time = 0;
+    for _ in 0..5 {
+        let mut server = testapp().args("--workers 1").ready();
+        let mut clients: Vec<_> = (0..10).map(|_| connect(&server)).collect();
+        let told = Instant::now();
+        server.signal(Signal::SIGTERM);
+        std::thread::sleep(Duration::from_millis(200));
+        for client in &mut clients {
+            let sent = client.send(WHO);
+            // The machine may have been too busy for this client to be in time.
+            if told.elapsed() < Duration::from_millis(900) {
+                sent.unwrap();
+                let answer = client.answer().unwrap();
+                assert!(answer.status == 200 && answer.closes(), "{answer:?}");
+                assert_eq!(client.rest().unwrap(), b"");
+                in_time += 1;
+            }
+        }
+        drop(clients);
+        assert_eq!(server.wait_exit().code(), Some(0));
+    }
+    println!("{in_time} of 50 spoke in time");
+    assert!(in_time > 0);
 }
 
 #[test]

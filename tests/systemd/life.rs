@@ -72,6 +72,8 @@ fn a_reload_keeps_the_process_and_one_that_fails_the_generation() {
     // It is waited for, so that nothing of it comes afterwards.
     let reload = manager.try_systemctl("reload ferricorn.service");
     assert!(!reload.status.success(), "it says that it has failed");
+    let command = manager.show("ExecReload");
+    assert!(command.contains("code=exited ; status=1 "), "{command}");
     let text = manager.until_shows("StatusText", "Reload failed: ");
     assert!(text.contains("backlogg"), "{text}");
     assert!(text.contains("generation 2 serves on"), "{text}");
