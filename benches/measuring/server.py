@@ -53,6 +53,15 @@ def build(name, say, example=False):
     raise Failed(f"cargo could not build {name}")
 
 
+def compile_c(name, directory):
+    """Builds a program from `benches/NAME.c`."""
+    program = os.path.join(directory, name)
+    source = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), f"{name}.c")
+    if subprocess.run(["cc", "-O3", "-o", program, source]).returncode:
+        raise Failed(f"cc could not build {name}")
+    return program
+
+
 class Server:
     """One running server. `command` has `{port}` where the port belongs; `under` goes before it:
     the tool that runs it."""
@@ -91,8 +100,12 @@ class Server:
                 if self.process.poll() is not None:
                     break
                 time.sleep(0.02)
-        text = os.pread(self.log, 4096, 0).decode(errors="replace").strip()
+        text = self.said()[:4096].decode(errors="replace").strip()
         raise Failed(f"{self.name} does not answer: {text or 'it says nothing'}")
+
+    def said(self):
+        """All that it has written so far."""
+        return os.pread(self.log, os.fstat(self.log).st_size, 0)
 
     def root(self):
         """The server's first process: below the tool that runs it, if one does."""
