@@ -133,7 +133,7 @@ impl Child {
 /// All of them, the oldest first.
 pub type Children = BTreeMap<WorkerId, Child>;
 
-/// The eventfds by which workers wake each other, one for each seat that was ever used.
+/// The eventfds by which workers wake each other, and the master them, one for each seat that was ever used.
 #[derive(Debug, Default)]
 pub struct Doors(Vec<Option<OwnedFd>>);
 
@@ -154,6 +154,14 @@ impl Doors {
         }
         self.0[seat] = Some(door);
         Ok(())
+    }
+
+    /// Wakes the worker on this seat: it looks whether a connection waits.
+    pub fn ring(&self, seat: usize) {
+        if let Some(Some(door)) = self.0.get(seat) {
+            // It can only be full of wake-ups, which is as good.
+            let _ = nix::unistd::write(door, &1u64.to_ne_bytes());
+        }
     }
 
     /// Those that another image has made.

@@ -17,6 +17,7 @@ mod mold;
 mod perform;
 mod probe;
 mod quarantine;
+mod reap;
 mod reload;
 mod second;
 mod slow;
@@ -52,8 +53,7 @@ use crate::registry::Registry;
 use crate::second::Other;
 use crate::signals::{self, Signals};
 use crate::sockets::{self, Inherited, Listener};
-use crate::state::{self, Ending, Event, Moment, Parting, State, WorkerId};
-use crate::sys;
+use crate::state::{self, Event, Moment, Parting, State, WorkerId};
 use crate::tally;
 use crate::watch::{Plan, Watch};
 
@@ -349,53 +349,6 @@ impl Master {
                 }
             }
         }
-    }
-
-    /// Reaps the dead: its own, and as the subreaper of what a mold forks, or as process 1,
-    /// strangers.
-    fn reap(&mut self) {
-        loop {
-            self.reap_workers();
-            self.reap_molds();
-            self.reap_aides();
-            self.reap_trial();
-            self.reap_second();
-            let Ok(Some(pid)) = sys::ended() else {
-                return;
-            };
-            // Who has ended says nothing more: who is not known when all was heard is nobody's.
-            self.hear_all();
-            if self.is_trial(pid) {
-                self.end_trial();
-            } else if !self.is_known(pid) {
-                match sys::reap(pid) {
-                    Ok(Some(ending)) => log::info!("an orphan (pid {pid}) {ending}"),
-                    reaped => return log::error!("cannot reap process {pid}: {reaped:?}"),
-                }
-            }
-        }
-    }
-
-    fn reap_workers(&mut self) {
-        let known = self.children.iter();
-        let known: Vec<(WorkerId, i32)> = known.filter_map(|(id, c)| Some((*id, c.pid?))).collect();
-        for (id, pid) in known {
-            match sys::reap(pid) {
-                Ok(None) => {}
-                Ok(Some(ending)) => self.exited(id, ending),
-                // Somebody else has reaped it; how it ended nobody knows.
-                Err(error) => {
-                    log::error!("worker process {pid} is lost: {error}");
-                    self.exited(id, Ending::Signal(0));
-                }
-            }
-        }
-    }
-
-    /// A worker was reaped. Its last words are in the life-line still; they say why.
-    fn exited(&mut self, id: WorkerId, ending: Ending) {
-        self.hear(id);
-        self.happened(Event::Exited(id, ending));
     }
 
     /// Takes the reports of all workers.

@@ -41,8 +41,12 @@ pub fn note(note: &Note) {
         Note::Rolling(generation) => {
             log::info!("generation {generation}: replacing the workers");
         }
-        Note::ReloadFailed(reason) => {
-            log::error!("reload failed: {reason}; the old workers serve on");
+        Note::ReloadFailed { reason, retired } => {
+            let who = match retired {
+                false => "the old workers serve on",
+                true => "the workers stay retired",
+            };
+            log::error!("reload failed: {reason}; {who}");
         }
         Note::ReloadWaits => log::info!("a reload follows when what is under way is over"),
         Note::Wanted(1) => log::info!("1 worker wanted"),

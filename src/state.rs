@@ -48,6 +48,7 @@ pub use ledger::{Ledger, Outcome, Verdict};
 pub use limits::Recycling;
 pub use pool::{Pool, Stage, Worker};
 pub use roll::Reload;
+use roll::{GivenUp, RETIRED};
 pub use scale::{Load, Scaling};
 pub use standing::{Standing, Step};
 
@@ -192,7 +193,10 @@ impl State {
             .filter_map(|(_, worker)| worker.deadline())
             .min();
         let trial = match self.reload {
-            Reload::Probing { until } => until,
+            Reload::Probing {
+                until,
+                given_up: None,
+            } => Some(until),
             _ => None,
         };
         let second = self.second_deadline();
@@ -243,7 +247,7 @@ impl State {
             }
             (_, Event::Reload) if self.stop_at.is_some() => {
                 let reason = "the server is about to stop".to_owned();
-                out.push(Action::Tell(Note::ReloadFailed(reason)));
+                self.tell_failed(reason, &mut out);
             }
             (_, Event::Reload) if self.may_return() => self.come_back(&mut out),
             (_, Event::Reload) => {
@@ -255,30 +259,37 @@ impl State {
                 }
             }
             (_, Event::Proving(time)) => {
-                if let Reload::Probing { until: Some(until) } = &mut self.reload {
+                if let Reload::Probing { until, .. } = &mut self.reload {
                     *until = now + time + TRIAL;
                 }
             }
             (_, Event::Proved) => {
-                if matches!(self.reload, Reload::Probing { .. }) {
-                    self.reload = Reload::Executing;
-                    out.push(Action::Exec);
+                if let Reload::Probing { given_up, .. } = self.reload {
+                    if given_up == Some(GivenUp::Retired) {
+                        self.reload_failed(RETIRED.to_owned(), &mut out);
+                    } else {
+                        self.reload = Reload::Executing;
+                        out.push(Action::Exec);
+                    }
                 }
             }
             (_, Event::Executed(generation, policy)) => {
                 self.begin_roll(generation, policy, now, &mut out);
             }
             (_, Event::LoadFailed(reason)) => {
+                let reason = match self.reload {
+                    Reload::Probing {
+                        given_up: Some(GivenUp::Retired),
+                        ..
+                    } => RETIRED.to_owned(),
+                    _ => reason,
+                };
                 self.reload_failed(reason, &mut out);
             }
             (_, Event::More) => self.more(&mut out),
             (_, Event::Less) => self.less(&mut out),
             (_, Event::Scale(workers)) => self.scale(workers, &mut out),
-            (_, Event::RetireAll) => {
-                self.abort_roll("the workers are retired", &mut out);
-                self.retired = true;
-                out.push(Action::Tell(Note::Retired));
-            }
+            (_, Event::RetireAll) => self.retire_all(now, &mut out),
             (_, Event::Tick) => {}
         }
         if self.stop_at.is_some_and(|at| at <= now) {
@@ -305,7 +316,10 @@ impl State {
 
     fn probe(&mut self, now: Moment, out: &mut Vec<Action>) {
         let until = now + self.policy(self.own).boot_timeout + TRIAL;
-        self.reload = Reload::Probing { until: Some(until) };
+        self.reload = Reload::Probing {
+            until,
+            given_up: None,
+        };
         self.reloads += 1;
         self.ledger.open(self.reloads, now);
         self.failure = None;
@@ -315,8 +329,13 @@ impl State {
     fn reload_failed(&mut self, reason: String, out: &mut Vec<Action>) {
         self.reload = Reload::Idle;
         self.failure = Some(reason.clone());
-        out.push(Action::Tell(Note::ReloadFailed(reason.clone())));
+        self.tell_failed(reason.clone(), out);
         out.extend(self.ledger.fail(reason).map(Action::Verdict));
+    }
+
+    fn tell_failed(&self, reason: String, out: &mut Vec<Action>) {
+        let retired = self.retired;
+        out.push(Action::Tell(Note::ReloadFailed { reason, retired }));
     }
 
     fn ready(&mut self, id: WorkerId, now: Moment) {

@@ -73,17 +73,31 @@ pub fn reap(pid: i32) -> io::Result<Option<Ending>> {
 /// # Errors
 /// `ECHILD` when there is no child at all.
 pub fn ended() -> io::Result<Option<i32>> {
-    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    let ended = news_of_children(libc::WEXITED | libc::WNOWAIT)?;
+    Ok(ended.map(|(pid, _)| pid))
+}
+
+/// A child that was stopped or goes on, each told of once (waitid(2)): its pid, and the signal that
+/// did it.
+///
+/// # Errors
+/// `ECHILD` when there is no child at all.
+pub fn halted() -> io::Result<Option<(i32, i32)>> {
+    news_of_children(libc::WSTOPPED | libc::WCONTINUED)
+}
+
+/// The pid and the status of a child that has such news, if there is one.
+fn news_of_children(which: i32) -> io::Result<Option<(i32, i32)>> {
     loop {
-        // SAFETY: all-zero is a valid siginfo_t, which is writable for the call; waitid fills in the
-        // pid, or leaves it zero when nobody has ended.
-        let (result, pid) = unsafe {
+        // SAFETY: all-zero is a valid siginfo_t, which is writable for the call; waitid fills in pid
+        // and status, or leaves the pid zero when there is no such child.
+        let (result, pid, status) = unsafe {
             let mut info: libc::siginfo_t = std::mem::zeroed();
-            let result = libc::waitid(libc::P_ALL, 0, &raw mut info, flags);
-            (result, info.si_pid())
+            let result = libc::waitid(libc::P_ALL, 0, &raw mut info, which | libc::WNOHANG);
+            (result, info.si_pid(), info.si_status())
         };
         if result == 0 {
-            return Ok(Some(pid).filter(|pid| *pid > 0));
+            return Ok(Some((pid, status)).filter(|_| pid > 0));
         }
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::Interrupted {

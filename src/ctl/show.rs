@@ -36,6 +36,8 @@ pub(crate) fn news(news: &News) -> String {
             format!("{} is ready (after {seconds:.2} s)", worker(who))
         }
         News::WorkerRetiring { who, cause } => format!("{} retires: {cause}", worker(who)),
+        News::WorkerStopped { who, signal } => format!("{} was stopped by {signal}", worker(who)),
+        News::WorkerContinued { who } => format!("{} goes on", worker(who)),
         News::WorkerDraining { who, cause } => format!("{} drains: {cause}", worker(who)),
         News::WorkerLeaving { who, cause } => format!("{} is told to go: {cause}", worker(who)),
         News::WorkerSignalled { who, signal, cause } => {

@@ -284,7 +284,7 @@ impl Master {
             },
             // The verdict on the reload, the answer to the command, or the log say so.
             Note::StartFailed { .. }
-            | Note::ReloadFailed(_)
+            | Note::ReloadFailed { .. }
             | Note::NeverNone
             | Note::UpgradeRefused(_)
             | Note::UpgradeFailed(_)

@@ -190,8 +190,13 @@ pub enum Note {
     },
     /// A reload has begun.
     Rolling(Generation),
-    /// A reload came to nothing; the old workers serve on.
-    ReloadFailed(String),
+    /// A reload came to nothing.
+    ReloadFailed {
+        /// Why.
+        reason: String,
+        /// No worker serves on: all of them are retired.
+        retired: bool,
+    },
     /// A reload was asked for while one is under way; it will follow.
     ReloadWaits,
     /// So many workers are wanted now.

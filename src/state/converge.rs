@@ -8,7 +8,7 @@
 use super::action::{Action, Fate, Note};
 use super::event::{Generation, Moment, Policy, WorkerId};
 use super::pool::Worker;
-use super::roll::{Reload, Roll};
+use super::roll::{GivenUp, RETIRED, Reload, Roll};
 use super::{Phase, State};
 
 impl State {
@@ -60,6 +60,36 @@ impl State {
             self.wanted = roll.old_wanted;
             self.retired = roll.old_retired;
             self.reload_failed(reason.to_owned(), out);
+        }
+    }
+
+    /// WINCH: nobody serves until HUP or TTIN. Every reload that was asked for before would bring the
+    /// workers back, so that it is given up, and its verdict says why.
+    pub(super) fn retire_all(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let reason = RETIRED.to_owned();
+        self.retired = true;
+        out.push(Action::Tell(Note::Retired));
+        if std::mem::take(&mut self.reload_again) {
+            self.reloads += 1;
+            self.ledger.open(self.reloads, now);
+            self.tell_failed(reason.clone(), out);
+            out.extend(self.ledger.fail(reason.clone()).map(Action::Verdict));
+        }
+        match &mut self.reload {
+            Reload::Idle => {}
+            Reload::Probing { given_up, .. } => {
+                if given_up.replace(GivenUp::Retired).is_none() {
+                    out.push(Action::Cancel);
+                }
+            }
+            Reload::Executing => {
+                out.push(Action::Cancel);
+                self.reload_failed(reason, out);
+            }
+            Reload::Rolling(roll) => {
+                roll.old_retired = true;
+                self.abort_roll(&reason, out);
+            }
         }
     }
 

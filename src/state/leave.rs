@@ -6,7 +6,7 @@
 use super::action::{Action, Fate, Note, Signal};
 use super::event::{Generation, Moment, Overdue, Stop, WorkerId};
 use super::pool::{Stage, Worker};
-use super::roll::Reload;
+use super::roll::{GivenUp, Reload};
 use super::{ABORT, ASK, CORE, GRACE, Ledger, Phase, QUICK, State};
 use crate::exit::WORKER_BOOT;
 
@@ -100,9 +100,9 @@ impl State {
 
     /// Ends what is past its deadline.
     pub(super) fn deadlines(&mut self, now: Moment, out: &mut Vec<Action>) {
-        if let Reload::Probing { until } = &mut self.reload {
-            if until.is_some_and(|until| until <= now) {
-                *until = None;
+        if let Reload::Probing { until, given_up } = &mut self.reload {
+            if given_up.is_none() && *until <= now {
+                *given_up = Some(GivenUp::Late);
                 out.push(Action::Cancel);
             }
         }

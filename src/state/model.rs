@@ -93,6 +93,8 @@ struct Model {
     words: HashMap<u64, u64>,
     next: Option<Event>,
     reloads: u64,
+    /// A reload was asked for while another was under way.
+    waits: bool,
     /// Reloads that have begun, and on which no verdict was given.
     open: Vec<u64>,
     /// Generations have limits, rates and numbers that may change.
@@ -129,6 +131,7 @@ impl Model {
             words: HashMap::new(),
             next: None,
             reloads: 0,
+            waits: false,
             open: Vec::new(),
             limits: false,
             started: Vec::new(),
@@ -472,6 +475,7 @@ impl Model {
             Action::Probe => {
                 assert!(!self.probing, "one trial at a time");
                 self.probing = true;
+                self.waits = false;
                 self.trial += 1;
                 self.reloads += 1;
                 self.open.push(self.reloads);
@@ -583,6 +587,11 @@ impl Model {
             }
             Action::Verdict(verdict) => {
                 let number = verdict.reload;
+                if number > self.reloads {
+                    assert!(std::mem::take(&mut self.waits), "nobody asked for {number}");
+                    self.reloads = number;
+                    self.open.push(number);
+                }
                 let at = self.open.iter().position(|open| *open == number);
                 let at = at.unwrap_or_else(|| panic!("no verdict on {number} is due"));
                 self.open.remove(at);
@@ -591,11 +600,8 @@ impl Model {
                     assert!(!self.processes.values().any(old), "an old worker is left");
                 }
             }
-            Action::Reopen
-            | Action::Unready
-            | Action::Deafen
-            | Action::Announce
-            | Action::Tell(_) => {}
+            Action::Reopen | Action::Unready | Action::Deafen | Action::Announce => {}
+            Action::Tell(note) => self.waits |= note == Note::ReloadWaits,
         }
         let up = self
             .processes

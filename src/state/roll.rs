@@ -13,6 +13,9 @@ use super::event::{Generation, Moment};
 /// generation that keeps dying would never be complete.
 pub const DEATHS: usize = 3;
 
+/// The reason of a reload that failed because the workers were told to retire meanwhile.
+pub const RETIRED: &str = "the workers were told to retire";
+
 /// Which part of a reload is under way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reload {
@@ -21,13 +24,24 @@ pub enum Reload {
     Idle,
     /// The program on disk is being tried.
     Probing {
-        /// When it must have passed; `None` when it was given up and its end is awaited.
-        until: Option<Moment>,
+        /// When it must have passed.
+        until: Moment,
+        /// Why it is not to pass any more; its end is awaited.
+        given_up: Option<GivenUp>,
     },
     /// It has passed, and is being executed.
     Executing,
     /// New workers replace old ones.
     Rolling(Roll),
+}
+
+/// Why a trial is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GivenUp {
+    /// It has taken too long.
+    Late,
+    /// Nobody is to serve: [`RETIRED`].
+    Retired,
 }
 
 /// The roll itself, with what is to be restored if it fails.

@@ -84,7 +84,7 @@ impl Bench {
     fn failed_reload(&self) -> bool {
         self.actions
             .iter()
-            .any(|a| matches!(a, Action::Tell(Note::ReloadFailed(_))))
+            .any(|a| matches!(a, Action::Tell(Note::ReloadFailed { .. })))
     }
 
     /// HUP, with a new configuration.
@@ -702,6 +702,86 @@ fn a_stop_ends_a_trial_and_what_has_passed_is_not_executed_any_more() {
         assert!(bench.did(&Action::Cancel));
         assert_eq!(bench.step(Event::Proved), []);
         assert_eq!(bench.step(Event::LoadFailed(String::new())), []);
+    }
+}
+
+/// The reloads that have failed, with the reasons.
+fn failures(bench: &Bench) -> Vec<(u64, &str)> {
+    let failed = |action| match action {
+        &Action::Verdict(Verdict {
+            reload,
+            outcome: Outcome::Failed(ref why) | Outcome::RolledBack(ref why),
+            ..
+        }) => Some((reload, why.as_str())),
+        _ => None,
+    };
+    bench.actions.iter().filter_map(failed).collect()
+}
+
+/// Nothing that was asked for before brings back the workers that are told to retire.
+#[test]
+fn whoever_retires_the_workers_gives_up_every_reload() {
+    let why = RETIRED;
+    let retired = Action::Tell(Note::ReloadFailed {
+        reason: why.to_owned(),
+        retired: true,
+    });
+    for waits in [false, true] {
+        let gone = |mut bench: Bench| {
+            for id in bench
+                .state
+                .pool()
+                .iter()
+                .map(|(id, _)| id)
+                .collect::<Vec<_>>()
+            {
+                bench.step(exited(id, 0));
+            }
+            assert_eq!(bench.later(60 * SECOND), []);
+            let canary = bench.reload(3, policy(2));
+            bench.step(Event::Ready(canary));
+            assert_eq!(bench.spawned().len(), 1, "a reload brings them back");
+        };
+        let second = if waits { vec![(2, why)] } else { vec![] };
+        let begun = |waits| {
+            let mut bench = Bench::serving(policy(2));
+            bench.step(Event::Reload);
+            if waits {
+                bench.step(Event::Reload);
+            }
+            bench
+        };
+        // On trial, whatever it may have said already.
+        for end in [Event::Proved, Event::LoadFailed(why.to_owned())] {
+            let mut bench = begun(waits);
+            bench.step(Event::RetireAll);
+            assert!(bench.did(&Action::Cancel));
+            assert_eq!(bench.drained().len(), 2);
+            assert_eq!(failures(&bench), second);
+            if end == Event::Proved {
+                bench.step(end);
+                assert!(!bench.did(&Action::Exec));
+                continue;
+            }
+            bench.step(end);
+            assert!(bench.did(&retired));
+            assert_eq!(failures(&bench), [(1, why)]);
+            gone(bench);
+        }
+        // Passed, and not executed yet.
+        let mut bench = begun(waits);
+        bench.step(Event::Proved);
+        bench.step(Event::RetireAll);
+        assert!(bench.did(&Action::Cancel));
+        assert_eq!(failures(&bench), [second.clone(), vec![(1, why)]].concat());
+        gone(bench);
+        // While it rolls.
+        let mut bench = begun(waits);
+        bench.pass(2, policy(2));
+        bench.step(Event::RetireAll);
+        assert!(bench.did(&retired));
+        assert_eq!(failures(&bench), [second.clone(), vec![(1, why)]].concat());
+        gone(bench);
     }
 }
 

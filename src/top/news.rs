@@ -36,6 +36,8 @@ fn who(news: &News) -> Option<&Who> {
         | News::WorkerDraining { who, .. }
         | News::WorkerLeaving { who, .. }
         | News::WorkerSignalled { who, .. }
+        | News::WorkerStopped { who, .. }
+        | News::WorkerContinued { who }
         | News::WorkerLeft { who, .. } => Some(who),
         _ => None,
     }
@@ -45,6 +47,7 @@ fn tone(news: &News) -> Tone {
     match news {
         News::WorkerLeft { well: false, .. }
         | News::WorkerSignalled { .. }
+        | News::WorkerStopped { .. }
         | News::BootFailed { .. }
         | News::Crashed { .. }
         | News::ReloadFailed { .. }
@@ -52,6 +55,7 @@ fn tone(news: &News) -> Tone {
         | News::Quarantined { .. } => Tone::Bad,
         News::Started { .. }
         | News::WorkerReady { .. }
+        | News::WorkerContinued { .. }
         | News::Passed { .. }
         | News::TakenOver { .. }
         | News::ReloadComplete { .. }

@@ -1,6 +1,7 @@
-//! A master that is killed while others keep its listeners open for it, and a worker that stands still.
+//! A master that is killed while others keep its listeners open for it, and workers that stand still
+//! or are killed while somebody connects.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -95,4 +96,57 @@ fn a_worker_that_stands_still_keeps_no_connection_waiting() {
         assert!(longest < Duration::from_millis(250));
     }
     server.stop();
+}
+
+/// How many connections wait at this listener to be accepted (proc(5), `/proc/net/tcp`).
+fn waiting(listener: SocketAddr) -> u64 {
+    let all = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let local = format!(":{:04X}", listener.port());
+    let of = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let listens = fields[1].ends_with(&local) && fields[3] == "0A";
+        let (_, received) = fields[4].split_once(':')?;
+        listens.then(|| u64::from_str_radix(received, 16).unwrap())
+    };
+    all.lines().skip(1).find_map(of).expect("it listens")
+}
+
+/// A worker that is stopped, or killed, in the very moment in which it was woken for a connection has
+/// taken the only wake-up along. Nobody else comes who would wake another.
+#[test]
+fn whoever_is_stopped_or_killed_when_somebody_connects_keeps_nobody_waiting() {
+    let _turn = turn();
+    let (mut taken, mut long) = (0, 0);
+    // How many a server has, and what becomes of its workers. Places that fail often stay vacant.
+    let servers = [(Signal::SIGSTOP, 400)];
+    let servers = servers.into_iter().chain([(Signal::SIGKILL, 4); 10]);
+    for (signal, rounds) in servers {
+        let server = testapp().args("--workers 2").ready();
+        for round in 0..rounds {
+            let pid = server.wait_workers(2)[round % 2];
+            let mut client = Client::connect(server.address()).unwrap();
+            let fifty = Some(Duration::from_millis(50));
+            client.stream().set_read_timeout(fifty).unwrap();
+            server.kill_worker(pid, signal);
+            let who = "GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n";
+            // One that has accepted it takes it along into death.
+            let answered = client.send(who).is_ok() && client.answer().is_ok();
+            if !answered {
+                // Whoever has accepted it is the one that stands still.
+                let waits = waiting(server.address()) > 0;
+                *if waits { &mut long } else { &mut taken } += 1;
+            }
+            if signal == Signal::SIGSTOP {
+                server.kill_worker(pid, Signal::SIGCONT);
+            }
+        }
+        if signal == Signal::SIGSTOP {
+            server.wait("was stopped by SIGSTOP");
+            server.wait(") goes on");
+        }
+        server.stop();
+    }
+    println!("of 440, {taken} were accepted by the one that was hit, {long} waited over 50 ms");
+    // None on a quiet machine. Where nobody is told to look they are nearly half.
+    assert!(taken < 440 && long <= 22, "{long}");
 }

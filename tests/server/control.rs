@@ -309,6 +309,29 @@ fn clients_go_along_with_an_exec() {
     assert_eq!(events.line(), None);
 }
 
+/// What was asked for before would bring back the workers that are told to retire.
+#[test]
+fn whoever_waits_for_a_reload_hears_that_the_workers_were_retired() {
+    let server = testapp().args("--workers 1").ready();
+    server.control("boot-wait", "");
+    let first = server.ctl_begin("reload --wait");
+    server.wait("waiting in boot");
+    let other = server.ctl_begin("reload --wait");
+    server.wait("a reload follows");
+    server.signal(Signal::SIGWINCH);
+    for begun in [first, other] {
+        let ended = begun.ended();
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.log.contains("told to retire"), "{ended:?}");
+    }
+    server.wait("told to retire; the workers stay retired");
+    server.wait_workers(0);
+    server.uncontrol("boot-wait");
+    server.reload();
+    assert_eq!(server.get("/who").status, 200);
+    server.stop();
+}
+
 #[test]
 fn events_are_printed_until_the_server_ends() {
     let server = testapp().args("--workers 1").ready();

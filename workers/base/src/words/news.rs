@@ -88,6 +88,20 @@ pub enum News {
         /// Why.
         cause: String,
     },
+    /// A worker stands still: somebody has stopped it.
+    WorkerStopped {
+        /// Which one.
+        #[serde(flatten)]
+        who: Who,
+        /// By which signal.
+        signal: String,
+    },
+    /// A worker that was stopped goes on.
+    WorkerContinued {
+        /// Which one.
+        #[serde(flatten)]
+        who: Who,
+    },
     /// A worker has gone.
     WorkerLeft {
         /// Which one.
