@@ -396,6 +396,16 @@ impl Model {
                     self.processes.values().all(|process| process.seat != seat),
                     "two workers on seat {seat}"
                 );
+                let pool = self.state.pool();
+                let holds = |(id, other): (WorkerId, &Worker)| {
+                    id != worker && other.slot == slot && other.holds()
+                };
+                let policy = self.state.policy(generation);
+                let (extra, surge) = (pool.extra(), policy.budget(self.state.wanted).surge);
+                assert!(
+                    !pool.iter().any(holds) || extra <= surge,
+                    "{extra} are extra, and {surge} may be"
+                );
                 if let Some((count, since)) = self.failures.get(&(slot, generation)) {
                     let doubled = backoff::FIRST * (1 << (count - 1).min(12));
                     let least = doubled.min(backoff::LONGEST) / 2;
@@ -797,8 +807,16 @@ impl Drop for Model {
 }
 
 fn random_policy(random: &mut Random) -> Policy {
-    let (max_surge, max_unavailable) =
-        [(1, 0), (1, 1), (2, 0), (0, 1), (3, 2)][random.below(5) as usize];
+    use Share::{Number, Percent};
+    let (max_surge, max_unavailable) = [
+        (Number(1), Number(0)),
+        (Number(1), Number(1)),
+        (Number(2), Number(0)),
+        (Number(0), Number(1)),
+        (Number(3), Number(2)),
+        (Percent(25), Number(0)),
+        (Percent(50), Percent(40)),
+    ][random.below(7) as usize];
     Policy {
         workers: 1 + random.below(5) as usize,
         boot_timeout: Duration::from_secs(2),
@@ -806,8 +824,8 @@ fn random_policy(random: &mut Random) -> Policy {
         superseded_timeout: Duration::from_secs(random.below(4)),
         pre_stop_delay: [Duration::ZERO, Duration::from_secs(1)][random.below(2) as usize],
         dump_cores: random.one_in(2),
-        max_surge: Share::Number(max_surge),
-        max_unavailable: Share::Number(max_unavailable),
+        max_surge,
+        max_unavailable,
         ..Policy::FALLBACK
     }
 }

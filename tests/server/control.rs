@@ -180,6 +180,40 @@ fn a_reload_is_told_worker_by_worker_and_ends_when_the_old_ones_have_gone() {
     server.stop();
 }
 
+/// What is told is told in the order in which the master did it.
+#[test]
+fn a_reload_uses_its_budget_and_keeps_within_it() {
+    for (budget, fewest, most) in [
+        ("--max-surge 1 --max-unavailable 0", 4, 5),
+        ("--max-surge 0 --max-unavailable 1", 3, 4),
+        ("--max-surge 50% --max-unavailable 0%", 4, 6),
+        ("--max-surge 0% --max-unavailable 50%", 2, 4),
+    ] {
+        let server = testapp().args("--workers 4").args(budget).ready();
+        let text = server.ctl_done("reload --wait");
+        // Those that serve, and with those that boot.
+        let (mut serve, mut all) = (vec![4], vec![4]);
+        for line in text.lines() {
+            let (more, made) = match line {
+                _ if line.contains("generation 1) drains") => (-1, -1),
+                _ if line.contains("generation 2) boots") => (0, 1),
+                _ if line.contains("generation 2) is ready") => (1, 0),
+                _ => (0, 0),
+            };
+            serve.push(serve[serve.len() - 1] + more);
+            all.push(all[all.len() - 1] + made);
+        }
+        assert_eq!(serve.iter().min(), Some(&fewest), "{budget}: {text}");
+        assert_eq!(all.iter().max(), Some(&most), "{budget}: {text}");
+        assert_eq!(
+            (serve.pop(), all.pop()),
+            (Some(4), Some(4)),
+            "{budget}: {text}"
+        );
+        server.stop();
+    }
+}
+
 #[test]
 fn what_becomes_of_clients_is_in_the_verdict() {
     let server = testapp().args("--workers 1 --graceful-timeout 1").ready();
@@ -371,15 +405,22 @@ fn a_stop_that_is_waited_for_leaves_nothing_behind() {
     let mut server = testapp().args("--workers 1 --pidfile app.pid").ready();
     let (socket, address) = (server.control_socket(), server.address());
     let mut slow = Client::connect(address).unwrap();
-    slow.send("GET /hang/300 HTTP/1.1\r\nHost: a\r\n\r\n")
+    slow.send("GET /hang/1000 HTTP/1.1\r\nHost: a\r\n\r\n")
         .unwrap();
+    let mut idle: Vec<_> = (0..2).map(|_| Client::connect(address).unwrap()).collect();
     server.until_in_handler(1);
     let ended = server.ctl("stop --wait");
     assert_eq!(ended.code, Some(0), "{ended:?}");
+    // The one that was answered had not been told of the end, and could have gone on.
     assert!(
-        ended.output.contains("(the server stops): 1 completed"),
+        ended
+            .output
+            .contains("(the server stops): 1 completed, 0 handed over, 3 closed idle, 0 forced"),
         "{ended:?}"
     );
+    for client in &mut idle {
+        assert_eq!(client.rest().unwrap(), b"");
+    }
     assert!(ended.output.ends_with("stopped\n"), "{ended:?}");
     assert!(!socket.exists() && !server.dir.path("app.pid").exists());
     TcpListener::bind(address).unwrap();

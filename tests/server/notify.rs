@@ -219,6 +219,19 @@ fn a_reload_that_fails_ends_like_any_other_and_says_why() {
     server.dir.write("ferricorn.toml", "backlog = 6\n");
     server.reload();
     assert!(last(&manager.until("READY=1")).contains("STATUS=Serving: 1 of 1"));
+    // A program that fails in the roll, when it was executed already: it says so itself.
+    let odds = "2";
+    server.control("boot-odds", odds);
+    server.reload_fails();
+    let mut all = manager.until("READY=1");
+    // It may take its time.
+    all.retain(|told| !told.text.starts_with("EXTEND_TIMEOUT_USEC"));
+    assert_eq!(changes(&all), ["RELOADING=1", "READY=1"]);
+    let rolls = |told: &Told| told.text.contains("workers ready in generation 3");
+    assert!(all.iter().any(rolls), "{all:#?}");
+    let text = last(&all);
+    assert!(text.contains("STATUS=Reload failed: "), "{text}");
+    assert!(text.contains("generation 2 serves on"), "{text}");
     server.stop();
 }
 

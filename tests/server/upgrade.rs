@@ -268,7 +268,8 @@ fn a_symlink_in_the_path_is_followed_anew() {
     for (release, version, workers) in [("1", 1, 1), ("2", 2, 2)] {
         fs::create_dir_all(programs.0.path(&format!("{release}/bin"))).unwrap();
         programs.version(&format!("{release}/bin/app"), version);
-        let file = format!("workers = {workers}\n");
+        // Names start where the server was started, wherever it is now.
+        let file = format!("workers = {workers}\nchdir = \"/\"\n");
         programs
             .0
             .write(&format!("{release}/ferricorn.toml"), &file);
@@ -440,6 +441,62 @@ fn a_roll_that_fails_after_its_trial_keeps_who_is_left() {
     server.reload();
     let now = server.wait_workers(3);
     assert!(now.iter().all(|pid| !old.contains(pid)));
+    server.stop();
+}
+
+/// The next image has not made them, and knows of them what the one before knew.
+#[test]
+fn what_is_known_of_server_and_workers_goes_along_with_an_exec() {
+    let server = testapp().args("--workers 3").ready();
+    let old = server.wait_workers(3);
+    for _ in 0..20 {
+        server.get("/who");
+    }
+    let known = |status: &serde_json::Value| {
+        let workers = status["workers"].as_array().unwrap().iter();
+        let one = |worker: &serde_json::Value| {
+            let words = ["pid", "slot", "generation", "requests"];
+            let words = words.map(|word| worker[word].as_u64().unwrap());
+            let uptime = status["uptime"].as_f64().unwrap();
+            (words, uptime - worker["age"].as_f64().unwrap())
+        };
+        workers.map(one).collect::<Vec<_>>()
+    };
+    let before = server.status();
+    // The roll ends after its first worker.
+    server.control("boot-fail", "1");
+    server.reload_fails();
+    server.until("the old worker 0 to leave", || {
+        let now = server.workers();
+        (now.len() == 3 && now.iter().filter(|pid| old.contains(pid)).count() == 2).then_some(())
+    });
+    let after = server.status();
+    let older: Vec<_> = known(&before)
+        .into_iter()
+        .filter(|(words, _)| words[1] > 0)
+        .collect();
+    let kept: Vec<_> = known(&after)
+        .into_iter()
+        .filter(|(words, _)| words[2] == 1)
+        .collect();
+    assert_eq!((older.len(), kept.len()), (2, 2), "{before} {after}");
+    for ((before, began), (after, begins)) in older.iter().zip(&kept) {
+        assert_eq!(before, after);
+        assert!(
+            (began - begins).abs() < 0.01,
+            "at {began} s, then at {begins} s"
+        );
+    }
+    assert_eq!(
+        (&before["reloads"], &after["reloads"]),
+        (&0.into(), &1.into())
+    );
+    assert!(after["uptime"].as_f64() > before["uptime"].as_f64());
+    let sum = |status: &serde_json::Value| status["totals"]["requests"].as_u64();
+    assert!(
+        sum(&before) >= Some(20) && sum(&after) >= sum(&before),
+        "{after}"
+    );
     server.stop();
 }
 
