@@ -34,6 +34,10 @@ pub struct Aide {
     pub made: Moment,
     /// It serves.
     pub ready: bool,
+    /// When it was heard last.
+    pub heard: Moment,
+    /// When it was asked whether it lives, unless it has answered.
+    pub asked: Option<Moment>,
     /// It was told to go, and when it is killed.
     pub until: Option<Moment>,
     /// Its place on the scoreboard, which no worker has.
@@ -75,6 +79,8 @@ impl Aide {
             pid,
             made: now,
             ready: false,
+            heard: now,
+            asked: None,
             until: None,
             seat,
             lifeline: Some(ours),
@@ -139,6 +145,8 @@ impl Aide {
             pid: record.pid,
             made: record.made,
             ready: record.ready,
+            heard: record.made,
+            asked: None,
             until: None,
             seat: record.seat,
             lifeline: lifeline.map(MasterEnd::from),

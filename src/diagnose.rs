@@ -5,6 +5,7 @@
 
 mod last;
 mod memory;
+mod pause;
 mod place;
 
 use std::fmt::Write;
@@ -20,6 +21,7 @@ use crate::state::{Ending, Fate, Moment, Overdue, Signal, Stop};
 
 pub use last::answered;
 pub use memory::Oom;
+pub use pause::Pauses;
 pub use place::{Look, dumps_core, whereabouts};
 
 /// Bytes of a request line that are logged.
@@ -38,18 +40,24 @@ pub struct Patience {
     pub heartbeat: Duration,
 }
 
-/// Which deadline a worker that serves is past, if any.
-pub fn overdue(view: &SeatView, patience: Patience, now: Moment) -> Option<Overdue> {
+/// Which deadline a worker that serves is past, if any. Times in which nothing ran do not count.
+pub fn overdue(
+    view: &SeatView,
+    patience: Patience,
+    pauses: &Pauses,
+    now: Moment,
+) -> Option<Overdue> {
     let Patience {
         timeout,
         longest,
         heartbeat,
     } = patience;
     let is_late = |request: &&RequestView| match request.deadline_us {
-        None => !timeout.is_zero() && age(request.started_us, now) > timeout,
+        None => !timeout.is_zero() && pauses.age(request.started_us, now) > timeout,
         Some(deadline) => {
-            let granted = longest.is_zero() || age(request.started_us, now) <= longest;
-            !granted || Duration::from_micros(deadline) < now
+            let granted = longest.is_zero() || pauses.age(request.started_us, now) <= longest;
+            let paused = pauses.after(request.started_us);
+            !granted || Duration::from_micros(deadline).saturating_add(paused) < now
         }
     };
     let mut in_handler = view.in_flight.iter().filter(|r| !r.streaming).peekable();
@@ -58,7 +66,7 @@ pub fn overdue(view: &SeatView, patience: Patience, now: Moment) -> Option<Overd
     if in_handler.any(|request| is_late(&request)) {
         return Some(Overdue::Request);
     }
-    let silent = idle && view.heartbeat_us > 0 && age(view.heartbeat_us, now) > heartbeat;
+    let silent = idle && view.heartbeat_us > 0 && pauses.age(view.heartbeat_us, now) > heartbeat;
     (silent && !heartbeat.is_zero()).then_some(Overdue::Heartbeat)
 }
 

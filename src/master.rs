@@ -41,7 +41,7 @@ use crate::config::Names;
 use crate::control::Control;
 use crate::control::words::News;
 use crate::daemon::Waiting;
-use crate::diagnose::{self, Oom};
+use crate::diagnose::{self, Oom, Pauses};
 use crate::generation::{Generation, urls};
 use crate::memory::{Headroom, Scales};
 use crate::mold::Mold;
@@ -66,7 +66,7 @@ use self::probe::{Proof, Trial};
 const LOOK: Duration = Duration::from_millis(500);
 /// Reports of one worker that are taken in one turn, so that none can keep the master to itself.
 const REPORTS: usize = 64;
-/// A look that comes so late says more about the machine than about the workers.
+/// Who wakes so late was not run, and neither were the workers.
 const OVERSLEPT: Duration = Duration::from_secs(3);
 
 /// What the master is made of.
@@ -134,6 +134,7 @@ pub struct Master {
     measured: Measured,
     headroom: Headroom,
     looked: Moment,
+    pauses: Pauses,
     // What the operator has said is to be logged.
     level: Option<Override>,
     // What of the log is on the scoreboard.
@@ -194,6 +195,7 @@ impl Master {
             measured: Measured::default(),
             headroom: Headroom::find(),
             looked: now(),
+            pauses: Pauses::default(),
             level: None,
             logged: Counted::default(),
             exit: None,
@@ -266,7 +268,9 @@ impl Master {
             }
             // What a slow reader of the error log left behind.
             ferricorn_base::logs::flush();
-            self.wait();
+            if let Some(time) = self.wait() {
+                self.overslept(time);
+            }
             for (signal, count) in self.signals.take() {
                 for _ in 0..count {
                     self.signalled(signal);
@@ -285,13 +289,11 @@ impl Master {
         }
     }
 
-    /// Waits for a signal, a report or the next deadline.
-    fn wait(&mut self) {
-        let look = self
-            .children
-            .values()
-            .any(|child| child.ready)
-            .then_some(self.looked + LOOK);
+    /// Waits for a signal, a report or the next deadline. Returns by how much it was missed, if nothing ran
+    /// meanwhile.
+    fn wait(&mut self) -> Option<Duration> {
+        // Also while they boot: who looks often knows when nothing ran.
+        let look = (!self.children.is_empty()).then_some(self.looked + LOOK);
         let deadlines = [
             self.state.deadline(),
             self.notifier.deadline(),
@@ -302,10 +304,10 @@ impl Master {
             self.watch.as_ref().and_then(Watch::deadline),
             look,
         ];
-        let deadline = deadlines.into_iter().flatten().min();
+        let (deadline, began) = (deadlines.into_iter().flatten().min(), now());
         let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
             // Rounded up: waking a little early would only mean to wait once more.
-            let wait = deadline.saturating_sub(now()) + Duration::from_micros(999);
+            let wait = deadline.saturating_sub(began) + Duration::from_micros(999);
             let wait = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
             PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX)
         });
@@ -331,6 +333,17 @@ impl Master {
         let clients = &fds[fds.len() - self.control.len()..];
         let found: Vec<PollFlags> = clients.iter().filter_map(PollFd::revents).collect();
         self.control.polled(&found);
+        let late = now().saturating_sub(deadline?.max(began));
+        (late > OVERSLEPT).then_some(late)
+    }
+
+    /// Nothing has run for so long, but time has passed: all get that much more.
+    fn overslept(&mut self, time: Duration) {
+        let seconds = time.as_secs_f64();
+        log::warn!("nothing was run for {seconds:.1} s: all deadlines are put off by as much");
+        self.pauses.add(time, now());
+        self.aides.put_off(time);
+        self.happened(Event::Slept(time));
     }
 
     fn signalled(&mut self, signal: i32) {
@@ -391,6 +404,8 @@ impl Master {
                 }
                 Up::Failed { stage, reason } => self.happened(Event::Failed(id, stage, reason)),
                 Up::ReopenLogs => self.send_logs_to(id),
+                // Nobody has asked a worker.
+                Up::Here => {}
             }
         }
     }
@@ -398,10 +413,6 @@ impl Master {
     fn ready(&mut self, id: WorkerId) {
         if self.is_too_large(id) {
             return;
-        }
-        if !self.children.values().any(|child| child.ready) {
-            // Nobody was looked at until now; that was no oversleeping.
-            self.looked = now();
         }
         let Some(child) = self.children.get_mut(&id) else {
             return;
@@ -423,13 +434,8 @@ impl Master {
         if now < self.looked + LOOK {
             return;
         }
-        let overslept = now > self.looked + OVERSLEPT;
-        let idle = !self.children.values().any(|child| child.ready);
         self.looked = now;
-        if overslept && !idle {
-            log::warn!("the master was not run for a while; deadlines get another round");
-        }
-        if overslept || idle {
+        if !self.children.values().any(|child| child.ready) {
             return;
         }
         self.oom.look(now);
@@ -439,7 +445,7 @@ impl Master {
                 continue;
             };
             let view = self.view(child);
-            let found = diagnose::overdue(&view, generation.patience, now);
+            let found = diagnose::overdue(&view, generation.patience, &self.pauses, now);
             late.extend(found.map(|which| (*id, which)));
         }
         self.look_for_slow();

@@ -232,6 +232,7 @@ impl State {
             (_, Event::Load(load)) => self.loaded(load, now, &mut out),
             (_, Event::ScaleAuto) => self.unpin(&mut out),
             (_, Event::NoCore(id)) => self.no_core(id, &mut out),
+            (_, Event::Slept(time)) => self.put_off(time),
             (Phase::Stopping { .. }, Event::SpawnFailed(id, _)) => {
                 self.pool.remove(id);
             }

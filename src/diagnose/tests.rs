@@ -42,7 +42,13 @@ fn a_deadline_of_its_own_holds_up_to_the_longest_time() {
     let late = |deadline: u64, timeout: u32, longest: u32| {
         let mut request = request(b"GET /", 50 * SECOND, false);
         request.deadline_us = Some(deadline);
-        overdue(&view(now, vec![request]), patience(timeout, longest), now).is_some()
+        overdue(
+            &view(now, vec![request]),
+            patience(timeout, longest),
+            &Pauses::default(),
+            now,
+        )
+        .is_some()
     };
     let at = |second: u32| (second * SECOND).as_micros() as u64;
     assert!(!late(at(101), 30, 60) && late(at(99), 30, 60));
@@ -57,7 +63,7 @@ fn a_request_is_late_after_timeout_and_a_stream_never() {
     let now = 100 * SECOND;
     let late = |started: u32, streaming, timeout: u32| {
         let view = view(now, vec![request(b"GET /", started * SECOND, streaming)]);
-        overdue(&view, patience(timeout, 0), now)
+        overdue(&view, patience(timeout, 0), &Pauses::default(), now)
     };
     assert_eq!(late(69, false, 30), Some(Overdue::Request));
     assert_eq!(late(71, false, 30), None);
@@ -73,7 +79,7 @@ fn a_request_is_late_after_timeout_and_a_stream_never() {
 #[test]
 fn a_silent_loop_is_overdue_unless_a_handler_runs_or_it_never_turned() {
     let now = 100 * SECOND;
-    let silent = |view: SeatView| overdue(&view, patience(200, 0), now);
+    let silent = |view: SeatView| overdue(&view, patience(200, 0), &Pauses::default(), now);
     assert_eq!(silent(view(69 * SECOND, vec![])), Some(Overdue::Heartbeat));
     assert_eq!(silent(view(71 * SECOND, vec![])), None);
     assert_eq!(silent(view(Duration::ZERO, vec![])), None);
@@ -81,6 +87,31 @@ fn a_silent_loop_is_overdue_unless_a_handler_runs_or_it_never_turned() {
     assert_eq!(silent(view(60 * SECOND, busy)), None);
     let streams = vec![request(b"GET /", 60 * SECOND, true)];
     assert_eq!(silent(view(60 * SECOND, streams)), Some(Overdue::Heartbeat));
+}
+
+/// What the machine slept for is nobody's time, and what comes after it is.
+#[test]
+fn nobody_is_past_a_deadline_because_nothing_ran() {
+    let now = 100 * SECOND;
+    let mut pauses = Pauses::default();
+    pauses.add(40 * SECOND, 95 * SECOND);
+    let found = |view: SeatView, timeout| overdue(&view, patience(timeout, 60), &pauses, now);
+    let asks = |started: u32, deadline: Option<u32>| {
+        let mut request = request(b"GET /", started * SECOND, false);
+        request.deadline_us = deadline.map(|second| (second * SECOND).as_micros() as u64);
+        found(view(now, vec![request]), 30)
+    };
+    assert_eq!(
+        (asks(50, None), asks(29, None)),
+        (None, Some(Overdue::Request))
+    );
+    assert_eq!(asks(50, Some(61)), None);
+    assert_eq!(asks(50, Some(59)), Some(Overdue::Request));
+    assert_eq!(found(view(35 * SECOND, vec![]), 30), None);
+    assert_eq!(
+        found(view(25 * SECOND, vec![]), 30),
+        Some(Overdue::Heartbeat)
+    );
 }
 
 #[test]

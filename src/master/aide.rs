@@ -19,6 +19,8 @@ use crate::sys;
 
 /// How long an aide may take until it says that it serves.
 const BOOT: Duration = Duration::from_secs(10);
+/// How long one may be silent of which this image knows nothing.
+const QUIET: Duration = Duration::from_secs(30);
 /// How long one may take to finish that accepts no more. It lingers for clients that still send.
 const LEAVE: Duration = Duration::from_secs(10);
 /// How long the last one may take to end. It answers whoever waits, and sends what is to be sent.
@@ -91,6 +93,31 @@ impl Aides {
         stay.for_each(|aide| aide.tell(command, fds));
     }
 
+    /// When the one of this image is to be asked whether it lives.
+    fn question(&self, patience: Duration) -> Option<Moment> {
+        let current = self.current.iter().filter(|aide| aide.ready);
+        let mut idle = current.filter(|aide| aide.asked.is_none() && aide.until.is_none());
+        idle.next().map(|aide| aide.heard + patience / 2)
+    }
+
+    /// Asks it when it is time to.
+    fn ask(&mut self, patience: Duration, now: Moment) {
+        let due = self.question(patience).is_some_and(|due| due <= now);
+        if let Some(aide) = self.current.as_mut().filter(|_| due) {
+            aide.asked = Some(now);
+            aide.tell(Down::Ask, &[]);
+        }
+    }
+
+    /// Gives all so much more time, as nothing has run for so long.
+    pub(super) fn put_off(&mut self, time: Duration) {
+        for aide in self.all_mut() {
+            aide.made += time;
+            let waits = [aide.until.as_mut(), aide.asked.as_mut()];
+            waits.into_iter().flatten().for_each(|at| *at += time);
+        }
+    }
+
     /// Has those of other images finish, which accept no more.
     fn end_others(&mut self, now: Moment) {
         for aide in self.others.iter_mut().filter(|aide| aide.until.is_none()) {
@@ -108,10 +135,11 @@ impl Master {
             return self.end_aides(now);
         }
         self.hear_aides();
-        for aide in self.aides.all_mut().filter(|aide| is_late(aide, now)) {
-            let what = match aide.until {
-                Some(_) => "end",
-                None => "begin",
+        let patience = self.patience_with_aide();
+        self.aides.ask(patience, now);
+        for aide in self.aides.all_mut() {
+            let Some(what) = lateness(aide, patience, now) else {
+                continue;
             };
             log::warn!("The aide (pid {}) does not {what}; killed", aide.pid);
             aide.kill();
@@ -164,11 +192,20 @@ impl Master {
         }
     }
 
+    /// How long an aide may be silent when it was asked: as long as a worker's loop.
+    fn patience_with_aide(&self) -> Duration {
+        let makers = self.generations.values().filter(|g| g.recipe.is_some());
+        let own = makers.max_by_key(|g| g.number);
+        own.map_or(QUIET, |g| g.patience.heartbeat)
+    }
+
     /// When to look after it at the latest.
     pub(super) fn aide_deadline(&self) -> Option<Moment> {
-        let patience = self.aides.all().filter_map(deadline);
+        let patience = self.patience_with_aide();
+        let ends = self.aides.all().filter_map(|aide| deadline(aide, patience));
+        let question = self.aides.question(patience);
         let upkeep = self.aides.upkeep.deadline(&self.need_of_aide());
-        patience.chain(upkeep).min()
+        ends.chain(question).chain(upkeep).min()
     }
 
     fn make_aide(&mut self, now: Moment) {
@@ -217,7 +254,9 @@ impl Master {
         for aide in self.aides.all_mut() {
             while let Some(report) = aide.hear() {
                 let pid = aide.pid;
+                (aide.heard, aide.asked) = (now(), None);
                 match report {
+                    Up::Here => {}
                     Up::Ready => {
                         aide.ready = true;
                         ready = true;
@@ -312,7 +351,7 @@ impl Master {
             if !told {
                 aide.tell(Down::Quit, &[]);
                 aide.until = Some(now + QUIT);
-            } else if is_late(aide, now) {
+            } else if aide.until.is_some_and(|until| until <= now) {
                 aide.kill();
             }
         }
@@ -346,14 +385,21 @@ fn leave(aide: &mut Aide, now: Moment) {
     aide.until = Some(now + LEAVE);
 }
 
-/// When it is to have begun, or to be gone.
-fn deadline(aide: &Aide) -> Option<Moment> {
+/// When it is to have begun, to have answered or to be gone.
+fn deadline(aide: &Aide, patience: Duration) -> Option<Moment> {
     let begun = (!aide.ready).then_some(aide.made + BOOT);
-    aide.until.or(begun)
+    let answered = aide.asked.map(|asked| asked + patience);
+    aide.until.or(begun).or(answered)
 }
 
-fn is_late(aide: &Aide, now: Moment) -> bool {
-    deadline(aide).is_some_and(|until| until <= now)
+/// What it should have done by now.
+fn lateness(aide: &Aide, patience: Duration, now: Moment) -> Option<&'static str> {
+    deadline(aide, patience).filter(|until| *until <= now)?;
+    Some(match aide.until {
+        Some(_) => "end",
+        None if aide.ready => "answer",
+        None => "begin",
+    })
 }
 
 /// From 0..1.

@@ -28,7 +28,7 @@ use crate::config::{Call, Config, Known, Names};
 use crate::control::Control;
 use crate::control::words::News;
 use crate::daemon::Waiting;
-use crate::diagnose::Oom;
+use crate::diagnose::{Oom, Pauses};
 use crate::generation::{self, Generation, Held};
 use crate::handover::{self, Handover};
 use crate::memory::{Headroom, Scales};
@@ -214,6 +214,7 @@ impl Master {
             measured: Measured::default(),
             headroom: Headroom::find(),
             looked: now(),
+            pauses: Pauses::default(),
             level: handover.level,
             logged: logs::Counted::default(),
             exit: None,

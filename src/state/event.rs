@@ -83,6 +83,9 @@ pub enum Event {
     Upgrade,
     /// Something has become of the other master.
     Other(Other),
+    /// Nothing has run for so long until now: the machine slept, or was stopped. Comes before whatever
+    /// was missed.
+    Slept(Duration),
     /// Time has passed.
     Tick,
 }

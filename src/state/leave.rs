@@ -3,6 +3,8 @@
 //! Whoever is told to leave has a deadline, and behind the last one stands SIGKILL, so that
 //! everything that waits for an end gets one. Pure.
 
+use std::time::Duration;
+
 use super::action::{Action, Fate, Note, Signal};
 use super::event::{Generation, Moment, Overdue, Stop, WorkerId};
 use super::pool::{Stage, Worker};
@@ -96,6 +98,15 @@ impl State {
                 out.push(Action::Signal(id, Signal::Kill));
             }
         }
+    }
+
+    /// What everybody was to do by a deadline, nobody could do for so long.
+    pub(super) fn put_off(&mut self, time: Duration) {
+        self.pool.put_off(time);
+        if let Reload::Probing { until, .. } = &mut self.reload {
+            *until += time;
+        }
+        self.put_off_second(time);
     }
 
     /// Ends what is past its deadline.

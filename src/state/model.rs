@@ -721,7 +721,7 @@ impl Model {
     }
 
     fn disturb(&mut self) {
-        let event = match self.random.below(15) {
+        let event = match self.random.below(16) {
             0..=3 => Event::Reload,
             4 => Event::More,
             5 => Event::Less,
@@ -752,6 +752,14 @@ impl Model {
                 Event::Memory(id, self.random.below(200))
             }
             13 => Event::Room(Some(self.random.below(1000)).filter(|free| *free < 900)),
+            15 => {
+                let time = self.random.ms(20_000);
+                self.now += time;
+                self.superseded
+                    .values_mut()
+                    .for_each(|limit| *limit += time);
+                Event::Slept(time)
+            }
             14 if self.random.one_in(8) => Event::ScaleAuto,
             14 => Event::Load(Load {
                 busy: self.random.below(6000) as u32,

@@ -5,6 +5,7 @@
 //! of one slot do not share one. Pure; it only keeps count.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ferricorn_base::lifeline::Retirement;
 use serde::{Deserialize, Serialize};
@@ -111,6 +112,22 @@ impl Worker {
             Stage::Serving { .. } | Stage::Killed => None,
         }
     }
+
+    /// Gives it so much more time for what it is doing.
+    fn put_off(&mut self, time: Duration) {
+        match &mut self.stage {
+            Stage::Booting { until }
+            | Stage::Dismissed { until }
+            | Stage::Draining { until }
+            | Stage::Leaving { until }
+            | Stage::Asked { until } => *until += time,
+            Stage::Aborted { until, last } => {
+                *until += time;
+                *last += time;
+            }
+            Stage::Serving { .. } | Stage::Killed => {}
+        }
+    }
 }
 
 /// All of them.
@@ -177,6 +194,13 @@ impl Pool {
     /// One worker, to change.
     pub fn get_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
         self.workers.get_mut(&id)
+    }
+
+    /// Gives all so much more time for what they are doing.
+    pub fn put_off(&mut self, time: Duration) {
+        self.workers
+            .values_mut()
+            .for_each(|worker| worker.put_off(time));
     }
 
     /// All workers, the oldest first.

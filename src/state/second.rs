@@ -99,6 +99,16 @@ impl State {
         }
     }
 
+    /// The second master could not do anything for so long.
+    pub(super) fn put_off_second(&mut self, time: Duration) {
+        if let Beside::Starts {
+            until: Some(until), ..
+        } = &mut self.beside
+        {
+            *until += time;
+        }
+    }
+
     /// USR2.
     pub(super) fn upgrade(&mut self, now: Moment, out: &mut Vec<Action>) {
         let stops = self.stop_at.is_some() || matches!(self.phase, Phase::Stopping { .. });

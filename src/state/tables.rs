@@ -398,6 +398,59 @@ fn a_hung_request_is_asked_about_then_diagnosed_then_killed_and_replaced_at_once
     );
 }
 
+/// While nothing runs, nobody can be late.
+#[test]
+fn whoever_has_a_deadline_has_it_later_when_nothing_ran() {
+    let sleep = |bench: &mut Bench| {
+        bench.now += 600 * SECOND;
+        bench.step(Event::Slept(600 * SECOND)).to_vec()
+    };
+    // One that boots, one that drains, one that leaves, one that is asked.
+    let mut bench = Bench::new(policy(1));
+    assert_eq!(sleep(&mut bench), []);
+    assert_eq!(bench.later(10 * SECOND - Duration::from_millis(1)), []);
+    assert!(!bench.later(Duration::from_millis(1)).is_empty());
+
+    let mut bench = Bench::serving(Policy {
+        dump_cores: true,
+        ..policy(1)
+    });
+    let old = bench.state.pool().iter().next().unwrap().0;
+    bench.step(Event::Overdue(old, Overdue::Request));
+    assert_eq!(sleep(&mut bench), []);
+    bench.later(ASK);
+    assert!(bench.did(&Action::Signal(old, Signal::Abort)));
+    for id in bench.state.pool().which(Worker::boots) {
+        bench.step(Event::Ready(id));
+    }
+    for _ in 0..59 {
+        assert_eq!(sleep(&mut bench), []);
+        assert_eq!(bench.later(ABORT), [Action::LookForCore(old)]);
+    }
+    assert_eq!(bench.later(ABORT), [Action::Signal(old, Signal::Kill)]);
+
+    let mut bench = Bench::serving(policy(1));
+    let old = bench.state.pool().iter().next().unwrap().0;
+    bench.step(Event::Stop(Stop::Graceful));
+    assert!(bench.drained().contains(&old));
+    assert_eq!(sleep(&mut bench), []);
+    assert_eq!(bench.later(30 * SECOND), []);
+    assert!(bench.later(GRACE).contains(&Action::Ask(old)));
+
+    // A program on trial, and a second master.
+    let mut bench = Bench::serving(policy(1));
+    bench.step(Event::Reload);
+    assert_eq!(sleep(&mut bench), []);
+    assert_eq!(bench.later(19 * SECOND), []);
+    assert_eq!(bench.later(SECOND), [Action::Cancel]);
+    let mut bench = Bench::serving(policy(1));
+    bench.step(Event::Upgrade);
+    bench.step(Event::Other(Other::Begun(7)));
+    assert_eq!(sleep(&mut bench), []);
+    assert_eq!(bench.later(19 * SECOND), []);
+    assert_eq!(bench.later(SECOND), [Action::EndSecond(Signal::Term)]);
+}
+
 #[test]
 fn where_cores_are_wanted_a_hung_worker_is_aborted_and_has_its_time_to_write_one() {
     let cores = Policy {

@@ -152,6 +152,29 @@ fn an_aide_that_is_killed_harms_nobody_and_comes_again() {
     server.stop();
 }
 
+/// It is asked whether it lives, as a worker is by its heartbeat.
+#[test]
+fn an_aide_that_hangs_is_replaced() {
+    let server = observed().args("--heartbeat-timeout 2").ready();
+    let (desk, first) = (desk(&server, 0), aide(&server, 0));
+    assert_eq!(ask(desk, "/health/live").0, 200);
+    kill(Pid::from_raw(first), Signal::SIGSTOP).unwrap();
+    let mark = server.mark();
+    server.wait_after(
+        mark,
+        &format!("The aide (pid {first}) does not answer; killed"),
+    );
+    assert_ne!(aide(&server, mark), first);
+    assert_eq!(ask(desk, "/health/live").0, 200);
+    assert_eq!(server.log.count(mark, "Booting worker"), 0);
+    // One that is well is asked as often, and stays.
+    server.ctl_done("log-level debug");
+    let mark = server.mark();
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    assert_eq!(server.log.count(mark, "The aide"), 0);
+    server.stop();
+}
+
 #[test]
 fn a_reload_keeps_answering_and_follows_the_setting() {
     let file = |binds: &str| format!("workers = 1\nmetrics-bind = [{binds}]\n");

@@ -65,22 +65,43 @@ fn a_flood_of_pipelined_requests_delays_nobody() {
 /// As when a laptop sleeps or a virtual machine is moved: nobody hung, time did.
 #[test]
 fn a_pause_of_everything_kills_nobody() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let server = testapp()
-        .args("--workers 2 --heartbeat-timeout 1 --timeout 1")
+        .args("--workers 3 --heartbeat-timeout 3 --timeout 3 --boot-timeout 3")
         .ready();
-    let workers = server.wait_workers(2);
+    // One is in a handler, one boots, one is idle.
+    server.control("boot-wait", "2");
+    let mark = server.mark();
+    server.kill_worker(server.pid_of(2), Signal::SIGKILL);
+    server.wait_after(mark, "waiting in boot");
+    let mut client = Client::connect(server.address()).unwrap();
+    let address = listener.local_addr().unwrap();
+    client
+        .send(format!(
+            "GET /wait-for/{address} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        ))
+        .unwrap();
+    let (waited_for, _) = listener.accept().unwrap();
+    let workers = server.workers();
     let all: Vec<i32> = [server.pid].into_iter().chain(workers.clone()).collect();
     for pid in &all {
         kill(Pid::from_raw(*pid), Signal::SIGSTOP).unwrap();
     }
-    std::thread::sleep(Duration::from_secs(5));
+    std::thread::sleep(Duration::from_secs(7));
+    let mark = server.mark();
     for pid in &all {
         kill(Pid::from_raw(*pid), Signal::SIGCONT).unwrap();
     }
-    server.wait("the master was not run for a while");
-    std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(server.wait_workers(2), workers);
-    assert_eq!(server.log.count(0, "[ERROR]"), 0);
+    let line = server.wait_after(mark, "nothing was run for");
+    assert!(line.contains("all deadlines are put off"), "{line}");
+    // They go on, as slowly as before.
+    std::thread::sleep(Duration::from_millis(1500));
+    server.uncontrol("boot-wait");
+    drop(waited_for);
+    assert_eq!(client.answer().unwrap().status, 200);
+    server.wait_after(mark, "Worker 2 is ready");
+    assert_eq!(server.wait_workers(3), workers);
+    assert_eq!(server.log.count(mark, "[ERROR]"), 0);
     server.stop();
 }
 

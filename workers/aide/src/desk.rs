@@ -36,6 +36,7 @@ pub(crate) fn open(listeners: Vec<Listener>, conf: &Conf, inquiry: Inquiry) -> i
                 body: Duration::from_secs(10),
                 write: Duration::from_secs(10),
                 graceful: Duration::from_secs(1),
+                heartbeat: conf.deadlines.heartbeat,
                 ..Deadlines::default()
             },
             ..Conf::default()

@@ -26,6 +26,8 @@ use crate::{Inquiry, desk};
 
 /// How often duties are due.
 const SECOND: Duration = Duration::from_secs(1);
+/// What a thread is let be silent at least: a page may wait for the master.
+const SILENT: Duration = Duration::from_secs(3);
 /// How long whoever waits in the queue of a server that stops has to be told so.
 const LAST: Duration = Duration::from_millis(100);
 
@@ -79,6 +81,8 @@ struct Aide {
     duties: Vec<Box<dyn Duty>>,
     desk: Option<House>,
     outage: Outage,
+    /// How long a thread may be silent.
+    patience: Duration,
     /// Another one has taken over.
     leaving: bool,
 }
@@ -96,6 +100,7 @@ impl Aide {
                 some => Some(desk::open(some, &setup.conf, inquiry.clone())?),
             };
             let relay = setup.syslog.map(Relay::new).transpose()?;
+            let patience = setup.conf.deadlines.heartbeat.max(SILENT);
             let outage = Outage::new(Means {
                 conf: (*setup.conf).clone(),
                 seat: setup.seat,
@@ -105,16 +110,17 @@ impl Aide {
             });
             let mut duties = duties(&setup.conf, &inquiry);
             duties.extend(relay.map(|relay| Box::new(relay) as Box<dyn Duty>));
-            Ok((setup.channel, inquiry, desk, outage, duties))
+            Ok((setup.channel, inquiry, desk, outage, duties, patience))
         };
         match begin() {
-            Ok((channel, inquiry, desk, outage, duties)) => Ok(Aide {
+            Ok((channel, inquiry, desk, outage, duties, patience)) => Ok(Aide {
                 lifeline,
                 channel,
                 inquiry,
                 duties,
                 desk,
                 outage,
+                patience,
                 leaving: false,
             }),
             Err(error) => Err((lifeline, error)),
@@ -201,6 +207,14 @@ impl Aide {
                 }
                 Ok(Some((Down::Drain { stop: true, .. }, _))) => self.outage.stop(),
                 Ok(Some((Down::Drain { stop: false, .. }, _))) => self.leave(),
+                Ok(Some((Down::Ask, _))) => {
+                    let mut houses = self.desk.iter().chain(self.outage.house());
+                    if let Some(what) = houses.find_map(|house| house.hangs(self.patience)) {
+                        return Some(Exit::Broken(what));
+                    }
+                    // A master that is gone hears nothing any more.
+                    let _ = self.lifeline.send(&Up::Here);
+                }
                 Ok(Some((Down::Quit, _))) => return Some(Exit::Done),
                 Ok(Some((Down::Level(level), _))) => logs::set_level(level),
                 Ok(Some((Down::Logs { error, access }, fds))) => {

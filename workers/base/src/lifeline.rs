@@ -69,6 +69,8 @@ pub enum Up {
     },
     /// It was asked to reopen its logs, which only the master may open.
     ReopenLogs,
+    /// From the aide: it was asked whether it lives, and all of it does.
+    Here,
     /// It leaves, and this became of what it had. The last report.
     Left {
         /// Requests that it has answered since its start.
@@ -117,6 +119,8 @@ pub enum Down {
         /// Whether there is one.
         on: bool,
     },
+    /// To the aide: say that you live.
+    Ask,
     /// To the mold: make a worker, whose end of its life-line comes along.
     Fork {
         /// The stable number of its place.
@@ -178,6 +182,7 @@ impl MasterEnd {
                 message.extend((seat as u64).to_le_bytes());
             }
             Down::Outage { on } => message.extend([b'O', u8::from(on)]),
+            Down::Ask => message.push(b'A'),
             Down::Fork { slot, seat } => {
                 message.push(b'K');
                 message.extend((slot as u64).to_le_bytes());
@@ -208,6 +213,7 @@ impl MasterEnd {
             b"Tl" => Up::Retiring(Retirement::Lifetime),
             b"Ty" => Up::Retiring(Retirement::Memory),
             b"O" => Up::ReopenLogs,
+            b"H" => Up::Here,
             [b'X', numbers @ ..] => left(numbers).ok_or_else(unknown)?,
             [b'F', b'l', reason @ ..] => Up::Failed {
                 stage: Stage::Load,
@@ -239,6 +245,7 @@ impl WorkerEnd {
             Up::Retiring(Retirement::Lifetime) => message.extend(b"Tl"),
             Up::Retiring(Retirement::Memory) => message.extend(b"Ty"),
             Up::ReopenLogs => message.push(b'O'),
+            Up::Here => message.push(b'H'),
             Up::Left {
                 answered,
                 handed_over,
@@ -294,6 +301,7 @@ impl WorkerEnd {
                 seat: number(seat)?,
             },
             [b'O', on] => Down::Outage { on: *on != 0 },
+            b"A" => Down::Ask,
             [b'K', places @ ..] => {
                 let (slot, seat) = places.split_at_checked(8).ok_or_else(unknown)?;
                 Down::Fork {
@@ -445,6 +453,7 @@ mod tests {
                 reason: String::new(),
             },
             Up::ReopenLogs,
+            Up::Here,
             Up::Left {
                 answered: 1,
                 handed_over: u64::MAX,
@@ -478,6 +487,7 @@ mod tests {
             Down::Door { seat: 511 },
             Down::Outage { on: true },
             Down::Outage { on: false },
+            Down::Ask,
             Down::Fork { slot: 3, seat: 511 },
         ];
         for command in commands {

@@ -403,7 +403,7 @@ impl Context {
                         self.doors[seat] = fds.into_iter().next();
                     }
                 }
-                Ok(Some((command @ (Down::Fork { .. } | Down::Outage { .. }), _))) => {
+                Ok(Some((command @ (Down::Fork { .. } | Down::Outage { .. } | Down::Ask), _))) => {
                     log::error!("{command:?} is nothing for a worker");
                 }
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
