@@ -14,6 +14,7 @@ mod limits;
 mod load;
 mod logged;
 mod mold;
+mod overload;
 mod perform;
 mod probe;
 mod quarantine;
@@ -60,6 +61,7 @@ use crate::watch::{Plan, Watch};
 use self::aide::Aides;
 pub use self::level::Override;
 use self::load::Measured;
+use self::overload::Overload;
 use self::probe::{Proof, Trial};
 
 /// How often the scoreboard is looked at while a worker serves.
@@ -135,6 +137,7 @@ pub struct Master {
     headroom: Headroom,
     looked: Moment,
     pauses: Pauses,
+    overload: Overload,
     // What the operator has said is to be logged.
     level: Option<Override>,
     // What of the log is on the scoreboard.
@@ -196,6 +199,7 @@ impl Master {
             headroom: Headroom::find(),
             looked: now(),
             pauses: Pauses::default(),
+            overload: Overload::fresh(),
             level: None,
             logged: Counted::default(),
             exit: None,
@@ -449,6 +453,7 @@ impl Master {
             late.extend(found.map(|which| (*id, which)));
         }
         self.look_for_slow();
+        self.look_for_overload(now);
         for (id, which) in late {
             self.happened(Event::Overdue(id, which));
         }

@@ -89,6 +89,10 @@ pub(crate) fn news(news: &News) -> String {
             format!("nobody serves for {seconds} s: requests are answered 503")
         }
         News::Recovered { seconds } => format!("somebody serves again, after {seconds:.1} s"),
+        News::Overloaded {} => "overloaded: requests are refused, as all wait too long".to_owned(),
+        News::Relieved { requests, seconds } => {
+            format!("the overload is over: {requests} requests refused in {seconds:.1} s")
+        }
         News::SlowRequest { who, requests } => {
             format!("{} serves slowly: {requests}", worker(who))
         }

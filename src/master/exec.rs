@@ -22,6 +22,7 @@ use nix::sys::stat::{Mode, umask};
 use super::Master;
 use super::aide::Aides;
 use super::load::Measured;
+use super::overload::Overload;
 use super::probe::Proof;
 use crate::children::Doors;
 use crate::config::{Call, Config, Known, Names};
@@ -215,6 +216,7 @@ impl Master {
             headroom: Headroom::find(),
             looked: now(),
             pauses: Pauses::default(),
+            overload: Overload::default(),
             level: handover.level,
             logged: logs::Counted::default(),
             exit: None,

@@ -59,11 +59,13 @@ fn tone(news: &News) -> Tone {
         | News::Passed { .. }
         | News::TakenOver { .. }
         | News::ReloadComplete { .. }
+        | News::Relieved { .. }
         | News::Recovered { .. } => Tone::Good,
         News::WorkerStarted { .. } | News::Trying { .. } | News::Rolling { .. } => Tone::Moving,
         News::Suspended { .. }
         | News::LimitTooSmall { .. }
         | News::MemoryShort { .. }
+        | News::Overloaded {}
         | News::WorkerRetiring { .. }
         | News::Stopping { .. }
         | News::StopsSoon { .. } => Tone::Warning,

@@ -71,6 +71,8 @@ fn who_is_served_has_not_waited_for_long() {
             .args("--workers 1 --shed-target 30ms --readiness-path /ready")
             .ready();
         assert_eq!(server.get("/sleep/1").status, 200);
+        let mut events = server.control_client();
+        events.say("{\"command\":\"events\"}\n");
         let crowd = Crowd::start(&server, 200, "/sleep/10", kept);
         server.wait("overloaded: requests wait ");
         for _ in 0..10 {
@@ -91,6 +93,11 @@ fn who_is_served_has_not_waited_for_long() {
         assert_eq!(status["totals"]["shed"], shed, "{status}");
         // It is over.
         assert_eq!(server.get("/sleep/1").status, 200);
+        events.event("overloaded");
+        if kept {
+            assert_eq!(events.event("relieved")["requests"], shed);
+            server.wait(&format!("the overload is over: {shed} requests refused in"));
+        }
         server.stop();
     }
 }

@@ -239,6 +239,15 @@ pub enum News {
         /// After so long.
         seconds: f64,
     },
+    /// Workers refuse requests, as all wait for too long (`shed-target`).
+    Overloaded {},
+    /// They do so no more.
+    Relieved {
+        /// How many were refused.
+        requests: u64,
+        /// In how long.
+        seconds: f64,
+    },
     /// The logs were opened anew.
     Reopened {},
     /// Requests are with a handler for longer than `slow-request`, and still are.
