@@ -1,9 +1,10 @@
 //! Whether the kernel's OOM killer was at work: its counters, never a guess.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::cgroups::{self, Group};
 use crate::state::Moment;
 
 /// How often the counters are read while nothing happens.
@@ -14,7 +15,8 @@ const FRESH: Duration = Duration::from_secs(10);
 /// The kernel's counts of processes killed for want of memory.
 #[derive(Debug, Default)]
 pub struct Oom {
-    events: Option<PathBuf>,
+    // Where its control group counts, and what that is called.
+    events: Option<(PathBuf, &'static str)>,
     group: Option<u64>,
     machine: Option<u64>,
     read: Moment,
@@ -24,10 +26,9 @@ pub struct Oom {
 impl Oom {
     /// Finds the counters of this process's control group and of the machine.
     pub fn watch(now: Moment) -> Oom {
-        let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let events = groups.lines().find_map(events_of);
+        let groups = cgroups::groups(&text, "memory");
         let mut oom = Oom {
-            events,
+            events: groups.iter().find_map(|group| counter(group, &text)),
             ..Oom::default()
         };
         oom.read(now);
@@ -49,12 +50,13 @@ impl Oom {
     }
 
     fn read(&mut self, now: Moment) {
-        let text = |path: &PathBuf| fs::read_to_string(path).ok();
-        let group = self.events.as_ref().and_then(|path| count(&text(path)?));
-        let machine = text(&"/proc/vmstat".into()).and_then(|text| count(&text));
+        let of = |path: &Path| count(&text(path)?);
+        let events = self.events.as_ref();
+        let group = events.and_then(|(path, _)| of(path));
+        let machine = of(Path::new("/proc/vmstat"));
         let grown = |before: Option<u64>, after: Option<u64>| before.is_some() && before < after;
         if grown(self.group, group) {
-            self.grown = Some((now, "memory.events of its control group counts one more"));
+            self.grown = events.map(|(_, words)| (now, *words));
         } else if grown(self.machine, machine) {
             self.grown = Some((now, "the machine counts one more"));
         }
@@ -62,24 +64,25 @@ impl Oom {
     }
 }
 
-fn events_of(line: &str) -> Option<PathBuf> {
-    let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-    let path = path.trim_start_matches('/');
-    let candidates = match controllers {
-        "" => ["/sys/fs/cgroup", "memory.events"],
-        list if list.split(',').any(|name| name == "memory") => {
-            ["/sys/fs/cgroup/memory", "memory.oom_control"]
-        }
-        _ => return None,
+/// Where a control group counts those of its processes that were killed, whosever limit it was: the
+/// counts of both versions are the group's own.
+fn counter(group: &Group, read: cgroups::Read<'_>) -> Option<(PathBuf, &'static str)> {
+    let (file, words) = match group.version {
+        2 => (
+            "memory.events",
+            "memory.events of its control group counts one more",
+        ),
+        _ => (
+            "memory.oom_control",
+            "memory.oom_control of its control group counts one more",
+        ),
     };
-    let [root, file] = candidates;
-    // In a container the path may be the host's while the mount shows only our part of it.
-    [
-        PathBuf::from(root).join(path).join(file),
-        PathBuf::from(root).join(file),
-    ]
-    .into_iter()
-    .find(|path| path.exists())
+    let path = group.directory.join(file);
+    count(&read(&path)?).map(|_| (path, words))
+}
+
+fn text(path: &Path) -> Option<String> {
+    fs::read_to_string(path).ok()
 }
 
 fn count(text: &str) -> Option<u64> {
@@ -103,6 +106,26 @@ mod tests {
             Some(7)
         );
         assert_eq!(count("nr_free_pages 1\n"), None);
+    }
+
+    #[test]
+    fn the_counter_is_the_groups_own_in_either_version() {
+        let read = |path: &Path| match path.to_str() {
+            Some("/m/a/memory.oom_control") => Some("under_oom 0\noom_kill 7\n".to_owned()),
+            Some("/u/memory.events") => Some("oom 3\noom_kill 2\n".to_owned()),
+            // Of kernels that do not count.
+            Some("/m/b/memory.oom_control") => Some("under_oom 0\n".to_owned()),
+            _ => None,
+        };
+        let found = |directory: &str, version| {
+            let directory = PathBuf::from(directory);
+            let found = counter(&Group { directory, version }, &read);
+            found.map(|(path, _)| path.display().to_string())
+        };
+        let first = "/m/a/memory.oom_control".to_owned();
+        assert_eq!(found("/m/a", 1), Some(first));
+        assert_eq!(found("/u", 2), Some("/u/memory.events".to_owned()));
+        assert_eq!((found("/m/b", 1), found("/m/a", 2)), (None, None));
     }
 
     #[test]

@@ -285,6 +285,8 @@ fn become_program(
         if getppid() != master {
             sys::exit_now(1);
         }
+        // If memory runs out, it is taken before whoever serves.
+        let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
         program.restore(image, keep.iter().copied().max().unwrap_or(0))?;
         keep.iter().try_for_each(|fd| sys::keep_on_exec(*fd))?;
         // What `main` prints before it serves was printed before.

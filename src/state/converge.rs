@@ -271,7 +271,9 @@ impl State {
             if is_held(self, slot) && self.pool.extra() >= self.budget().surge {
                 continue;
             }
-            if !self.is_due(slot, now) {
+            // In place means in the same memory, which whoever leaves has until it is gone.
+            let leaves = self.pool.any(|w| w.slot == slot && !w.holds());
+            if leaves && self.is_short() || !self.is_due(slot, now) {
                 continue;
             }
             let until = now + self.policy(generation).boot_timeout;

@@ -181,6 +181,9 @@ impl State {
             Step::More(more) => {
                 self.wanted += more.min(usize::try_from(room).unwrap_or(usize::MAX));
                 let short = self.wanted == before;
+                if short {
+                    self.scale.step = 0;
+                }
                 if short && !std::mem::replace(&mut self.scale.told, true) {
                     out.push(Action::Tell(Note::NoMemoryForMore));
                 }

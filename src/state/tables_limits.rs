@@ -289,12 +289,12 @@ fn where_there_is_no_memory_for_one_more_a_worker_is_replaced_in_place() {
             .iter()
             .any(|action| matches!(action, Action::Tell(Note::MemoryShort { .. })));
         assert_eq!(told, surge == 1);
-        assert_eq!(bench.spawned().len(), 1);
-        let new = bench.spawned()[0];
-        // The other one waits until that one serves.
+        // Its successor needs its memory, and the other one waits until that serves.
+        assert_eq!(bench.spawned(), []);
         bench.step(Event::Retiring(ids[1], Retirement::MaxRequests));
         assert_eq!((bench.drained(), bench.spawned()), (vec![], vec![]));
         bench.step(exited(ids[0], 0));
+        let [new] = bench.spawned()[..] else { panic!() };
         // There is room again: the second is replaced by one beside it, if that may be.
         bench.step(enough(1000));
         assert_eq!((bench.spawned().len(), bench.drained()), (surge, vec![]));
@@ -304,14 +304,56 @@ fn where_there_is_no_memory_for_one_more_a_worker_is_replaced_in_place() {
     }
 }
 
+/// And it does not make up for it when there is some again: it begins with one.
+#[test]
+fn without_memory_the_controller_starts_nobody_and_says_so_once() {
+    let scaled = Policy {
+        scaling: Scaling {
+            least: 1,
+            most: 8,
+            patience: 30 * SECOND,
+        },
+        ..policy(1)
+    };
+    let mut bench = Bench::serving(scaled);
+    let id = bench.ids()[0];
+    bench.weigh(id, 100);
+    bench.step(Event::Room(Some(50 * MIB)));
+    let (busy, waiting) = (1000, 5);
+    let mut told = 0;
+    for _ in 0..10 {
+        bench.now += SECOND;
+        bench.step(Event::Load(Load { busy, waiting }));
+        assert_eq!(bench.spawned(), []);
+        told += usize::from(bench.did(&Action::Tell(Note::NoMemoryForMore)));
+    }
+    assert_eq!(told, 1);
+    // Two would be wanted next, and there is room for one.
+    for (free, wanted) in [(1000, 2), (150, 3)] {
+        bench.step(Event::Room(Some(free * MIB)));
+        bench.now += SECOND;
+        bench.step(Event::Load(Load { busy, waiting }));
+        assert_eq!(bench.state.wanted(), wanted);
+        for id in bench.spawned() {
+            bench.step(Event::Ready(id));
+        }
+    }
+}
+
 #[test]
 fn a_reload_without_room_is_done_in_place_too() {
     let mut bench = Bench::serving(policy(1));
     let old = bench.ids()[0];
     bench.weigh(old, 100);
     bench.step(Event::Room(Some(50 * MIB)));
-    let canary = bench.reload(2, policy(1));
-    assert_eq!(bench.drained(), [old]);
+    bench.step(Event::Reload);
+    bench.step(Event::Proved);
+    bench.step(Event::Executed(2, policy(1)));
+    assert_eq!((bench.drained(), bench.spawned()), (vec![old], vec![]));
+    bench.step(exited(old, 0));
+    let [canary] = bench.spawned()[..] else {
+        panic!()
+    };
     bench.step(Event::Ready(canary));
     assert!(bench.did(&Action::Commit(2)));
 }
@@ -331,9 +373,15 @@ fn those_that_boot_have_taken_their_room_already() {
     for id in &ids {
         bench.step(Event::Retiring(*id, Retirement::MaxRequests));
     }
-    let extra = bench.state.pool().count(Worker::boots);
     // Two beside their predecessors, and then one in place.
-    assert_eq!((bench.state.pool().extra(), extra), (2, 3));
+    let boots = |bench: &Bench| bench.state.pool().count(Worker::boots);
+    assert_eq!((bench.state.pool().extra(), boots(&bench)), (2, 2));
+    let drains = |w: &Worker| matches!(w.stage, Stage::Draining { .. });
+    let [third] = bench.state.pool().which(drains)[..] else {
+        panic!()
+    };
+    bench.step(exited(third, 0));
+    assert_eq!((bench.state.pool().extra(), boots(&bench)), (2, 3));
 }
 
 /// Fails as often as it takes, each time after so long.

@@ -24,6 +24,7 @@ mod limits;
 mod listeners;
 mod logs;
 mod masters;
+mod memory;
 mod metrics;
 mod mold;
 mod notify;
