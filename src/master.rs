@@ -124,6 +124,8 @@ pub struct Master {
     mold: Option<Mold>,
     // Molds that were ended and scribes, not reaped yet.
     spent: Vec<i32>,
+    // What scribes are to write, as it is logged if they cannot.
+    unwritten: BTreeMap<i32, String>,
     aides: Aides,
     doors: Doors,
     rendezvous: Rendezvous,
@@ -187,6 +189,7 @@ impl Master {
             past: Past::default(),
             mold: None,
             spent: Vec::new(),
+            unwritten: BTreeMap::new(),
             aides: Aides::default(),
             doors: Doors::default(),
             rendezvous: Rendezvous::new()?,

@@ -3,18 +3,21 @@
 //!
 //! It is forked from the image that has made the worker, directly or by a mold, so that everything
 //! lies where it lay in the worker. It drops privileges as a worker does, writes one line, and ends by itself,
-//! or by an alarm. Addresses are looked up, never followed.
+//! or by a limit; what it has not written then the master writes without names. Addresses are looked up,
+//! never followed.
 
 use std::io;
 use std::os::fd::AsFd;
 
 use ferricorn_base::{Exit, logs};
+use nix::sys::resource::{Resource, setrlimit};
 
 use crate::generation::Generation;
 use crate::{spawn, sys, title};
 
-/// How long it may take, in s.
-const TIME: u32 = 10;
+/// How long it may take, in s: on the processor, which others may need more, and at all.
+const WORK: u64 = 10;
+const TIME: u32 = 30;
 /// Calls that are shown.
 const SHOWN: usize = 32;
 
@@ -28,6 +31,8 @@ pub fn spawn(generation: &Generation, line: &str, frames: &[u64]) -> io::Result<
         spawn::live(|| {
             sys::reset_signals();
             nix::unistd::alarm::set(TIME);
+            // The alarm is there as well.
+            let _ = setrlimit(Resource::RLIMIT_CPU, WORK, WORK);
             if let Err(errno) = mask.thread_set_mask() {
                 return Exit::Broken(format!("cannot unblock signals: {errno}"));
             }

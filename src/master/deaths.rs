@@ -171,7 +171,10 @@ impl Master {
             return log::error!("{line}{}", numbers());
         };
         match scribe::spawn(generation, &line, &words.frames) {
-            Ok(pid) => self.spent.push(pid),
+            Ok(pid) => {
+                self.spent.push(pid);
+                self.unwritten.insert(pid, format!("{line}{}", numbers()));
+            }
             Err(error) => {
                 log::debug!("cannot look up names: {error}");
                 log::error!("{line}{}", numbers());

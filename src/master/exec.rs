@@ -6,7 +6,7 @@
 //! everything is as it was. What begins supervises the workers that are there before it thinks of its
 //! own, and goes on doing so whatever becomes of those.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -205,6 +205,7 @@ impl Master {
             past: handover.past,
             mold: None,
             spent: handover.molds,
+            unwritten: BTreeMap::new(),
             aides: Aides::adopt(&handover.aides.0, handover.aides.1),
             doors: Doors::adopt(doors),
             rendezvous: Rendezvous::of(rendezvous),

@@ -104,7 +104,18 @@ impl Master {
 
     /// Reaps the mold, if it has ended, and those that were ended.
     pub(super) fn reap_molds(&mut self) {
-        self.spent.retain(|pid| matches!(sys::reap(*pid), Ok(None)));
+        let unwritten = &mut self.unwritten;
+        self.spent.retain(|pid| {
+            let reaped = sys::reap(*pid);
+            if matches!(reaped, Ok(None)) {
+                return true;
+            }
+            let line = unwritten.remove(pid);
+            if let Some(line) = line.filter(|_| !matches!(reaped, Ok(Some(Ending::Code(0))))) {
+                log::error!("{line}");
+            }
+            false
+        });
         let Some(pid) = self.mold.as_ref().map(|mold| mold.pid) else {
             return;
         };

@@ -1,13 +1,14 @@
 //! Each way in which a worker dies or hangs: the line that the operator reads, and what the client
 //! is answered.
 
+use std::io::Read;
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::support::http::{Answer, Client};
-use crate::support::{Server, testapp};
+use crate::support::{Server, proc, testapp};
 
 fn send(server: &Server, method: &str, path: &str) -> Client<TcpStream> {
     let mut client = Client::connect(server.address()).unwrap();
@@ -187,6 +188,31 @@ fn answers_that_wait_to_be_written_are_never_mixed_with_another() {
     server.stop();
 }
 
+/// Whoever looks up the names of the calls may die of it, or have no time: the calls are told all the same.
+#[test]
+fn calls_whose_names_cannot_be_found_are_told_as_addresses() {
+    let server = testapp().args("--workers 1").ready();
+    let is_scribe = |pid: &i32| proc::command_line(*pid) == "ferricorn: scribe";
+    loop {
+        let (pid, mark) = (server.who().pid, server.mark());
+        answered(&mut send(&server, "GET", "/fault"), 502);
+        let scribe = server.until("the scribe", || {
+            let children = proc::children(server.pid);
+            let scribe = children.into_iter().find(is_scribe).map(Some);
+            scribe.or((server.log.count(mark, "died in") > 0).then_some(None))
+        });
+        if let Some(scribe) = scribe {
+            let _ = kill(Pid::from_raw(scribe), Signal::SIGKILL);
+            let line = server.wait_after(mark, &format!("Worker 0 (pid {pid}) died in "));
+            // It may have been quicker than we are.
+            if line.contains(" died in +0x") {
+                break;
+            }
+        }
+    }
+    server.stop();
+}
+
 /// Its copy of the connection is not its to answer.
 #[test]
 fn what_a_handler_has_forked_dies_alone() {
@@ -276,21 +302,46 @@ fn a_worker_that_is_stopped_says_nothing_and_is_ended_all_the_same() {
     server.stop();
 }
 
+/// It waits in the kernel, where only SIGKILL reaches it: nobody can ask it where it is.
+#[test]
+fn a_worker_that_waits_uninterruptibly_is_named_so_and_ended() {
+    let server = testapp().args("--workers 1 --timeout 0.7").ready();
+    let pid = server.who().pid;
+    let mut client = send(&server, "GET", "/vfork");
+    let line = server.wait(&format!("Worker 0 (pid {pid}) has a request past timeout"));
+    let state = "(state D (disk sleep), which no signal ends before what it waits for has come, ";
+    assert!(line.contains(state), "{line}");
+    assert!(line.contains("while serving GET /vfork from"), "{line}");
+    server.wait(&format!("(pid {pid}) was killed by SIGKILL from us"));
+    assert!(client.answer().is_err());
+    assert_eq!(server.log.count(0, "is in "), 0);
+    server.stop();
+}
+
 #[test]
 fn a_loop_that_hangs_outside_a_handler_is_found_with_its_place() {
     let server = testapp().args("--workers 1 --heartbeat-timeout 1").ready();
     let pid = server.who().pid;
     server.control("idle-hang", "");
-    assert_eq!(server.get("/").status, 200);
+    let mut kept = send(&server, "GET", "/");
+    assert_eq!(kept.answer().unwrap().status, 200);
+    server.wait("hanging while nothing waits");
+    // Nobody reads what comes from now on, and nobody takes whoever comes.
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    kept.send(request).unwrap();
+    let mut waits = send(&server, "GET", "/who");
+    server.uncontrol("idle-hang");
     let line = server.wait("is silent past heartbeat-timeout");
     assert!(line.contains(&format!("(pid {pid})")), "{line}");
     assert!(line.contains("blocked in clock_nanosleep"), "{line}");
     let line = server.wait(&format!("Worker 0 (pid {pid}) is in "));
     assert!(line.contains("idle"), "{line}");
-    server.uncontrol("idle-hang");
     server.wait(&format!(
-        "(pid {pid}) was killed by SIGKILL from us: it is silent past"
+        "Worker 0 of generation 1 (pid {pid}) was killed by SIGKILL from us: it is silent past \
+         heartbeat-timeout"
     ));
+    assert!(kept.answer().is_err());
+    assert_ne!(waits.answer().unwrap().who().pid, pid);
     server.stop();
 }
 
@@ -360,73 +411,37 @@ fn where_cores_are_wanted_a_worker_that_hangs_is_aborted() {
     let words: Vec<&str> = core.split_whitespace().collect();
     assert_eq!(words[4], words[5], "{core}");
     let pid = server.who().pid;
-    answered(&mut send(&server, "GET", "/hang"), 504);
+    // So large that writing it takes longer than the master waits before it looks.
+    answered(&mut send(&server, "GET", "/swell/700"), 504);
     server.wait(&format!(
         "(pid {pid}) was killed by SIGABRT from us: it has a request past"
     ));
     server.log.wait_count(0, "Worker 0 is ready", 2);
-    server.stop();
-}
-
-/// With cgroup v2 and its memory controller, in a group of our own below the one that we are in.
-#[test]
-fn a_worker_that_outgrows_its_control_group_is_named_as_the_oom_killers() {
-    let Some(group) = Group::limited(96 << 20) else {
-        return;
-    };
-    let enter = format!(
-        "echo $$ > {}/cgroup.procs && exec \"$@\"",
-        group.0.display()
-    );
-    let server = testapp()
-        .wrapped(&["sh", "-c", &enter, "sh"])
-        .args("--workers 1")
-        .ready();
-    assert!(send(&server, "GET", "/memory-hog").answer().is_err());
-    let line = server.wait("was killed by the OOM killer (memory.events of its control group");
-    assert!(line.contains("while serving GET /memory-hog"), "{line}");
-    server.stop();
-}
-
-/// A control group, removed when dropped.
-struct Group(std::path::PathBuf);
-
-impl Group {
-    fn limited(bytes: u64) -> Option<Group> {
-        let skipped = |why: &str| {
-            eprintln!("skipped: a control group with a limit of memory: {why}");
-            None
-        };
-        let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let Some(own) = groups.lines().find_map(|line| line.strip_prefix("0::/")) else {
-            return skipped("there is no cgroup v2");
-        };
-        let own = std::path::Path::new("/sys/fs/cgroup").join(own);
-        let controls = std::fs::read_to_string(own.join("cgroup.subtree_control"));
-        if !controls.is_ok_and(|text| text.split_whitespace().any(|name| name == "memory")) {
-            return skipped("its group has not been given the controller for those below");
-        }
-        let group = Group(own.join(format!("ferricorn-test-{}", std::process::id())));
-        let made = std::fs::create_dir(&group.0);
-        let limited = made.and_then(|()| {
-            std::fs::write(group.0.join("memory.max"), bytes.to_string())?;
-            std::fs::write(group.0.join("memory.swap.max"), "0")
-        });
-        match limited {
-            Ok(()) => Some(group),
-            Err(error) => skipped(&error.to_string()),
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        for _ in 0..100 {
-            if std::fs::remove_dir(&self.0).is_ok() {
-                return;
+    match std::fs::read_to_string("/proc/sys/kernel/core_pattern") {
+        Ok(pattern) if pattern.trim() == "core" => {
+            let mut core = server.dir.path("core");
+            if !core.exists() {
+                core.set_extension(pid.to_string());
             }
-            // Its processes are reaped by now, and leave it a moment later.
-            std::thread::sleep(Duration::from_millis(10));
+            let (there, promised) = core_size(&core);
+            assert_eq!(there, promised, "the core was cut");
+            assert!(there > 700 << 20, "{there}");
         }
+        pattern => eprintln!("skipped: a core in the working directory ({pattern:?})"),
     }
+    server.stop();
+}
+
+/// How long a core is, and how long by its program headers (elf(5)).
+fn core_size(path: &std::path::Path) -> (u64, u64) {
+    let mut file = std::fs::File::open(path).unwrap();
+    let mut head = vec![0; 1 << 20];
+    let length = file.read(&mut head).unwrap();
+    let word = |at: usize| u64::from_ne_bytes(head[at..at + 8].try_into().unwrap());
+    let half = |at: usize| usize::from(u16::from_ne_bytes(head[at..at + 2].try_into().unwrap()));
+    assert_eq!((&head[..4], head[4]), (&b"\x7fELF"[..], 2));
+    let (first, each, number) = (word(32) as usize, half(54), half(56));
+    assert!(first + each * number <= length);
+    let ends = (0..number).map(|n| word(first + n * each + 8) + word(first + n * each + 32));
+    (file.metadata().unwrap().len(), ends.max().unwrap())
 }

@@ -1,5 +1,7 @@
 //! Workers that have had their time or their memory, and places that flap.
 
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -135,5 +137,22 @@ fn a_place_that_flaps_stays_vacant_while_the_others_serve_until_a_reload() {
     server.reload();
     server.wait_after(mark, "Worker 1 is ready");
     assert_eq!(server.status()["suspended"], json!([]));
+    server.stop();
+}
+
+/// Whoever they are for: twice as many as may be in a second at once, and then one after the other.
+#[test]
+fn no_more_workers_are_started_in_a_time_than_spawn_rate() {
+    let begun = Instant::now();
+    let server = testapp().args("--workers 1 --spawn-rate 2").ready();
+    for n in 2..=8 {
+        let pid = server.pid_of(0);
+        // What the operator wants is no failure, so nothing else delays the next one.
+        server.ctl_done(&format!("kill {pid}"));
+        server.log.wait_count(0, "Worker 0 is ready", n);
+    }
+    // Four at once, and four at two a second.
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+    assert_eq!(server.log.count(0, "Booting worker with pid"), 8);
     server.stop();
 }

@@ -2,9 +2,11 @@
 
 use std::net::TcpStream;
 
+use nix::sys::signal::Signal;
+
 use crate::support::http::Client;
 use crate::support::load::Load;
-use crate::support::testapp;
+use crate::support::{proc, testapp};
 
 fn ask(client: &mut Client<TcpStream>) -> u16 {
     let request = "GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -47,6 +49,40 @@ fn it_grows_by_doubling_under_load_and_shrinks_by_one_after_it_and_loses_nothing
         .wait_count(0, "exited (fewer workers are wanted)", 3);
     assert!(clients.iter_mut().all(|client| ask(client) == 200));
     assert_eq!(server.who().slot, 0);
+    server.stop();
+}
+
+/// One that waits for something is busy, however long the request has taken already; and who waits to be
+/// accepted counts where nobody is busy at all.
+#[test]
+fn long_requests_and_a_long_queue_ask_for_workers_alike() {
+    let server = testapp().args("--workers 1 --max-workers 3").ready();
+    let pid = server.pid_of(0);
+    let mut hangs = Client::connect(server.address()).unwrap();
+    let request = "GET /hang HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    hangs.send(request).unwrap();
+    let line = server.wait("2 workers wanted after 1:");
+    assert!(
+        line.contains("busy for 100 % of the time, 0 connections"),
+        "{line}"
+    );
+    server.log.wait_count(0, "is ready (pid", 2);
+    // Neither the one in the handler nor the other one accepts.
+    let other = server.pid_of(1);
+    server.kill_worker(other, Signal::SIGSTOP);
+    server.until("it to stand still", || {
+        (proc::stat(other)?.state == 'T').then_some(())
+    });
+    let connect = |_| Client::connect(server.address()).unwrap();
+    let mut clients: Vec<_> = (0..6).map(connect).collect();
+    let line = server.wait("3 workers wanted after 2:");
+    assert!(
+        line.contains("busy for 50 % of the time, 6 connections"),
+        "{line}"
+    );
+    assert!(clients.iter_mut().all(|client| ask(client) == 200));
+    server.kill_worker(other, Signal::SIGCONT);
+    server.kill_worker(pid, Signal::SIGKILL);
     server.stop();
 }
 
