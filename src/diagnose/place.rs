@@ -10,6 +10,8 @@ use nix::unistd::{SysconfVar, sysconf};
 use super::printable;
 use crate::state::Moment;
 
+/// What proc_pid_syscall(5) says of who waits for nothing.
+const RUNNING: &str = "running";
 /// Bytes of a list of sockets that are looked through: a hundred thousand sockets.
 const SOCKETS: u64 = 16 << 20;
 
@@ -62,6 +64,8 @@ pub fn whereabouts(pid: i32, before: Option<&Look>, now: Moment) -> String {
     match (&busy, before.and_then(|before| before.doing.clone())) {
         (Some(busy), _) => words.push(busy.clone()),
         (None, doing) => {
+            // It may have been about to wait when it was seen first.
+            let doing = doing.filter(|doing| doing != RUNNING);
             words.extend(doing.or(look.doing));
             let wchan = read("wchan").filter(|wchan| !wchan.is_empty() && wchan != "0");
             words.extend(wchan.map(|wchan| format!("waiting in {wchan}")));
@@ -121,7 +125,7 @@ fn times(stat: &str) -> Option<(Duration, Duration)> {
 fn call(text: &str, descriptor: impl Fn(u64) -> Option<String>) -> Option<String> {
     let mut words = text.split_whitespace();
     let number: i64 = match words.next()? {
-        "running" => return Some("running".to_owned()),
+        RUNNING => return Some(RUNNING.to_owned()),
         number => number.parse().ok()?,
     };
     if number < 0 {

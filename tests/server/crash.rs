@@ -66,7 +66,7 @@ fn a_worker_that_dies_in_a_handler_says_of_what_and_answers_its_client() {
         assert_eq!(answer.text(), "502 Bad Gateway\n");
         let line = server.wait_after(mark, " while serving ");
         let who = format!("Worker 0 of generation 1 (pid {pid}) {words}");
-        let what = format!(" while serving GET {path} from {from} for 0.");
+        let what = format!(" while serving GET {path} from {from} for ");
         assert!(line.contains(&who) && line.contains(&what), "{line}");
         assert!(line.ends_with(" s (id its-name)"), "{line}");
         // The ring of the last requests comes with it.
