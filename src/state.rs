@@ -330,8 +330,9 @@ impl State {
     fn reload_failed(&mut self, reason: String, out: &mut Vec<Action>) {
         self.reload = Reload::Idle;
         self.failure = Some(reason.clone());
-        self.tell_failed(reason.clone(), out);
-        out.extend(self.ledger.fail(reason).map(Action::Verdict));
+        // Whoever reads that it has failed finds it counted.
+        out.extend(self.ledger.fail(reason.clone()).map(Action::Verdict));
+        self.tell_failed(reason, out);
     }
 
     fn tell_failed(&self, reason: String, out: &mut Vec<Action>) {
