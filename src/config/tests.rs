@@ -227,6 +227,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("error-logfile", "\"auto\"", "\"auto\""),
     ("log-level", "\"warning\"", "\"warning\""),
     ("send-request-id", "true", "true"),
+    ("send-trace", "true", "true"),
     ("slow-request", "\"500ms\"", "0.5"),
     ("syslog", "true", "true"),
     ("syslog-addr", "\"tcp://[::1]\"", "\"tcp://[::1]\""),

@@ -61,11 +61,20 @@ pub(super) const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "send-request-id",
-        kind: Kind::Switch(|config, on| config.conf.send_request_id = on),
+        kind: Kind::Switch(|config, on| config.conf.name(|names| names.id = on)),
         default: "false",
         doc: "Say in X-Request-Id of each response what its request is called.\n\n\
               Unless the handler does so itself. A request has the name that came with it in \
               X-Request-Id from a trusted proxy (forwarded-allow-ips), else one of the worker's.",
+        ..HERE
+    },
+    Setting {
+        name: "send-trace",
+        kind: Kind::Switch(|config, on| config.conf.name(|names| names.trace = on)),
+        default: "false",
+        doc: "Say in traceresponse of each response which trace its request belongs to.\n\n\
+              Unless the handler does so itself. The field looks like traceparent and has the span of \
+              this request; the trace is that of a trusted proxy (forwarded-allow-ips), else a new one.",
         ..HERE
     },
     Setting {

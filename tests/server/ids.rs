@@ -31,13 +31,14 @@ fn access(server: &Server, path: &str) -> Vec<String> {
 #[test]
 fn a_request_has_one_name_for_all_who_look() {
     let server = testapp()
-        .args("--workers 1 --send-request-id --access-logfile access.log --access-logformat")
+        .args("--workers 1 --send-request-id --send-trace --access-logfile access.log --access-logformat")
         .arg(FORMAT)
         .ready();
     // What a trusted proxy says is taken over, the span is new.
     let answer = get(&server, "/trace/given", &given("abc-1"));
     assert_eq!(answer.field("x-request-id"), Some("abc-1"));
     let (id, trace) = answer.text().split_once(' ').unwrap();
+    assert_eq!(answer.field("traceresponse"), Some(trace));
     let parts: Vec<&str> = trace.split('-').collect();
     assert_eq!(
         (id, parts[0], parts[1], parts[3]),
@@ -60,11 +61,12 @@ fn a_request_has_one_name_for_all_who_look() {
     let line = server.wait("in the handler of /trace/made");
     assert!(line.ends_with(&format!(" (request {id})")), "{line}");
 
-    // A trace that nobody looks at is none.
+    // An answer to which no handler has come has both as well.
     let answer = get(&server, "/error", "");
     let logged = access(&server, "/error");
     assert_eq!(Some(&*logged[0]), answer.field("x-request-id"));
-    assert_eq!(logged[1..5], ["-", "-", "-", "-"]);
+    let trace = format!("00-{}-{}-00", logged[1], logged[2]);
+    assert_eq!(answer.field("traceresponse"), Some(&*trace));
     let line = server.wait("the test wants an error");
     assert!(
         line.ends_with(&format!(" (request {})", logged[0])),
@@ -82,6 +84,11 @@ fn what_a_stranger_calls_its_request_is_only_shown_as_that() {
         .ready();
     let answer = get(&server, "/trace/stranger", &given("forged"));
     assert_eq!(answer.field("x-request-id"), None, "not asked for");
+    assert_eq!(answer.field("traceresponse"), None, "not asked for");
+    // A trace that nobody looks at is none.
+    get(&server, "/error", "");
+    let logged = access(&server, "/error");
+    assert_eq!(logged[1..5], ["-", "-", "-", "-"]);
     let (id, trace) = answer.text().split_once(' ').unwrap();
     assert_eq!(id.len(), 16);
     assert!(!trace.contains(TRACE), "{trace}");

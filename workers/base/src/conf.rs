@@ -28,8 +28,8 @@ pub struct Conf {
     pub deadlines: Deadlines,
     /// After how long a request is slow, and told of; zero: never.
     pub slow_request: Duration,
-    /// Whether responses say what their requests are called.
-    pub send_request_id: bool,
+    /// What responses say of what their requests are called, if anything.
+    pub names: Option<Names>,
     /// What one peer address may take of the server.
     pub peer_limits: PeerLimits,
     /// When to refuse some requests because all wait too long.
@@ -64,6 +64,16 @@ pub struct Conf {
     pub mounts: Vec<MountConf>,
     /// Where the aide sends metrics by StatsD, if it does.
     pub statsd: Option<StatsdConf>,
+}
+
+/// What a response says of its request, unless the handler does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Its id, in `X-Request-Id`.
+    pub id: bool,
+    /// The trace that it belongs to and its own span, in `traceresponse` (W3C Trace Context HTTP Response
+    /// Headers Format, draft of 2021).
+    pub trace: bool,
 }
 
 /// The waits of a connection, each with its deadline.
@@ -205,6 +215,15 @@ impl Default for Deadlines {
     }
 }
 
+impl Conf {
+    /// Changes what responses say of their requests.
+    pub fn name(&mut self, change: impl FnOnce(&mut Names)) {
+        let mut names = self.names.unwrap_or_default();
+        change(&mut names);
+        self.names = (names != Names::default()).then_some(names);
+    }
+}
+
 impl Default for Conf {
     fn default() -> Self {
         Conf {
@@ -214,7 +233,7 @@ impl Default for Conf {
             trust: Trust::default(),
             deadlines: Deadlines::default(),
             slow_request: Duration::ZERO,
-            send_request_id: false,
+            names: None,
             peer_limits: PeerLimits::default(),
             shed: Shed::default(),
             poison: false,

@@ -4,6 +4,7 @@
 use ferricorn_base::access::{AccessLog, Record};
 use ferricorn_base::board::Counter;
 use ferricorn_base::body::Kind;
+use ferricorn_base::conf::Names;
 use ferricorn_base::{Request, Response, logs};
 use ferricorn_http::{EncodeError, Length};
 use http::header::{Entry, HeaderName, HeaderValue};
@@ -18,6 +19,7 @@ use crate::protocol::{BodyWriter, Protocol};
 use crate::respond::error_response;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACE: HeaderName = HeaderName::from_static("traceresponse");
 
 impl<P: Protocol, E: Executor> Loop<P, E> {
     /// Encodes a response into the output, or hands the connection to a stream thread: `true`.
@@ -28,8 +30,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         body_done: bool,
     ) -> bool {
         let (mut parts, body) = response.into_parts();
-        if self.conf.send_request_id {
-            name(&active.request, &mut parts.headers);
+        if let Some(names) = self.conf.names {
+            name(&active.request, names, &mut parts.headers);
         }
         let content_type = body.content_type();
         match body.into_kind() {
@@ -207,11 +209,19 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 }
 
 /// Says in a response what its request is called, unless the handler has done so.
-fn name(request: &Request, fields: &mut HeaderMap) {
-    let id = HeaderValue::from_str(request.id());
-    // It is printable ASCII.
-    if let (Ok(id), Entry::Vacant(entry)) = (id, fields.entry(REQUEST_ID)) {
-        entry.insert(id);
+fn name(request: &Request, names: Names, fields: &mut HeaderMap) {
+    let mut say = |field: HeaderName, text: &str| {
+        // It is printable ASCII.
+        let value = HeaderValue::from_str(text);
+        if let (Ok(value), Entry::Vacant(entry)) = (value, fields.entry(field)) {
+            entry.insert(value);
+        }
+    };
+    if names.id {
+        say(REQUEST_ID, request.id());
+    }
+    if names.trace {
+        say(TRACE, &request.trace().to_string());
     }
 }
 
