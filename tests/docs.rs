@@ -140,3 +140,52 @@ fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
     }
     found
 }
+
+/// Each hook says in which process it runs, and the example has them all.
+#[test]
+fn every_hook_names_its_process_and_is_in_the_example() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let code = read("workers/base/src/hooks.rs");
+    let (_, rest) = code.split_once("pub trait Hooks").unwrap();
+    let (body, _) = rest.split_once("\n}\n").unwrap();
+    let example = read("examples/hooks.rs");
+    let mut hooks = Vec::new();
+    let mut doc = "";
+    for line in body.lines().map(str::trim) {
+        match line
+            .strip_prefix("fn ")
+            .and_then(|rest| rest.split_once('('))
+        {
+            Some((name, _)) => {
+                let process = ["**Master**: ", "**Worker**: "];
+                assert!(
+                    process.iter().any(|process| doc.starts_with(process)),
+                    "{name}: {doc}"
+                );
+                assert!(example.contains(&format!("    fn {name}(")), "{name}");
+                hooks.push(name);
+                doc = "";
+            }
+            None if doc.is_empty() => doc = line.strip_prefix("/// ").unwrap_or_default(),
+            None => {}
+        }
+    }
+    let gunicorns = [
+        "on_starting",
+        "on_reload",
+        "when_ready",
+        "pre_fork",
+        "post_fork",
+        "post_worker_init",
+        "worker_int",
+        "worker_abort",
+        "pre_exec",
+        "pre_request",
+        "post_request",
+        "child_exit",
+        "worker_exit",
+        "nworkers_changed",
+        "on_exit",
+    ];
+    assert_eq!(hooks, gunicorns);
+}

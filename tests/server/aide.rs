@@ -192,6 +192,7 @@ fn a_reload_keeps_answering_and_follows_the_setting() {
     });
     load.wait_good(10);
     load.stop().assert_nothing_lost();
+    assert_eq!(server.log.count(0, "killed"), 0, "it goes by itself");
 
     // Another address, and a unix socket.
     let mark = server.mark();
@@ -265,7 +266,9 @@ fn a_master_that_hangs_is_waited_for_once() {
 
 #[test]
 fn nobody_is_left_without_an_answer_when_no_worker_can_boot() {
-    let server = deserted("--outage-delay 0.3 --retry-after 7 --access-logfile access.log");
+    let server = deserted(
+        "--outage-delay 0.3 --retry-after 7 --access-logfile access.log --readiness-path /ready",
+    );
     let load = Load::one_shot(server.address(), 4, "/who");
     // Whoever came before is answered, too.
     let line = server.wait("Nobody serves");
@@ -277,6 +280,7 @@ fn nobody_is_left_without_an_answer_when_no_worker_can_boot() {
     let mut keeps = Client::connect(server.address()).unwrap();
     let answer = keeps.get("/who").unwrap();
     assert_unavailable(&answer, "7");
+    assert_unavailable(&server.get("/ready"), "7");
     drop(keeps);
     assert!(
         answer.text().starts_with("503 Service Unavailable"),
@@ -369,6 +373,36 @@ fn a_reload_that_heals_ends_the_outage() {
     server.until("the server to be ready", || {
         (ask(desk, "/health/ready").0 == 200).then_some(())
     });
+    server.stop();
+}
+
+#[test]
+fn one_aide_answers_in_several_outages_and_all_its_answers_are_counted() {
+    let server = deserted("--outage-delay 0.1 --metrics-bind 127.0.0.1:0");
+    let desk = desk(&server, 0);
+    let first = aide(&server, 0);
+    let (mut mark, mut told) = (0, 0);
+    for _ in 0..3 {
+        server.wait_after(mark, "Nobody serves");
+        assert_unavailable(&server.get("/who"), "5");
+        told += 1;
+        mark = server.mark();
+        server.uncontrol("boot-fail");
+        server.wait_after(mark, "the outage ends");
+        // Whom the aide has let in a moment ago is answered by it still.
+        while server.get("/who").status == 503 {
+            told += 1;
+        }
+        server.until("all to be counted", || {
+            (unavailable(desk) == told).then_some(())
+        });
+        let worker = server.pid_of(0);
+        server.control("boot-fail", "");
+        server.kill_worker(worker, Signal::SIGKILL);
+    }
+    assert_eq!(aide(&server, 0), first);
+    assert_eq!(server.log.count(0, "The aide is ready"), 1);
+    server.uncontrol("boot-fail");
     server.stop();
 }
 

@@ -150,6 +150,16 @@ fn a_level_hides_what_is_below_it() {
     assert_eq!(server.log.text(), "");
 }
 
+#[test]
+fn a_line_is_there_while_its_request_is_with_its_handler() {
+    let server = testapp().args("--workers 1").ready();
+    let mut client = Client::connect(server.address()).unwrap();
+    client
+        .send("GET /hang HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    server.wait("in the handler of /hang");
+}
+
 /// A client's bytes never begin a line of their own.
 #[test]
 fn a_request_in_the_log_cannot_forge_lines() {
@@ -258,6 +268,13 @@ fn a_log_that_cannot_be_opened_ends_the_start() {
         "{}",
         ended.log
     );
+    // The master waits for nobody to read, either.
+    let start = testapp().args("--access-logfile access.fifo");
+    let path = start.dir().path("access.fifo");
+    nix::unistd::mkfifo(&path, Mode::from_bits_truncate(0o600)).unwrap();
+    let ended = start.run();
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.log.contains("access.fifo"), "{}", ended.log);
     let ended = testapp()
         .args("--access-logfile /nonexistent/access.log")
         .run();

@@ -1,6 +1,7 @@
 //! What Prometheus is told: well-formed, equal to what clients counted, and never less than before.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal;
@@ -8,7 +9,7 @@ use nix::sys::signal::Signal;
 use crate::support::exposition::Parsed;
 use crate::support::http::{Client, get};
 use crate::support::load::Load;
-use crate::support::{Server, testapp};
+use crate::support::{Server, proc, testapp};
 
 /// Where the aide of a server answers.
 fn metrics_of(server: &Server) -> SocketAddr {
@@ -24,6 +25,11 @@ fn scrape(address: SocketAddr) -> Parsed {
     let kind = answer.field("content-type");
     assert_eq!(kind, Some("text/plain; version=0.0.4; charset=utf-8"));
     Parsed::strictly(answer.text(), false)
+}
+
+/// What is in RAM of a process, in bytes.
+fn rss(pid: i32) -> f64 {
+    proc::memory(pid, "Rss").unwrap() as f64 * 1024.0
 }
 
 /// Does `act` while somebody scrapes all the time: whatever happens, each scrape succeeds and nothing goes
@@ -158,6 +164,26 @@ fn what_workers_do_and_who_waits_is_told_in_both_formats() {
     assert_eq!(told.value("ferricorn_connections", &[]), 1.0);
     let url = format!("http://{}", server.address());
     assert_eq!(told.sum("ferricorn_log_messages_total"), 0.0);
+    assert_eq!(told.value("ferricorn_generation", &[]), 1.0);
+    assert_eq!(told.value("ferricorn_reload_number", &[]), 0.0);
+    // Two workers have about twice what one has.
+    let of = |process| {
+        let kind = [("process", process)];
+        scrape(metrics).find("ferricorn_resident_memory_bytes", &kind)
+    };
+    let status = server.status();
+    let pids = status["workers"].as_array().unwrap().iter();
+    let pids = pids.map(|worker| i32::try_from(worker["pid"].as_i64().unwrap()).unwrap());
+    let known: f64 = pids.map(rss).sum();
+    // Each is looked at by and by.
+    server.until("the workers' memory", || {
+        let share = of("worker")? / known;
+        (0.7..1.5).contains(&share).then_some(())
+    });
+    for process in ["master", "aide"] {
+        let size = server.until(process, || of(process));
+        assert!(size > 1e5, "{process}: {size}");
+    }
     let listener = [("listener", &*url)];
     assert_eq!(told.value("ferricorn_accept_queue_length", &listener), 0.0);
     let limit = told.value("ferricorn_accept_queue_limit", &listener);
@@ -180,4 +206,97 @@ fn what_workers_do_and_who_waits_is_told_in_both_formats() {
     assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"));
     let open = Parsed::strictly(answer.text(), true);
     assert_eq!(open.sum("ferricorn_requests_total"), 1.0);
+}
+
+#[test]
+fn workers_that_come_and_go_are_told_as_that() {
+    let server = testapp()
+        .args("--workers 2 --metrics-bind 127.0.0.1:0")
+        .ready();
+    let metrics = metrics_of(&server);
+    let states = || {
+        let told = scrape(metrics);
+        let of = |state| told.value("ferricorn_workers", &[("state", state)]);
+        let states = ["booting", "idle", "busy", "draining"].map(of);
+        (states, told.value("ferricorn_workers_wanted", &[]))
+    };
+    let is = |expected| server.until("the states", || (states() == expected).then_some(()));
+    is(([0.0, 2.0, 0.0, 0.0], 2.0));
+    // One that boots.
+    server.control("boot-hang", "");
+    server.signal(Signal::SIGTTIN);
+    is(([1.0, 2.0, 0.0, 0.0], 3.0));
+    server.uncontrol("boot-hang");
+    server.signal(Signal::SIGTTOU);
+    is(([0.0, 2.0, 0.0, 0.0], 2.0));
+    // One that drains, and finishes what it has.
+    let mut client = Client::connect(server.address()).unwrap();
+    client
+        .send("GET /hang/3000 HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    server.until_in_handler(1);
+    let status = server.status();
+    let workers = status["workers"].as_array().unwrap();
+    let busy = workers
+        .iter()
+        .find(|worker| worker["in_flight"] == 1)
+        .unwrap();
+    server.ctl_done(&format!("drain {}", busy["pid"]));
+    is(([0.0, 2.0, 0.0, 1.0], 2.0));
+    assert_eq!(client.answer().unwrap().status, 200);
+    is(([0.0, 2.0, 0.0, 0.0], 2.0));
+    server.stop();
+}
+
+#[test]
+fn bytes_and_waits_are_those_that_clients_had_and_a_unix_queue_is_told() {
+    let server = testapp()
+        .args("--workers 1 --metrics-bind 127.0.0.1:0 --bind unix:app.sock")
+        .ready();
+    let metrics = metrics_of(&server);
+    let mut client = Client::connect(server.address()).unwrap();
+    for _ in 0..40 {
+        assert_eq!(client.get("/who").unwrap().status, 200);
+    }
+    drop(client);
+    let idle = || {
+        let told = scrape(metrics);
+        let none = told.value("ferricorn_connections", &[]) == 0.0;
+        none.then_some(told)
+    };
+    let before = server.until("the end of the connection", idle);
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    let request = "POST /upload HTTP/1.1
+Host: a
+Content-Length: 5
+Connection: close
+
+hello";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    drop(stream);
+    let told = server.until("the end of the connection", idle);
+    let more = |name| told.value(name, &[]) - before.value(name, &[]);
+    assert_eq!(more("ferricorn_received_bytes_total"), request.len() as f64);
+    assert_eq!(more("ferricorn_sent_bytes_total"), answer.len() as f64);
+    assert_eq!(more("ferricorn_connections_accepted_total"), 1.0);
+    // A sample of them.
+    let waits = told.value("ferricorn_queue_duration_seconds_count", &[]);
+    assert!((1.0..40.0).contains(&waits), "{waits}");
+
+    let worker = server.pid_of(0);
+    server.kill_worker(worker, Signal::SIGSTOP);
+    let path = server.dir.path("app.sock");
+    let waiting: Vec<_> = (0..3)
+        .map(|_| Client::connect_unix(&path).unwrap())
+        .collect();
+    let url = format!("unix:{}", path.display());
+    server.until("those who wait", || {
+        let told = scrape(metrics);
+        let length = told.value("ferricorn_accept_queue_length", &[("listener", &url)]);
+        (length == waiting.len() as f64).then_some(())
+    });
+    server.kill_worker(worker, Signal::SIGCONT);
+    server.stop();
 }

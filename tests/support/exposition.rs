@@ -63,12 +63,17 @@ impl Parsed {
 
     /// The value of a series, which there is.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let found = self.find(name, labels);
+        found.unwrap_or_else(|| panic!("no {name} {labels:?}"))
+    }
+
+    /// The value of a series, if there is one.
+    pub fn find(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let owned = labels
             .iter()
             .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()));
         let key = (name.to_owned(), owned.collect());
-        let found = self.samples.get(&key);
-        *found.unwrap_or_else(|| panic!("no {name} {labels:?}"))
+        self.samples.get(&key).copied()
     }
 
     /// The sum of all series of this name.

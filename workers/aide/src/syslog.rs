@@ -295,3 +295,92 @@ fn open(to: &Target) -> nix::Result<(OwnedFd, bool)> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+
+    use nix::sys::socket::{setsockopt, socketpair};
+
+    use super::*;
+
+    /// One that takes packets from the other end, which is returned.
+    fn relay(to: Target) -> (Relay, OwnedFd) {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let (giving, from) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
+        (Relay::new(Forward { from, to }).unwrap(), giving)
+    }
+
+    fn give(giving: &OwnedFd, packet: &[u8]) -> bool {
+        send(giving.as_raw_fd(), packet, MsgFlags::MSG_DONTWAIT).is_ok()
+    }
+
+    #[test]
+    fn what_waits_for_a_receiver_that_is_away_is_bounded() {
+        let (mut relay, giving) = relay(Target::Unix("/nonexistent/syslog".into()));
+        let packet = [b'x'; 8192];
+        let mut given = 0;
+        while give(&giving, &packet) {
+            relay.pump();
+            given += packet.len();
+            assert!(given < 4 << 20, "nobody has said that it is enough");
+        }
+        let waits = relay.buffer.len();
+        assert!((CAPACITY..CAPACITY + LONGEST).contains(&waits), "{waits}");
+    }
+
+    #[test]
+    fn a_message_that_was_begun_begins_anew_on_the_next_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        setsockopt(&listener, sockopt::RcvBuf, &4096).unwrap();
+        let (mut relay, giving) = relay(Target::Tcp(listener.local_addr().unwrap()));
+        let (mut first, _) = listener.accept().unwrap();
+        setsockopt(&relay.forward.from, sockopt::RcvBuf, &4096).unwrap();
+        // Until one of them is sent in part.
+        let mut number = 0_u32;
+        while relay.sent == 0 {
+            let packet = format!("{number:05} {}", "x".repeat(15_000));
+            if give(&giving, packet.as_bytes()) {
+                number += 1;
+            }
+            relay.pump();
+            assert!(number < 4000, "it takes everything");
+        }
+        let _ = first.read(&mut [0; 10]).unwrap();
+        drop(first);
+        while !matches!(relay.line, Line::Down(_)) {
+            relay.pump();
+        }
+        relay.line = Line::Down(Duration::ZERO);
+        relay.pump();
+        let (mut next, _) = listener.accept().unwrap();
+        relay.pump();
+        let mut head = [0; 12];
+        next.read_exact(&mut head).unwrap();
+        let head = String::from_utf8_lossy(&head);
+        let (length, text) = head.split_once(' ').unwrap();
+        assert_eq!(length, "15006");
+        assert!(
+            text.starts_with("0") && text[5..].starts_with(' '),
+            "{head}"
+        );
+    }
+
+    #[test]
+    fn a_unix_stream_has_a_line_for_each() {
+        let path = std::env::temp_dir().join(format!("ferricorn-relay-{}", std::process::id()));
+        let listener = UnixListener::bind(&path).unwrap();
+        let (mut relay, giving) = relay(Target::Unix(path.clone()));
+        let (mut stream, _) = listener.accept().unwrap();
+        std::fs::remove_file(path).unwrap();
+        assert!(give(&giving, b"one") && give(&giving, b"two"));
+        relay.pump();
+        let mut text = [0; 8];
+        stream.read_exact(&mut text).unwrap();
+        assert_eq!(&text, b"one\ntwo\n");
+    }
+}

@@ -151,6 +151,7 @@ mod tests {
         let mut news = Totals::default();
         news.counters[Counter::Requests as usize] = 5;
         news.counters[Counter::Errors as usize] = 1;
+        news.counters[Counter::Panics as usize] = 1;
         news.counters[Counter::LogErrors as usize] = 3;
         news.counters[Counter::LogWarnings as usize] = 2;
         news.counters[Counter::HandlerMicros as usize] = 1_100 + 1_300 + 70_000;
@@ -170,7 +171,7 @@ mod tests {
                 "gunicorn.requests:5|c",
                 "gunicorn.log.error:3|c",
                 "gunicorn.log.warning:2|c",
-                "gunicorn.log.exception:1|c",
+                "gunicorn.log.exception:2|c",
                 "gunicorn.request.status.200:4|c",
                 "gunicorn.request.status.500:1|c",
                 "gunicorn.request.duration:1.097|ms",
