@@ -114,6 +114,7 @@ fn a_server_that_stops_says_so_to_its_last_moment() {
     assert_eq!(server.wait_exit().code(), Some(0));
     assert!(!proc::is_alive(aide));
     assert!(TcpStream::connect(desk).is_err(), "nobody has the address");
+    assert_eq!(server.log.count(0, "[WARNING]"), 0, "nobody is missed");
 }
 
 #[test]

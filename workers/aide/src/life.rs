@@ -274,6 +274,14 @@ impl Aide {
     /// The last that is done.
     fn end(&mut self) {
         self.end_duties();
+        self.finish_outage();
+        // Who has heard nothing would take the end of its life-line for that of its master.
+        let houses = self.desk.iter().chain(self.outage.house());
+        houses.for_each(|house| house.tell(Down::Quit, &[]));
+    }
+
+    /// Waits a moment for the answers of an outage.
+    fn finish_outage(&mut self) {
         let until = monotonic() + LAST;
         while let Some(house) = self.outage.house() {
             let left = until.saturating_sub(monotonic());
