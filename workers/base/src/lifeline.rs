@@ -14,12 +14,14 @@ use log::LevelFilter;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
-    UnixCredentials, recvmsg, sendmsg, setsockopt, socketpair, sockopt,
+    UnixCredentials, getsockopt, recvmsg, sendmsg, setsockopt, socketpair, sockopt,
 };
 use serde::{Deserialize, Serialize};
 
 /// The longest message in bytes; longer text is cut.
 pub const MESSAGE_MAX: usize = 2048;
+/// Descriptors that go down with one command.
+const FDS_MAX: usize = 4;
 
 /// Why a worker asks to be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,7 +199,12 @@ impl MasterEnd {
     /// # Errors
     /// `UnexpectedEof` when the worker is gone, `InvalidData` for a message of unknown form.
     pub fn receive(&self) -> io::Result<Option<Up>> {
-        let Some(Message { bytes, sender, .. }) = receive(self.0.as_fd())? else {
+        // Descriptors get no room: a worker that sends some could fill its master's table.
+        let control = match getsockopt(&self.0, sockopt::PassCred)? {
+            true => nix::cmsg_space!(UnixCredentials),
+            false => Vec::new(),
+        };
+        let Some(Message { bytes, sender, .. }) = receive(self.0.as_fd(), control)? else {
             return Ok(None);
         };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -271,7 +278,8 @@ impl WorkerEnd {
     /// # Errors
     /// `UnexpectedEof` when the master is gone, `InvalidData` for a message of unknown form.
     pub fn receive(&self) -> io::Result<Option<(Down, Vec<OwnedFd>)>> {
-        let Some(Message { bytes, fds, .. }) = receive(self.0.as_fd())? else {
+        let control = nix::cmsg_space!([RawFd; FDS_MAX]);
+        let Some(Message { bytes, fds, .. }) = receive(self.0.as_fd(), control)? else {
             return Ok(None);
         };
         let number = |bytes: &[u8]| {
@@ -389,9 +397,9 @@ struct Message {
     sender: Option<i32>,
 }
 
-fn receive(fd: BorrowedFd<'_>) -> io::Result<Option<Message>> {
+/// `control` is the room for what comes beside the bytes.
+fn receive(fd: BorrowedFd<'_>, mut control: Vec<u8>) -> io::Result<Option<Message>> {
     let mut buffer = [0; MESSAGE_MAX];
-    let mut control = nix::cmsg_space!([RawFd; 4], UnixCredentials);
     let mut parts = [IoSliceMut::new(&mut buffer)];
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
     let received = loop {
@@ -406,6 +414,9 @@ fn receive(fd: BorrowedFd<'_>) -> io::Result<Option<Message>> {
     };
     let len = received.bytes;
     let (mut fds, mut sender) = (vec![], None);
+    if received.flags.contains(MsgFlags::MSG_CTRUNC) {
+        return Err(unknown());
+    }
     for message in received.cmsgs()? {
         match message {
             ControlMessageOwned::ScmRights(raw) => {
@@ -431,6 +442,9 @@ fn receive(fd: BorrowedFd<'_>) -> io::Result<Option<Message>> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
     use super::*;
 
     #[test]
@@ -512,6 +526,28 @@ mod tests {
         // Other reports stay what they are.
         worker.send(&Up::Ready).unwrap();
         assert_eq!(master.receive().unwrap(), Some(Up::Ready));
+    }
+
+    #[test]
+    fn descriptors_of_a_worker_stay_with_it() {
+        for asked in [false, true] {
+            let (master, worker) = pair().unwrap();
+            if asked {
+                master.ask_who().unwrap();
+            }
+            for count in [1, 2, 4, 5, 253] {
+                let (mut here, there) = UnixStream::pair().unwrap();
+                send(worker.as_fd(), b"R", &vec![there.as_fd(); count]).unwrap();
+                let error = master.receive().unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{count}");
+                drop(there);
+                here.set_nonblocking(true).unwrap();
+                let read = here.read(&mut [0]);
+                assert_eq!(read.unwrap(), 0, "{count} are kept, asked who: {asked}");
+            }
+            worker.send(&Up::Ready).unwrap();
+            assert_eq!(master.receive().unwrap(), Some(Up::Ready));
+        }
     }
 
     #[test]

@@ -153,7 +153,8 @@ impl Rendezvous {
         // recvmsg(2) drops a descriptor for which there is no room, and with it the connection.
         drop(self.taking.try_clone()?);
         let mut buffer = vec![0; FACTS_MAX + INPUT_MAX];
-        let mut control = nix::cmsg_space!([RawFd; 1]);
+        // As many as a message can have (unix(7)): what has no room is kept by the process, but by nobody in it.
+        let mut control = nix::cmsg_space!([RawFd; 253]);
         let mut parts = [IoSliceMut::new(&mut buffer)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
         let received = loop {

@@ -159,6 +159,13 @@ fn what_is_not_known_closes_the_connection() {
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert_eq!(client.read(&mut [0]).unwrap(), 0);
     }
+    // Nor is any kept of those for which nobody would look.
+    let (mut client, server) = UnixStream::pair().unwrap();
+    send(&newer, &[server.as_raw_fd(); 253]);
+    drop(server);
+    assert!(pair.take().is_err());
+    client.set_nonblocking(true).unwrap();
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
     send(&good, &[]);
     assert!(pair.take().is_err());
     assert!(pair.take().unwrap().is_none());
