@@ -357,9 +357,8 @@ mod tests {
 
     #[test]
     fn a_rotated_file_is_made_anew_under_its_name() {
-        let dir = env::temp_dir().join(format!("ferricorn-logs-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let (path, rotated) = (dir.join("error.log"), dir.join("error.log.1"));
+        let dir = tempfile::tempdir().unwrap();
+        let [path, rotated] = ["error.log", "error.log.1"].map(|name| dir.path().join(name));
         let mut config = Config::default();
         config.error_log = Destination::File(path.clone());
         let files = LogFiles::open(&config, None).unwrap();

@@ -232,14 +232,15 @@ fn taken(path: &Path, file: File) -> io::Error {
 mod tests {
     use super::*;
 
-    fn place(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("ferricorn-pidfile-{}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        dir.join(name)
+    /// Paths in a directory that goes with what makes them.
+    fn places() -> impl Fn(&str) -> PathBuf {
+        let dir = tempfile::tempdir().unwrap();
+        move |name| dir.path().join(name)
     }
 
     #[test]
     fn it_holds_the_pid_and_goes_with_its_owner() {
+        let place = places();
         let path = place("simple");
         let file = PidFile::create(&path, std::process::id(), false).unwrap();
         assert_eq!(
@@ -252,6 +253,7 @@ mod tests {
 
     #[test]
     fn a_stale_file_is_replaced_and_a_live_one_is_not() {
+        let place = places();
         let path = place("stale");
         fs::write(&path, "1\n").unwrap();
         let file = PidFile::create(&path, std::process::id(), false).unwrap();
@@ -266,6 +268,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_longer_ours_stays() {
+        let place = places();
         let path = place("foreign");
         let file = PidFile::create(&path, std::process::id(), false).unwrap();
         fs::remove_file(&path).unwrap();
@@ -276,6 +279,7 @@ mod tests {
 
     #[test]
     fn links_of_others_lead_nowhere() {
+        let place = places();
         let victim = place("victim");
         fs::write(&victim, "precious").unwrap();
         let own = std::process::id();
@@ -296,6 +300,7 @@ mod tests {
 
     #[test]
     fn a_copy_in_another_process_removes_nothing() {
+        let place = places();
         let path = place("forked");
         let mut file = PidFile::create(&path, std::process::id(), false).unwrap();
         file.owner = 1;
@@ -315,6 +320,7 @@ mod tests {
 
     #[test]
     fn one_that_cannot_be_written_leaves_nothing() {
+        let place = places();
         let path = place("unwritten");
         let own = std::process::id();
         let first = place(&format!("unwritten.{own}"));
@@ -331,6 +337,7 @@ mod tests {
 
     #[test]
     fn a_second_one_has_another_name_until_it_may_have_this_one() {
+        let place = places();
         let path = place("two");
         let second = place("two.2");
         let first = PidFile::create(&path, 1, false).unwrap();
@@ -351,6 +358,7 @@ mod tests {
 
     #[test]
     fn what_a_killed_owner_left_is_replaced_by_the_second_one() {
+        let place = places();
         let path = place("left");
         let file = PidFile::create(&path, 2, true).unwrap();
         fs::write(&path, "1\n").unwrap();

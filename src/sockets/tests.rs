@@ -5,6 +5,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use tempfile::TempDir;
+
 use super::*;
 use crate::config::Origin;
 
@@ -31,10 +33,11 @@ fn listen(bind: &Bind) -> Result<Listener, BindError> {
     Listener::bind(bind, &Inherited::default())
 }
 
-fn place(name: &str) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("ferricorn-sockets-{}", std::process::id()));
-    fs::create_dir_all(&dir).unwrap();
-    dir.join(name)
+/// A path in a directory that goes with it.
+fn place() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    (dir, path)
 }
 
 fn unix(path: &Path) -> Bind {
@@ -66,7 +69,7 @@ fn ipv4_and_ipv6_do_not_get_in_each_others_way() {
 
 #[test]
 fn a_unix_socket_has_its_mode_and_goes_with_its_listener() {
-    let path = place("mode");
+    let (_dir, path) = place();
     let listener = listen(&unix(&path)).unwrap();
     let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode, 0o660);
@@ -86,7 +89,7 @@ fn a_unix_socket_has_its_mode_and_goes_with_its_listener() {
 
 #[test]
 fn a_stale_socket_is_replaced_and_a_live_one_is_not_stolen() {
-    let path = place("stale");
+    let (_dir, path) = place();
     let stale = std::os::unix::net::UnixListener::bind(&path).unwrap();
     let error = listen(&unix(&path)).unwrap_err();
     assert!(error.in_use);
@@ -98,7 +101,7 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not_stolen() {
 
 #[test]
 fn a_file_that_is_no_socket_is_left_alone() {
-    let path = place("precious");
+    let (_dir, path) = place();
     fs::write(&path, "data").unwrap();
     let error = listen(&unix(&path)).unwrap_err().to_string();
     assert!(
@@ -110,7 +113,7 @@ fn a_file_that_is_no_socket_is_left_alone() {
 
 #[test]
 fn a_socket_file_that_somebody_else_made_since_stays() {
-    let path = place("foreign");
+    let (_dir, path) = place();
     let listener = listen(&unix(&path)).unwrap();
     fs::remove_file(&path).unwrap();
     // The first listener keeps its inode, so that this one has another.
@@ -162,7 +165,7 @@ fn unchanged_listeners_are_taken_over_and_a_failure_changes_nothing() {
 
 #[test]
 fn whoever_waits_in_an_accept_queue_is_counted() {
-    let path = place("queue");
+    let (_dir, path) = place();
     let name = format!("ferricorn-queue-{}", std::process::id());
     let binds = [
         tcp("127.0.0.1:0"),
