@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
 use crate::support::load::Load;
-use crate::support::{Server, proc, program, testapp, testapp_path};
+use crate::support::{Server, install, proc, program, testapp, testapp_path};
 use crate::turn;
 
 /// A server that is reloaded under load, in vain.
@@ -38,8 +37,8 @@ impl Tried {
         let line = self.server.wait_after(mark, "reload failed");
         assert!(line.contains(reason), "{line}");
         self.load.wait_good(20);
-        let after = (self.server.wait_workers(2), proc::kinds(self.server.pid));
-        assert_eq!(after, self.before, "{reason}");
+        assert_eq!(self.server.wait_workers(2), self.before.0, "{reason}");
+        self.server.wait_kinds(&self.before.1);
     }
 
     /// What was broken is whole again.
@@ -170,8 +169,7 @@ fn a_file_that_is_no_program_changes_nothing() {
 /// Puts a file in the place of another one.
 fn put(path: &Path, bytes: &[u8], mode: u32) {
     let new = path.with_extension("new");
-    fs::write(&new, bytes).unwrap();
-    fs::set_permissions(&new, fs::Permissions::from_mode(mode)).unwrap();
+    install(&new, bytes, mode);
     fs::rename(&new, path).unwrap();
 }
 

@@ -1,20 +1,19 @@
 //! The program replaced by another version of itself, again and again, under load.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::load::assert_nothing_left;
 use crate::support::load::Load;
-use crate::support::{Dir, proc, program, testapp_path};
+use crate::support::{Dir, install, proc, program, testapp_path};
 use crate::turn;
 
 /// The test application, whose `/version` answers this.
 fn version(dir: &Dir, version: &str) -> PathBuf {
     let path = dir.path(version);
-    fs::copy(testapp_path(), &path).unwrap();
-    let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
-    write!(file, "version {version}").unwrap();
+    let mut bytes = fs::read(testapp_path()).unwrap();
+    bytes.extend(format!("version {version}").bytes());
+    install(&path, &bytes, 0o755);
     path
 }
 

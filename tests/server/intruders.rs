@@ -9,7 +9,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 
 use crate::support::ctl::{Raw, run};
-use crate::support::{ferricorn, is_root, proc, testapp};
+use crate::support::{ferricorn, install, is_root, proc, testapp};
 
 #[test]
 fn lines_that_are_no_commands_are_answered() {
@@ -243,7 +243,8 @@ fn another_user_is_refused_even_where_the_file_is_open_to_him() {
     fs::set_permissions(server.dir.root(), fs::Permissions::from_mode(0o755)).unwrap();
     // The program may lie where he cannot go.
     let program = server.dir.path("ferricorn");
-    fs::copy(env!("CARGO_BIN_EXE_ferricorn"), &program).unwrap();
+    let bytes = fs::read(env!("CARGO_BIN_EXE_ferricorn")).unwrap();
+    install(&program, &bytes, 0o755);
     let as_nobody = |words: &[&str]| {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);

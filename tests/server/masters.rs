@@ -1,7 +1,6 @@
 //! SIGUSR2: a second master beside the first one, and what becomes of the two.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -11,7 +10,7 @@ use nix::unistd::Pid;
 use crate::notify::{changes, managed};
 use crate::support::http::Client;
 use crate::support::load::Load;
-use crate::support::{Server, proc, program, testapp};
+use crate::support::{Server, install, proc, program, testapp};
 use crate::upgrade::Programs;
 
 /// Tells the second master.
@@ -185,11 +184,8 @@ fn a_second_master_that_cannot_serve_changes_nothing() {
         server.until("its processes to end", || {
             (server.workers() == before.0).then_some(())
         });
-        assert_eq!(
-            (server.wait_workers(2), proc::kinds(server.pid)),
-            before,
-            "{what}"
-        );
+        assert_eq!(server.wait_workers(2), before.0, "{what}");
+        server.wait_kinds(&before.1);
         for name in ["app.pid.2", "new.sock"] {
             assert!(!server.dir.path(name).exists(), "{what}: {name} is left");
         }
@@ -205,8 +201,7 @@ fn a_second_master_that_cannot_serve_changes_nothing() {
         ("quits", &quits[..], 0o755, "exited with code 1"),
     ] {
         let path = programs.0.path(name);
-        fs::write(&path, bytes).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        install(&path, bytes, mode);
         programs.replace(&app, &path);
         let line = upgrade_fails(&server);
         assert!(line.contains(reason), "{name}: {line}");
@@ -316,7 +311,7 @@ fn a_second_master_that_is_killed_leaves_the_first_one_everything() {
         // Nobody else would serve.
         server.wait_workers(1);
         only(&server, server.pid);
-        assert_eq!(proc::kinds(server.pid), before);
+        server.wait_kinds(&before);
     }
     assert_eq!(server.dir.read("app.pid"), format!("{}\n", server.pid));
     assert!(server.dir.path("a.sock").exists());
@@ -382,8 +377,11 @@ fn both_masters_reload_while_the_other_lives() {
         server.until("the old workers to leave", || {
             (workers() == [2, 1]).then_some(())
         });
-        let now = (kinds(server.pid), kinds(second));
-        assert_eq!(before.get_or_insert(now.clone()), &now);
+        let now = || (kinds(server.pid), kinds(second));
+        let before = before.get_or_insert_with(now);
+        server.until("their descriptors to be those of before", || {
+            (now() == *before).then_some(())
+        });
     }
     // They know each other still.
     for pid in [server.pid, second] {

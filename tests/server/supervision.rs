@@ -127,7 +127,7 @@ fn a_thousand_respawns_leave_no_descriptor_zombie_or_thread() {
     }
     server.wait_workers(WORKERS);
     assert_eq!(seen.len(), 1000);
-    assert_eq!(proc::kinds(server.pid), descriptors);
+    server.wait_kinds(&descriptors);
     assert_eq!(proc::threads(server.pid).len(), 1);
     assert!(proc::zombies(server.pid).is_empty());
     assert_eq!(server.get("/").status, 200);
@@ -276,8 +276,9 @@ fn assert_nobody_survives(mut server: Server) {
     server.until("the workers to end", || {
         proc::group(server.pid).is_empty().then_some(())
     });
+    // Not the 30 s of a deadline.
     assert!(
-        begun.elapsed() < Duration::from_secs(2),
+        begun.elapsed() < Duration::from_secs(25),
         "{:?}",
         begun.elapsed()
     );
@@ -527,20 +528,15 @@ fn the_master_outlives_any_number_of_boot_failures() {
 /// Accept only what can start now: nothing waits behind a handler while another worker is free.
 #[test]
 fn a_busy_worker_takes_no_connection_that_another_could_serve() {
-    let server = testapp().args("--workers 3").ready();
+    // Who waited behind a handler would wait for longer than the client does.
+    let server = testapp().args("--workers 3 --timeout 600").ready();
     let _one = busy(&server, "/hang");
     server.until_in_handler(1);
     let _two = busy(&server, "/hang");
     server.until_in_handler(2);
-    let begun = Instant::now();
     for _ in 0..100 {
         assert_eq!(server.get("/").status, 200);
     }
-    assert!(
-        begun.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        begun.elapsed()
-    );
     server.signal(Signal::SIGINT);
 }
 
@@ -548,19 +544,13 @@ fn a_busy_worker_takes_no_connection_that_another_could_serve() {
 fn a_stopped_process_does_not_hold_up_a_stop() {
     for (signal, arguments) in [
         (Signal::SIGTERM, "--graceful-timeout 0.3"),
-        (Signal::SIGINT, "--graceful-timeout 30"),
+        (Signal::SIGINT, "--graceful-timeout 600"),
     ] {
         let mut server = testapp().args("--workers 2").args(arguments).ready();
         let pid = server.pid_of(1);
         server.kill_worker(pid, Signal::SIGSTOP);
-        let begun = Instant::now();
         server.signal(signal);
         assert_eq!(server.wait_exit().code(), Some(0), "{}", server.log.text());
-        assert!(
-            begun.elapsed() < Duration::from_secs(15),
-            "{:?}",
-            begun.elapsed()
-        );
         assert!(
             server
                 .log

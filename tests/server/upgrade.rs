@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::load::Load;
-use crate::support::{Dir, Server, ferricorn, proc, program, testapp, testapp_path};
+use crate::support::{Dir, Server, ferricorn, install, proc, program, testapp, testapp_path};
 
 /// A directory for programs, on the file system of the tests.
 pub(crate) struct Programs(pub(crate) Dir);
@@ -25,9 +24,9 @@ impl Programs {
     /// The test application, whose `/version` answers this.
     pub(crate) fn version(&self, name: &str, version: u32) -> PathBuf {
         let path = self.0.path(name);
-        fs::copy(testapp_path(), &path).unwrap();
-        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
-        write!(file, "version {version}").unwrap();
+        let mut bytes = fs::read(testapp_path()).unwrap();
+        bytes.extend(format!("version {version}").bytes());
+        install(&path, &bytes, 0o755);
         path
     }
 
@@ -65,9 +64,7 @@ fn fifty_reloads_leave_neither_descriptors_nor_processes_behind() {
     load.wait_good(20);
     load.stop().assert_nothing_lost();
     server.wait_workers(2);
-    server.until("the descriptors of the old workers to close", || {
-        (proc::kinds(server.pid) == before).then_some(())
-    });
+    server.wait_kinds(&before);
     assert_eq!(server.who().generation, 52);
     assert_eq!(server.dir.read("app.pid"), format!("{}\n", server.pid));
     server.stop();
@@ -112,7 +109,8 @@ fn what_breaks_on_trial_leaves_no_trace() {
         server.until("its processes to end", || {
             proc::group(trial).is_empty().then_some(())
         });
-        assert_eq!((server.wait_workers(2), proc::kinds(server.pid)), before);
+        assert_eq!(server.wait_workers(2), before.0);
+        server.wait_kinds(&before.1);
         for name in ["new.sock", "new.pid"] {
             assert!(!server.dir.path(name).exists(), "{control}: {name} is left");
         }
@@ -363,7 +361,7 @@ fn a_symlink_that_is_switched_counts_from_the_next_trial_on() {
 fn names_and_arguments_need_not_be_utf_8() {
     let programs = Programs::new();
     let odd = programs.0.root().join(OsStr::from_bytes(b"a\xffp"));
-    fs::copy(testapp_path(), &odd).unwrap();
+    install(&odd, &fs::read(testapp_path()).unwrap(), 0o755);
     let server = program(&odd)
         .args("--workers 1 --pidfile")
         .arg(OsStr::from_bytes(b"p\xffd"))
@@ -536,7 +534,8 @@ fn an_exec_that_fails_leaves_everything_as_it_was() {
     server.uncontrol("boot-wait");
     let line = server.wait_after(mark, "reload failed");
     assert!(line.contains("cannot execute"), "{line}");
-    assert_eq!((server.wait_workers(2), proc::kinds(server.pid)), before);
+    assert_eq!(server.wait_workers(2), before.0);
+    server.wait_kinds(&before.1);
     assert!(!pidfile.exists());
     assert_eq!(server.who().generation, 1);
     mode(0o700);
@@ -596,7 +595,8 @@ fn a_reload_can_ask_a_worker_of_the_new_program_first() {
         server.dir.write("ferricorn.toml", &file(path));
         let line = server.reload_fails();
         assert!(line.contains(reason), "{line}");
-        assert_eq!((server.wait_workers(2), proc::kinds(server.pid)), before);
+        assert_eq!(server.wait_workers(2), before.0);
+        server.wait_kinds(&before.1);
     }
     for path in ["/no-such-page", "/who"] {
         server.dir.write("ferricorn.toml", &file(path));
@@ -613,9 +613,7 @@ fn a_script_whose_interpreter_is_the_program_is_executed_again() {
         .args("--workers 1");
     let interpreter = Path::new(env!("CARGO_BIN_EXE_ferricorn"));
     let script = format!("#!{}\n", interpreter.display());
-    start.dir().write("hello", &script);
-    let path = start.dir().path("hello");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    install(&start.dir().path("hello"), script.as_bytes(), 0o755);
     let server = start.ready();
     for _ in 0..2 {
         server.take_over();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Dir, Server, can_unshare, proc, program, testapp, testapp_path};
+use crate::support::{Dir, Server, can_unshare, install, proc, program, testapp, testapp_path};
 
 /// The test application as a file of these bytes, whose `/version` answers this.
 fn version(version: u32) -> Vec<u8> {
@@ -19,17 +19,7 @@ fn version(version: u32) -> Vec<u8> {
 /// Writes a program as a linker does: the old one is unlinked first, since it runs.
 fn link(path: &Path, bytes: &[u8]) {
     let _ = fs::remove_file(path);
-    write(path, bytes);
-}
-
-/// Writes a program into the file that is there, or into a new one.
-fn write(path: &Path, bytes: &[u8]) {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = fs::OpenOptions::new();
-    options.create(true).write(true).truncate(true).mode(0o755);
-    let mut file = options.open(path).unwrap();
-    file.write_all(bytes).unwrap();
+    install(path, bytes, 0o755);
 }
 
 /// A server of a program in a directory of its own.
@@ -95,7 +85,7 @@ fn a_program_that_is_half_written_fails_and_the_next_write_tries_again() {
     assert_eq!(server.get("/version").text(), "1");
     // It does not run, so that it can be written in place.
     let mark = server.mark();
-    write(&path, &whole);
+    install(&path, &whole, 0o755);
     reloaded(&server, mark);
     server.until("the new program to answer", || {
         (server.get("/version").text() == "2").then_some(())
@@ -241,8 +231,12 @@ fn a_change_that_somebody_reloads_himself_is_reloaded_once() {
     // The trial takes longer than a change needs to be acted upon.
     server.control("boot-slow", "600");
     let mark = server.mark();
+    // The master finds both at once, however slow this test is.
+    server.signal(Signal::SIGSTOP);
     server.dir.write("ferricorn.toml", "workers = 2\n");
-    server.reload();
+    server.signal(Signal::SIGHUP);
+    server.signal(Signal::SIGCONT);
+    server.wait_after(mark, "Reload complete");
     server.wait_workers(2);
     assert_eq!(server.log.count(mark, "Changed: "), 0);
     server.uncontrol("boot-slow");

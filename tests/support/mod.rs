@@ -52,6 +52,23 @@ pub fn program(path: impl Into<PathBuf>) -> Start {
     Start::program(path)
 }
 
+/// Writes a file that is to be executed, with this mode. Another process does so: what this one has open for writing,
+/// a child that another thread makes just then has open too, and until that has executed something else nobody can execute
+/// the file (execve(2), ETXTBSY).
+#[track_caller]
+pub fn install(path: &Path, bytes: &[u8], mode: u32) {
+    let mut shell = Command::new("sh")
+        .args(["-c", ": >\"$0\" && chmod \"$1\" \"$0\" && cat >\"$0\""])
+        .args([path.as_os_str(), format!("{mode:o}").as_ref()])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("there is a shell");
+    let mut pipe = shell.stdin.take().expect("it was asked for");
+    pipe.write_all(bytes).expect("the shell reads");
+    drop(pipe);
+    assert!(shell.wait().expect("it is our child").success());
+}
+
 /// One of the programs in `examples`.
 pub fn example(name: &str) -> Start {
     Start::program(build::example(name))
@@ -381,6 +398,22 @@ impl Server {
             let all = proc::children(self.pid);
             Some(self.workers()).filter(|live| live.len() == number && all.len() == number)
         })
+    }
+
+    /// Waits until the master has descriptors of these kinds and no others. It logs what it does when that is done, and may
+    /// close what it needed for it a moment later.
+    #[track_caller]
+    pub fn wait_kinds(&self, expected: &[String]) {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            let kinds = proc::kinds(self.pid);
+            if kinds == expected {
+                return;
+            }
+            let log = self.log.text();
+            assert!(Instant::now() < give_up, "{kinds:?}\n{expected:?}\n{log}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Waits for what no message tells; with the log when it does not come.
