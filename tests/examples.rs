@@ -24,7 +24,7 @@ use tempfile::TempDir;
 mod router_example;
 
 /// How long anything here may take before it counts as hung.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn hello() {
@@ -257,6 +257,9 @@ impl Server {
         let mut child = Command::new(program(example))
             .args(arguments)
             .current_dir(directory.path())
+            // Where the control socket is put.
+            .env("XDG_RUNTIME_DIR", directory.path())
+            .env_remove("RUNTIME_DIRECTORY")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -14,7 +14,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::support::PATIENCE;
 
-/// How long a server that closes is waited for when it is not known whether it will.
+/// How long nothing must come from anybody until it is known who is not closed.
 const MOMENT: Duration = Duration::from_secs(2);
 
 /// What to send to whom.
@@ -55,13 +55,15 @@ impl std::fmt::Debug for Outcome {
 pub fn whole(plans: &[Plan]) -> Vec<Outcome> {
     let mut lines: Vec<Line> = plans.iter().map(Line::open).collect();
     send(&mut lines, plans);
-    let until = Instant::now() + MOMENT;
     for line in &lines {
         line.stream.set_nonblocking(true).unwrap();
     }
+    let mut until = Instant::now() + MOMENT;
     while Instant::now() < until && lines.iter().any(|line| !line.ended) {
         for line in &mut lines {
-            line.read_here();
+            if line.read_here() {
+                until = Instant::now() + MOMENT;
+            }
         }
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -164,9 +166,11 @@ impl Line {
         }
     }
 
-    /// Reads what is here, on a socket that does not block.
-    fn read_here(&mut self) {
+    /// Reads what is here, on a socket that does not block; whether there was anything, or the end.
+    fn read_here(&mut self) -> bool {
+        let before = (self.received.len(), self.ended);
         while !self.ended && self.read() {}
+        before != (self.received.len(), self.ended)
     }
 
     /// Reads until there are so many bytes beside interim responses, or the server ends.

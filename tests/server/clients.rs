@@ -163,7 +163,7 @@ fn limits_have_their_statuses() {
 #[test]
 fn every_wait_for_a_client_has_its_deadline() {
     let server = testapp()
-        .args("--workers 1 --head-timeout 0.3 --keep-alive 0.3 --body-timeout 0.3")
+        .args("--workers 1 --head-timeout 1 --keep-alive 1 --body-timeout 1")
         .ready();
     let mut head = ask(&server, "GET / HTTP/1.1\r\nHo");
     assert_eq!(head.answer().unwrap().status, 408);

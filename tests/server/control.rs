@@ -216,8 +216,10 @@ fn a_reload_uses_its_budget_and_keeps_within_it() {
 
 #[test]
 fn what_becomes_of_clients_is_in_the_verdict() {
-    let server = testapp().args("--workers 1 --graceful-timeout 1").ready();
-    // One that is in a handler, and one in the middle of a body.
+    let server = testapp().args("--workers 1 --graceful-timeout 2").ready();
+    // One that is in a handler until it has been told to drain, and one in the middle of a body.
+    let holds = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = holds.local_addr().unwrap();
     let mut completed = Client::connect(server.address()).unwrap();
     let mut forced = Client::connect(server.address()).unwrap();
     forced
@@ -227,10 +229,17 @@ fn what_becomes_of_clients_is_in_the_verdict() {
         .unwrap();
     assert_eq!(forced.head().unwrap().status, 100);
     completed
-        .send("GET /hang/300 HTTP/1.1\r\nHost: a\r\n\r\n")
+        .send(format!(
+            "GET /wait-for/{address} HTTP/1.1\r\nHost: a\r\n\r\n"
+        ))
         .unwrap();
     server.until_in_handler(1);
-    let text = server.ctl_done("reload --wait --json");
+    let reload = server.ctl_begin("reload --wait --json");
+    reload.output.wait(0, "\"worker-draining\"");
+    drop(holds.accept().unwrap());
+    let ended = reload.ended();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let text = ended.output;
     let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     let verdict = &last["verdict"];
     assert_eq!((&last["ok"], &last["reload"]), (&true.into(), &1.into()));
@@ -240,8 +249,8 @@ fn what_becomes_of_clients_is_in_the_verdict() {
         (&verdict["workers"], &verdict["unreported"]),
         (&1.into(), &0.into())
     );
-    assert!(verdict["seconds"].as_f64().unwrap() >= 1.0, "{text}");
-    assert_eq!(completed.answer().unwrap().who().generation, 1);
+    assert!(verdict["seconds"].as_f64().unwrap() >= 2.0, "{text}");
+    assert_eq!(completed.answer().unwrap().status, 200);
 
     // A worker that hangs until it is killed says nothing, and that is said.
     let mut hangs = Client::connect(server.address()).unwrap();

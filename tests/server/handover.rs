@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::http::{Answer, Client};
 use crate::support::load::Load;
-use crate::support::{Server, testapp};
+use crate::support::{Server, proc, testapp};
 
 const WHO: &str = "GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -169,6 +169,9 @@ fn the_death_of_one_that_takes_over_loses_nothing_that_it_has_not_taken() {
         .collect();
     for pid in &stopped {
         server.kill_worker(*pid, Signal::SIGSTOP);
+        server.until("it to stand still", || {
+            proc::stat(*pid).filter(|stat| stat.state == 'T')
+        });
     }
     let mut clients: Vec<_> = (0..20).map(|_| connect(&server)).collect();
     for client in &mut clients {

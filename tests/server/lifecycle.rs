@@ -1,7 +1,6 @@
 //! From the first start to the last process: serving, stopping, starts that fail.
 
 use std::os::unix::process::ExitStatusExt;
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -102,16 +101,14 @@ fn a_graceful_stop_tells_streams_and_lets_them_end_in_order() {
 
 #[test]
 fn an_idle_connection_does_not_delay_a_graceful_stop() {
-    let mut server = testapp().args("--workers 1 --graceful-timeout 30").ready();
+    let mut server = testapp().args("--workers 1 --graceful-timeout 600").ready();
     let mut kept = Client::connect(server.address()).unwrap();
     assert_eq!(kept.get("/").unwrap().status, 200);
     let silent = Client::connect(server.address()).unwrap();
     // The worker has taken it in before it answers this one.
     assert_eq!(server.get("/").status, 200);
-    let begun = Instant::now();
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait_exit().code(), Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(10));
     assert_eq!(kept.rest().unwrap(), b"");
     drop(silent);
 }
@@ -139,17 +136,15 @@ fn a_request_past_graceful_timeout_is_cut_with_a_line_in_the_log() {
 #[test]
 fn int_and_quit_stop_at_once() {
     for signal in [Signal::SIGINT, Signal::SIGQUIT] {
-        let mut server = testapp().args("--workers 2").ready();
+        // Longer than anything is waited for here.
+        let mut server = testapp().args("--workers 2 --graceful-timeout 600").ready();
         let mut busy = Client::connect(server.address()).unwrap();
         busy.send("GET /hang HTTP/1.1\r\nHost: localhost\r\n\r\n")
             .unwrap();
         server.until_in_handler(1);
-        let begun = Instant::now();
         server.signal(signal);
         let status = server.wait_exit();
         assert_eq!((status.code(), status.signal()), (Some(0), None));
-        // Not the 30 s of graceful-timeout.
-        assert!(begun.elapsed() < Duration::from_secs(15));
         assert!(busy.answer().is_err());
         // The idle one left when told to, the other one did not hear.
         let left = server.log.count(0, "exited (the server stops at once)");
@@ -161,17 +156,15 @@ fn int_and_quit_stop_at_once() {
 
 #[test]
 fn a_quick_stop_cuts_a_graceful_one_short() {
-    let mut server = testapp().args("--workers 1").ready();
+    let mut server = testapp().args("--workers 1 --graceful-timeout 600").ready();
     let mut busy = Client::connect(server.address()).unwrap();
     busy.send("GET /hang HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .unwrap();
     server.until_in_handler(1);
-    let begun = Instant::now();
     server.signal(Signal::SIGTERM);
     server.wait("stopping: workers finish");
     server.signal(Signal::SIGINT);
     assert_eq!(server.wait_exit().code(), Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(15));
 }
 
 #[test]
@@ -264,13 +257,11 @@ fn an_address_in_use_is_an_error_that_names_it() {
 #[test]
 fn a_stop_during_the_first_boot_ends_at_once() {
     let mut server = testapp()
-        .args("--workers 2")
+        .args("--workers 2 --boot-timeout 600 --graceful-timeout 600")
         .control("boot-hang", "")
         .spawn();
     server.log.wait_count(0, "Booting worker", 2);
-    let begun = Instant::now();
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait_exit().code(), Some(0), "{}", server.log.text());
-    assert!(begun.elapsed() < Duration::from_secs(15));
     assert!(proc::group(server.pid).is_empty(), "processes are left");
 }

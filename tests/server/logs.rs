@@ -220,11 +220,12 @@ fn a_full_pipe_on_standard_error_stalls_nobody() {
     let (reader, writer) = nix::unistd::pipe().unwrap();
     // Non-blocking for us only to drain it at the end; the writer's end stays blocking.
     fcntl(reader.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = probe.local_addr().unwrap();
-    drop(probe);
+    // Where it is cannot be read in the log.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
     let mut server = testapp()
-        .bind(address.to_string())
+        .bind("fd://3")
+        .inherit(listener, 3, ":")
         .args("--workers 1 --metrics-bind unix:metrics.sock")
         .stderr(writer)
         .spawn();

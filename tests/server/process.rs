@@ -1,6 +1,9 @@
 //! The process itself: pid file, ids, environment, background, PID 1, names.
 
+use std::fs::File;
+
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 use crate::support::{self, Dir, ferricorn, http, proc, testapp};
@@ -342,9 +345,13 @@ fn as_pid_1_it_reaps_strangers_and_stops_on_term() {
         return;
     }
     // The shell becomes the server with exec; before, it leaves a grandchild behind that soon is an
-    // orphan, and a little later dead.
-    let script = "(sleep 0.3 & exec true) & wait; exec \"$@\"";
-    let mut server = testapp()
+    // orphan, and dead when nobody has the other end of the pipe any more.
+    let script = "(cat pipe >cat & exec true) & wait; exec \"$@\"";
+    let start = testapp();
+    let pipe = start.dir().path("pipe");
+    nix::unistd::mkfifo(&pipe, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let writer = File::options().read(true).write(true).open(&pipe).unwrap();
+    let mut server = start
         .wrapped(&[
             "unshare",
             "--pid",
@@ -364,6 +371,7 @@ fn as_pid_1_it_reaps_strangers_and_stops_on_term() {
     let [master] = inner[..] else {
         panic!("{inner:?}")
     };
+    drop(writer);
     server.wait("an orphan (pid");
     assert!(proc::zombies(master).is_empty());
     // Its workers die and come back as anywhere.
@@ -417,21 +425,21 @@ fn a_worker_has_the_signal_mask_of_its_start() {
 fn no_two_workers_make_the_same_random_name() {
     let server = testapp().args("--workers 3").ready();
     let all = server.wait_workers(3).len();
-    // Connections that stay spread over the workers; one after the other need not.
-    let mut clients: Vec<_> = (0..4 * all)
-        .map(|_| http::Client::connect(server.address()).unwrap())
-        .collect();
+    // Connections that stay spread over the workers sooner or later; one after the other need not.
+    let mut clients = Vec::new();
     let mut names = std::collections::BTreeMap::new();
-    for client in &mut clients {
-        client
-            .send("GET /random HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            .unwrap();
-        let answer = client.answer().unwrap();
-        let (pid, name) = answer.text().split_once(' ').unwrap();
-        let before = names.insert(name.to_owned(), pid.to_owned());
-        assert_eq!(before, None, "{name} again, by {pid}");
-    }
-    let pids: std::collections::BTreeSet<_> = names.values().collect();
-    assert_eq!(pids.len(), all, "{names:?}");
+    server.until("answers of all workers", || {
+        let mut client = http::Client::connect(server.address()).unwrap();
+        for _ in 0..4 {
+            let answer = client.get("/random").unwrap();
+            let (pid, name) = answer.text().split_once(' ').unwrap();
+            let before = names.insert(name.to_owned(), pid.to_owned());
+            assert_eq!(before, None, "{name} again, by {pid}");
+        }
+        clients.push(client);
+        let pids: std::collections::BTreeSet<_> = names.values().collect();
+        (pids.len() == all).then_some(())
+    });
+    drop(clients);
     server.stop();
 }

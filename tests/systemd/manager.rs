@@ -44,12 +44,7 @@ impl Manager {
     /// Boots one where the service has this configuration and these further lines of its drop-in.
     /// `None`, with a message, where that is not possible.
     pub fn boot(configuration: &str, lines: &str) -> Option<Manager> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let cgroup = root()?.join(format!(
-            "ferricorn-test-{}-{}",
-            std::process::id(),
-            NUMBER.fetch_add(1, Ordering::Relaxed)
-        ));
+        let cgroup = root()?.join(own_name());
         let dir = Dir::new();
         dir.write("ferricorn.toml", configuration);
         for directory in ["control", "units", "units/ferricorn.service.d"] {
@@ -281,6 +276,13 @@ pub fn own_address() -> SocketAddr {
     SocketAddr::from(([127, high, low, number], 8000))
 }
 
+/// A name for a cgroup that no other test has: they run side by side.
+fn own_name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("ferricorn-test-{}-{number}", std::process::id())
+}
+
 /// Where cgroups can be made, if a systemd can be booted at all; says why not.
 fn root() -> Option<PathBuf> {
     let possible = is_root("a systemd of one's own")
@@ -293,7 +295,7 @@ fn root() -> Option<PathBuf> {
     let root = mounts.find(|fields| fields.get(2) == Some(&"cgroup2"));
     let root = root.map(|fields| PathBuf::from(fields[1]));
     let writable = |root: &PathBuf| {
-        let probe = root.join(format!("ferricorn-test-{}", std::process::id()));
+        let probe = root.join(own_name());
         fs::create_dir(&probe)
             .and_then(|()| fs::remove_dir(&probe))
             .is_ok()

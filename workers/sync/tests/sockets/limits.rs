@@ -278,7 +278,7 @@ fn a_client_that_takes_nothing_for_too_long_is_cut_off() {
 fn a_client_that_takes_a_little_gets_all() {
     const SIZE: usize = 16 << 20;
     let server = Setup::new()
-        .conf(|conf| conf.deadlines.write = millis(300))
+        .conf(|conf| conf.deadlines.write = millis(1000))
         .serve(|request: &mut Request| match request.path() {
             "/stream" => Body::reader(std::io::repeat(b'x').take(SIZE as u64), Some(SIZE as u64)),
             _ => Body::from(vec![b'x'; SIZE]),
@@ -288,10 +288,10 @@ fn a_client_that_takes_a_little_gets_all() {
         client.get(path);
         client.head();
         for _ in 0..40 {
-            std::thread::sleep(millis(50));
-            client.take(10_000);
+            std::thread::sleep(millis(75));
+            client.take(3_000);
         }
-        client.take(SIZE - 400_000);
+        client.take(SIZE - 120_000);
     }
 }
 
