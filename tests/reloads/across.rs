@@ -14,7 +14,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[test]
 fn what_takes_a_minute_is_not_cut_by_reloads() {
     let server = testapp()
-        .args("--workers 2 --graceful-timeout 120 --superseded-timeout 120")
+        .args("--workers 2 --timeout 600 --graceful-timeout 120 --superseded-timeout 120")
         .ready();
     std::thread::scope(|scope| {
         let all = [

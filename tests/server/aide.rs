@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::support::hold::Hold;
 use crate::support::http::{self, Answer, Client};
 use crate::support::load::Load;
 use crate::support::{Server, Start, is_root, proc, testapp};
@@ -96,9 +97,13 @@ fn health_and_status_are_told_also_when_every_worker_is_in_a_handler() {
 fn a_server_that_stops_says_so_to_its_last_moment() {
     let mut server = observed().args("--graceful-timeout 60").ready();
     let desk = desk(&server, 0);
+    let hold = Hold::new();
     let mut client = Client::connect(server.address()).unwrap();
     client
-        .send("GET /hang/700 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .send(format!(
+            "GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            hold.path()
+        ))
         .unwrap();
     server.until_in_handler(1);
     // A scraper that keeps its connection does not delay the stop.
@@ -110,6 +115,7 @@ fn a_server_that_stops_says_so_to_its_last_moment() {
     let (code, text) = ask(desk, "/health/ready");
     assert_eq!((code, &*text), (503, "not ready: the server stops\n"));
     assert_eq!(ask(desk, "/health/live").0, 200);
+    hold.let_go();
     assert_eq!(client.answer().unwrap().status, 200);
     assert_eq!(server.wait_exit().code(), Some(0));
     assert!(!proc::is_alive(aide));
@@ -273,8 +279,9 @@ fn nobody_is_left_without_an_answer_when_no_worker_can_boot() {
     let load = Load::one_shot(server.address(), 4, "/who");
     // Whoever came before is answered, too.
     let line = server.wait("Nobody serves");
+    // It died, or its successor has failed to boot already.
     assert!(
-        line.contains("0.3 s") && line.contains("cannot boot"),
+        line.contains("0.3 s") && line.contains("(worker 0 "),
         "{line}"
     );
     // The next request of one that would keep its connection is for a worker.
@@ -317,7 +324,10 @@ fn nobody_is_left_without_an_answer_when_no_worker_can_boot() {
     );
     // It was there for that only.
     server.wait_workers(1);
-    assert!(server.dir.read("access.log").contains("\" 503 "));
+    server.until("the access log", || {
+        let told = server.dir.read("access.log").contains("\" 503 ");
+        told.then_some(())
+    });
     // And again.
     server.control("boot-fail", "");
     let mark = server.mark();
@@ -354,7 +364,9 @@ fn a_reload_that_heals_ends_the_outage() {
     let failure = server.reload_fails();
     assert!(failure.contains("the test wants boot to fail"), "{failure}");
     assert_unavailable(&server.get("/who"), "5");
-    assert_eq!(unavailable(desk), 2);
+    server.until("both to be counted", || {
+        (unavailable(desk) == 2).then_some(())
+    });
     let load = Load::one_shot(server.address(), 2, "/who");
     server.uncontrol("boot-fail");
     server.reload();

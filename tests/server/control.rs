@@ -8,6 +8,7 @@ use std::process::Stdio;
 use nix::sys::signal::Signal;
 
 use crate::support::ctl::{Begun, ctl, run};
+use crate::support::hold::Hold;
 use crate::support::http::Client;
 use crate::support::load::Load;
 use crate::support::{Server, example, ferricorn, testapp};
@@ -218,8 +219,7 @@ fn a_reload_uses_its_budget_and_keeps_within_it() {
 fn what_becomes_of_clients_is_in_the_verdict() {
     let server = testapp().args("--workers 1 --graceful-timeout 2").ready();
     // One that is in a handler until it has been told to drain, and one in the middle of a body.
-    let holds = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = holds.local_addr().unwrap();
+    let hold = Hold::new();
     let mut completed = Client::connect(server.address()).unwrap();
     let mut forced = Client::connect(server.address()).unwrap();
     forced
@@ -229,14 +229,12 @@ fn what_becomes_of_clients_is_in_the_verdict() {
         .unwrap();
     assert_eq!(forced.head().unwrap().status, 100);
     completed
-        .send(format!(
-            "GET /wait-for/{address} HTTP/1.1\r\nHost: a\r\n\r\n"
-        ))
+        .send(format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", hold.path()))
         .unwrap();
     server.until_in_handler(1);
     let reload = server.ctl_begin("reload --wait --json");
     reload.output.wait(0, "\"worker-draining\"");
-    drop(holds.accept().unwrap());
+    hold.let_go();
     let ended = reload.ended();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let text = ended.output;
@@ -413,12 +411,16 @@ fn events_are_printed_until_the_server_ends() {
 fn a_stop_that_is_waited_for_leaves_nothing_behind() {
     let mut server = testapp().args("--workers 1 --pidfile app.pid").ready();
     let (socket, address) = (server.control_socket(), server.address());
+    let hold = Hold::new();
     let mut slow = Client::connect(address).unwrap();
-    slow.send("GET /hang/1000 HTTP/1.1\r\nHost: a\r\n\r\n")
+    slow.send(format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", hold.path()))
         .unwrap();
     let mut idle: Vec<_> = (0..2).map(|_| Client::connect(address).unwrap()).collect();
     server.until_in_handler(1);
-    let ended = server.ctl("stop --wait");
+    let stop = server.ctl_begin("stop --wait");
+    server.wait("stopping: workers finish");
+    hold.let_go();
+    let ended = stop.ended();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     // The one that was answered had not been told of the end, and could have gone on.
     assert!(

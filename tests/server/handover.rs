@@ -24,7 +24,7 @@ fn connect(server: &Server) -> Client<std::net::TcpStream> {
 #[test]
 fn three_thousand_idle_connections_go_on_with_the_new_generation() {
     let server = testapp()
-        .args("--workers 2 --worker-connections 4000")
+        .args("--workers 2 --worker-connections 4000 --head-timeout 600 --keep-alive 600")
         .ready();
     let mut clients: Vec<_> = (0..3000).map(|_| connect(&server)).collect();
     let half = |n: usize| n % 3 == 0;

@@ -94,8 +94,11 @@ fn numbers_equal_what_clients_counted_over_recycling_and_reloads() {
         // Who was about to be recycled when the reload came is counted as that.
         assert!(exits("max-requests") > 0.0);
         assert!(exits("max-requests") + exits("reload") >= 3.0);
-        let verdict = |verdict| now.value("ferricorn_reloads_total", &[("verdict", verdict)]);
-        assert_eq!((verdict("ok"), verdict("failed")), (1.0, 1.0));
+        server.until("both reloads to be counted", || {
+            let now = scrape(metrics);
+            let verdict = |verdict| now.value("ferricorn_reloads_total", &[("verdict", verdict)]);
+            ((verdict("ok"), verdict("failed")) == (1.0, 1.0)).then_some(())
+        });
         // How things stand is what the master said a moment ago.
         server.until("the generation", || {
             let generation = scrape(metrics).value("ferricorn_generation", &[]);

@@ -1,5 +1,7 @@
 //! `poison-deaths`: what workers die of is refused, and nothing else.
 
+use std::collections::BTreeSet;
+
 use nix::sys::signal::Signal;
 
 use crate::support::http::{Answer, Client};
@@ -55,22 +57,23 @@ fn what_workers_die_of_is_refused_until_it_is_cleared() {
     // By every worker, on a connection that goes on, and all else is served.
     server.wait_workers(2);
     let pids = server.workers();
-    let (mut clients, mut seen) = (Vec::new(), Vec::new());
-    // One that has no processor takes nobody for a while.
-    while clients.len() < 8 || seen != pids {
+    let (mut clients, mut seen) = (Vec::new(), BTreeSet::new());
+    server.until("answers of both", || {
         let mut client = Client::connect(server.address()).unwrap();
         assert_refused(&client.get("/segv/now").unwrap());
         assert_refused(&client.get("/segv/now?x").unwrap());
         assert_refused(&client.get("http://localhost/segv/now").unwrap());
         assert_eq!(client.get("/segvx").unwrap().status, 404);
-        seen.push(client.get("/who").unwrap().who().pid);
-        seen.sort_unstable();
-        seen.dedup();
+        seen.insert(client.get("/who").unwrap().who().pid);
         clients.push(client);
-    }
-    let text = std::fs::read_to_string(&access).unwrap();
-    let refused = text.lines().filter(|line| line.contains("\" 503 "));
-    assert_eq!(refused.count(), clients.len() * 3, "{text}");
+        (seen.iter().eq(&pids)).then_some(())
+    });
+    // Lines are written before a worker waits, which is after its answers.
+    server.until("all in the access log", || {
+        let text = std::fs::read_to_string(&access).unwrap();
+        let refused = text.lines().filter(|line| line.contains("\" 503 "));
+        (refused.count() == 3 * clients.len()).then_some(())
+    });
 
     // What differs in the method is another request.
     let mark = server.mark();

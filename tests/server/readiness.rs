@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::support::hold::Hold;
 use crate::support::http::{Answer, Client};
 use crate::support::load::Load;
 use crate::support::{Server, testapp};
@@ -102,8 +103,11 @@ fn reloads_do_not_touch_readiness() {
             .unwrap();
         assert_eq!(client.head().unwrap().status, status);
     }
-    let lines = server.dir.read("access.log");
-    assert!(lines.contains("\"HEAD /error HTTP/1.1\" 200"), "{lines}");
+    server.until("the access log", || {
+        let lines = server.dir.read("access.log");
+        let told = lines.contains("\"HEAD /error HTTP/1.1\" 200");
+        told.then_some(())
+    });
     server.stop();
 }
 
@@ -113,14 +117,22 @@ fn at_a_stop_without_delay_readiness_is_refused() {
     let mut server = testapp()
         .args("--workers 1 --readiness-path /ready")
         .ready();
+    let hold = Hold::new();
     let mut busy = connect(&server);
-    busy.send("GET /hang/700 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        .unwrap();
+    busy.send(format!(
+        "GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        hold.path()
+    ))
+    .unwrap();
     server.until_in_handler(1);
     let mut balancer = connect(&server);
     server.signal(Signal::SIGTERM);
     server.wait("stopping: workers finish");
-    assert_stopping(&balancer.get("/ready").unwrap());
+    balancer
+        .send("GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    hold.let_go();
+    assert_stopping(&balancer.answer().unwrap());
     assert_eq!(busy.answer().unwrap().status, 200);
     drop((busy, balancer));
     assert_eq!(server.wait_exit().code(), Some(0));

@@ -1,6 +1,6 @@
 //! What happens when something runs out, stands still or floods.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;

@@ -8,6 +8,7 @@
 mod build;
 pub mod ctl;
 pub mod exposition;
+pub mod hold;
 pub mod http;
 pub mod load;
 pub mod proc;

@@ -211,8 +211,7 @@ fn a_client_that_takes_enough_gets_all_however_long_it_takes() {
         // run needs to write but once.
         conf.deadlines.write_min_rate = 32 << 10;
     });
-    let get = |path: &str| {
-        let mut client = server.connect_narrow();
+    let get = |mut client: Client, path: &str| {
         client.get(path);
         let mut reply = client.head();
         // Three windows at 10 MB a second at most, then as fast as it goes.
@@ -226,7 +225,8 @@ fn a_client_that_takes_enough_gets_all_however_long_it_takes() {
     };
     std::thread::scope(|scope| {
         for path in ["/large", "/stream/large"] {
-            scope.spawn(move || get(path));
+            let client = server.connect_narrow();
+            scope.spawn(move || get(client, path));
         }
     });
     assert_eq!(server.counter(0, Counter::Aborted), 0);
