@@ -245,7 +245,7 @@ fn a_full_pipe_on_standard_error_stalls_nobody() {
         (lost > 0.0).then_some(())
     });
     // The master does not wait either.
-    let pid = server.workers()[0];
+    let pid = http::get(address, "/who").unwrap().who().pid;
     server.kill_worker(pid, Signal::SIGKILL);
     server.until("another worker", || {
         let answer = http::get(address, "/who").ok()?;
