@@ -136,11 +136,14 @@ fn what_killed_workers_did_is_counted_on() {
         let killed = now.value("ferricorn_worker_exits_total", &[("cause", "killed")]);
         assert_eq!(killed, 3.0);
         // What the master says of it is counted as well.
-        let lines = ["[ERROR]", "[WARNING]"].map(|level| server.log.count(0, level) as f64);
-        let counted = ["error", "warning"]
-            .map(|level| now.value("ferricorn_log_messages_total", &[("level", level)]));
-        assert!(lines[0] >= 3.0);
-        assert_eq!(counted, lines);
+        let errors = server.until("all lines to be counted", || {
+            let now = scrape(metrics);
+            let lines = ["[ERROR]", "[WARNING]"].map(|level| server.log.count(0, level) as f64);
+            let counted = ["error", "warning"]
+                .map(|level| now.value("ferricorn_log_messages_total", &[("level", level)]));
+            (counted == lines).then_some(lines[0])
+        });
+        assert!(errors >= 3.0);
     });
     server.stop();
 }
