@@ -289,9 +289,9 @@ fn a_client_that_takes_a_little_gets_all() {
         client.head();
         for _ in 0..40 {
             std::thread::sleep(millis(75));
-            client.take(3_000);
+            client.take(10_000);
         }
-        client.take(SIZE - 120_000);
+        client.take(SIZE - 400_000);
     }
 }
 
