@@ -234,6 +234,8 @@ fn what_becomes_of_clients_is_in_the_verdict() {
     server.until_in_handler(1);
     let reload = server.ctl_begin("reload --wait --json");
     reload.output.wait(0, "\"worker-draining\"");
+    // Whoever is answered after that, the worker was told before.
+    server.status();
     hold.let_go();
     let ended = reload.ended();
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -418,7 +420,9 @@ fn a_stop_that_is_waited_for_leaves_nothing_behind() {
     let mut idle: Vec<_> = (0..2).map(|_| Client::connect(address).unwrap()).collect();
     server.until_in_handler(1);
     let stop = server.ctl_begin("stop --wait");
-    server.wait("stopping: workers finish");
+    stop.output.wait(0, ") drains: ");
+    // Whoever is answered after that, the worker was told before.
+    server.status();
     hold.let_go();
     let ended = stop.ended();
     assert_eq!(ended.code, Some(0), "{ended:?}");
