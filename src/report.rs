@@ -3,7 +3,7 @@
 //! One place for the words, so that they stay alike. It decides nothing.
 
 use crate::memory::mebibytes;
-use crate::state::{Note, Stop};
+use crate::state::{Left, Note, Stop};
 
 /// Logs a decision.
 pub fn note(note: &Note) {
@@ -41,10 +41,11 @@ pub fn note(note: &Note) {
         Note::Rolling(generation) => {
             log::info!("generation {generation}: replacing the workers");
         }
-        Note::ReloadFailed { reason, retired } => {
-            let who = match retired {
-                false => "the old workers serve on",
-                true => "the workers stay retired",
+        Note::ReloadFailed { reason, left } => {
+            let who = match left {
+                Left::Workers => "the old workers serve on",
+                Left::Retired => "the workers stay retired",
+                Left::Nobody => "nobody serves",
             };
             log::error!("reload failed: {reason}; {who}");
         }

@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::{APP_LOAD, WORKER_BOOT};
 
-pub use action::{Action, Fate, Note, Signal};
+pub use action::{Action, Fate, Left, Note, Signal};
 pub use backoff::{Backoff, STABLE};
 pub use budget::Share;
 pub use event::{
@@ -336,8 +336,12 @@ impl State {
     }
 
     fn tell_failed(&self, reason: String, out: &mut Vec<Action>) {
-        let retired = self.retired;
-        out.push(Action::Tell(Note::ReloadFailed { reason, retired }));
+        let left = match self.retired {
+            true => Left::Retired,
+            false if self.pool.any(Worker::serves) => Left::Workers,
+            false => Left::Nobody,
+        };
+        out.push(Action::Tell(Note::ReloadFailed { reason, left }));
     }
 
     fn ready(&mut self, id: WorkerId, now: Moment) {

@@ -138,6 +138,17 @@ pub enum Fate {
     TooLarge(u64),
 }
 
+/// Who is there when a reload has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The workers that served before.
+    Workers,
+    /// Nobody: all were told to retire.
+    Retired,
+    /// Nobody, as it was before: none could be made, or all have died.
+    Nobody,
+}
+
 /// What an operator should read about a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
@@ -194,8 +205,8 @@ pub enum Note {
     ReloadFailed {
         /// Why.
         reason: String,
-        /// No worker serves on: all of them are retired.
-        retired: bool,
+        /// Who serves although it has failed.
+        left: Left,
     },
     /// A reload was asked for while one is under way; it will follow.
     ReloadWaits,

@@ -771,13 +771,29 @@ fn failures(bench: &Bench) -> Vec<(u64, &str)> {
     bench.actions.iter().filter_map(failed).collect()
 }
 
+#[test]
+fn a_reload_that_fails_while_nobody_serves_does_not_say_that_somebody_does() {
+    for (lost, left) in [(1, Left::Workers), (2, Left::Nobody)] {
+        let mut bench = Bench::serving(policy(2));
+        let ids = bench.state.pool().which(Worker::serves);
+        for id in &ids[..lost] {
+            bench.step(Event::Exited(*id, KILLED));
+        }
+        bench.step(Event::Reload);
+        let reason = "no such file".to_owned();
+        bench.step(Event::LoadFailed(reason.clone()));
+        let note = Action::Tell(Note::ReloadFailed { reason, left });
+        assert!(bench.did(&note), "{:?}", bench.actions);
+    }
+}
+
 /// Nothing that was asked for before brings back the workers that are told to retire.
 #[test]
 fn whoever_retires_the_workers_gives_up_every_reload() {
     let why = RETIRED;
     let retired = Action::Tell(Note::ReloadFailed {
         reason: why.to_owned(),
-        retired: true,
+        left: Left::Retired,
     });
     for waits in [false, true] {
         let gone = |mut bench: Bench| {
