@@ -15,12 +15,15 @@ fn refused(address: SocketAddr) {
     client.answer().unwrap();
 }
 
-/// Whether a worker logs at debug: it says then whom it has refused.
+/// Waits until a worker logs at debug: it says then whom it has refused. The order is answered when it is
+/// sent, and heard a moment later.
 #[track_caller]
 fn says_debug(server: &Server) {
     let mark = server.mark();
-    refused(server.address());
-    server.wait_after(mark, "refused a request");
+    server.until("a word at debug", || {
+        refused(server.address());
+        (server.log.count(mark, "refused a request") > 0).then_some(())
+    });
 }
 
 #[test]
