@@ -95,8 +95,8 @@ pub struct Loop<P: Protocol, E> {
     #[expect(clippy::vec_box, reason = "the boxes are what is used again")]
     pub(crate) spare_requests: Vec<Box<Request>>,
     pub(crate) spare_works: Vec<Box<Work<P>>>,
-    /// The longest sleep.
-    longest: Duration,
+    /// The longest sleep, in µs.
+    longest_us: u64,
     /// A handler that takes so long is slow, in µs.
     pub(crate) slow_us: u64,
     /// The number of requests after which to retire, and whether the master was told to replace us.
@@ -198,7 +198,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 Duration::ZERO => u64::MAX,
                 limit => limit.as_micros() as u64,
             },
-            longest: HEARTBEAT.min(deadlines.heartbeat / 3),
+            longest_us: micros(HEARTBEAT.min(deadlines.heartbeat / 3)),
             max_requests,
             retiring: false,
             served_since_idle: false,
@@ -262,7 +262,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             self.expire(now);
             self.retry_accept();
             if now >= self.next_look_us {
-                self.next_look_us = now + self.longest.as_micros() as u64;
+                self.next_look_us = now + self.longest_us;
                 self.accept_unannounced();
                 self.context.page.logged(logs::counted());
             }
@@ -306,16 +306,14 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         if !self.ready.is_empty() {
             return Duration::ZERO;
         }
-        let own = self.drain.as_ref().map(|drain| drain.due(self.clock.now()));
-        let due = [self.timers.next_due(), self.acceptor.retry_due(), own];
-        match due.into_iter().flatten().min() {
-            None => self.longest,
-            // mio rounds up, as epoll_wait(2) has milliseconds only.
-            Some(due) => {
-                let left = due.saturating_sub(self.clock.now());
-                Duration::from_micros(left).min(self.longest)
-            }
+        let now = self.clock.now();
+        let mut due = self.timers.none_before().min(now + self.longest_us);
+        let own = self.drain.as_ref().map(|drain| drain.due(now));
+        for other in [self.acceptor.retry_due(), own].into_iter().flatten() {
+            due = due.min(other);
         }
+        // mio rounds up, as epoll_wait(2) has milliseconds only.
+        Duration::from_micros(due.saturating_sub(now))
     }
 
     fn dispatch(&mut self, event: &Event) {

@@ -3,6 +3,9 @@
 //! All waits of one kind last equally long, so the list is in the order of its deadlines nearly by itself:
 //! setting, clearing and finding the next one take constant time, and the front of the keep-alive
 //! list is the connection that has been idle longest. Pure: no clock.
+//!
+//! Deadlines are put off far more often than they pass. So the next one is known as a time before
+//! which there is none: it is found anew when that has come, and not each time one is put off.
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub(crate) struct Timers {
     links: Vec<Link>,
     first: [u32; KINDS],
     last: [u32; KINDS],
+    /// No deadline is before this.
+    none_before: u64,
 }
 
 impl Timers {
@@ -55,6 +60,7 @@ impl Timers {
             links: Vec::new(),
             first: [NONE; KINDS],
             last: [NONE; KINDS],
+            none_before: u64::MAX,
         }
     }
 
@@ -66,6 +72,7 @@ impl Timers {
             self.links.resize(key + 1, UNLINKED);
         }
         self.clear(key);
+        self.none_before = self.none_before.min(due);
         let kind = wait as usize;
         let at = key as u32;
         let (mut before, mut after) = (self.last[kind], NONE);
@@ -138,18 +145,29 @@ impl Timers {
         all.map(|key| key as usize)
     }
 
-    /// The next deadline of all.
-    pub(crate) fn next_due(&self) -> Option<u64> {
-        let firsts = self.first.iter().filter(|first| **first != NONE);
-        firsts.map(|first| self.links[*first as usize].due).min()
+    /// When to look next for deadlines that have passed: none is before. In the future, once
+    /// [`Timers::pop_expired`] has found no more; `u64::MAX` where nobody waits.
+    #[inline]
+    pub(crate) fn none_before(&self) -> u64 {
+        self.none_before
     }
 
     /// A connection whose deadline has passed at `now`; it waits for nothing any more.
+    #[inline]
     pub(crate) fn pop_expired(&mut self, now: u64) -> Option<(usize, Wait)> {
+        if now < self.none_before {
+            return None;
+        }
+        self.find_expired(now)
+    }
+
+    fn find_expired(&mut self, now: u64) -> Option<(usize, Wait)> {
         let firsts = self.first.iter().filter(|first| **first != NONE);
-        let key = firsts
+        let next = firsts
             .map(|first| *first as usize)
-            .find(|key| self.links[*key].due <= now)?;
+            .min_by_key(|key| self.links[*key].due);
+        self.none_before = next.map_or(u64::MAX, |key| self.links[key].due);
+        let key = next.filter(|_| self.none_before <= now)?;
         let wait = self.links[key].wait?;
         self.clear(key);
         Some((key, wait))
@@ -166,12 +184,15 @@ mod tests {
         timers.set(0, Wait::Head, 10);
         timers.set(1, Wait::KeepAlive, 5);
         timers.set(2, Wait::Head, 20);
-        assert_eq!(timers.next_due(), Some(5));
+        assert_eq!(timers.none_before(), 5);
         assert_eq!(timers.pop_expired(4), None);
-        assert_eq!(timers.pop_expired(12), Some((0, Wait::Head)));
         assert_eq!(timers.pop_expired(12), Some((1, Wait::KeepAlive)));
+        assert_eq!(timers.pop_expired(12), Some((0, Wait::Head)));
         assert_eq!(timers.pop_expired(12), None);
-        assert_eq!(timers.next_due(), Some(20));
+        assert_eq!(timers.none_before(), 20);
+        timers.clear(2);
+        assert_eq!(timers.pop_expired(20), None);
+        assert_eq!(timers.none_before(), u64::MAX);
     }
 
     #[test]
@@ -216,12 +237,18 @@ mod tests {
                     model.remove(&key);
                 }
             }
-            assert_eq!(timers.next_due(), model.values().map(|(due, _)| *due).min());
+            let next = |model: &std::collections::BTreeMap<_, (u64, Wait)>| {
+                let dues = model.values().map(|(due, _)| *due);
+                dues.min().unwrap_or(u64::MAX)
+            };
+            assert!(timers.none_before() <= next(&model));
+            let look = timers.none_before() <= now;
             while let Some((key, wait)) = timers.pop_expired(now) {
                 let (due, expected) = model.remove(&key).unwrap();
                 assert!(due <= now && wait == expected);
             }
             assert!(model.values().all(|(due, _)| *due > now));
+            assert!(!look || timers.none_before() == next(&model));
         }
     }
 }
