@@ -16,6 +16,7 @@ use crate::buffer::Buffer;
 use crate::output::Output;
 use crate::pace::Pace;
 use crate::protocol::Protocol;
+use crate::timers::Wait;
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +127,15 @@ pub(crate) struct Unlogged {
 }
 
 impl<P: Protocol> Work<P> {
+    /// Whether nothing is here of a request: the next sets whatever else it needs, on this connection
+    /// or another.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let nothing_waits = self.input.is_empty() && self.output.is_empty();
+        let nothing_is_held =
+            self.request.is_none() && self.unlogged.is_none() && self.cell.is_none();
+        nothing_waits && nothing_is_held && self.after == After::Next
+    }
+
     /// As new, for another connection.
     pub(crate) fn renew(&mut self) {
         self.protocol = P::default();
@@ -160,6 +170,8 @@ pub(crate) struct Active<P: Protocol> {
     pub(crate) request: Box<Request>,
     pub(crate) own_input: bool,
     pub(crate) own_output: bool,
+    /// What it waits for with a deadline that goes on; none, when a request has ended that wait.
+    pub(crate) waits: Option<Wait>,
     /// When this turn is long enough, in µs of CLOCK_MONOTONIC.
     pub(crate) until: u64,
 }

@@ -48,7 +48,7 @@ const BUSY_US: u64 = 1_000_000;
 /// How often requests that were refused because all wait are told of at most, in µs.
 const SHED_US: u64 = 10_000_000;
 /// Boxes kept for use again.
-const SPARE: usize = 64;
+pub(crate) const SPARE: usize = 64;
 
 const COMMAND: usize = 0;
 const SIGNAL: usize = 1;

@@ -150,6 +150,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             request: done.request,
             own_input,
             own_output: false,
+            waits: None,
             until: now + SHARE_US,
         };
         let next = self.advance(&mut active, false);

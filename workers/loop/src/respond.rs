@@ -25,10 +25,10 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let work = &mut active.work;
         let has_body = active.request.head().body() != BodyLength::None;
         if has_body {
-            work.receive_due = self.receive_due(active.key);
+            work.receive_due = self.receive_due(active.key, active.waits);
         }
         // This wait is over: the next of its kind has a time of its own.
-        self.timers.clear(active.key);
+        active.waits = None;
         let number = self.ids.next_number();
         let request = &mut active.request;
         request.renew(&conn.peer, &conn.local, conn.link, number);
@@ -99,12 +99,12 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// When the request whose head is complete now must be here as a whole, in µs of
     /// CLOCK_MONOTONIC: it began when its connection began to wait for a head, if it did.
-    fn receive_due(&self, key: usize) -> u64 {
+    fn receive_due(&self, key: usize, waits: Option<Wait>) -> u64 {
         let whole = self.conf.deadlines.receive;
         if whole.is_zero() {
             return u64::MAX;
         }
-        let began = match (self.timers.wait(key), self.timers.due(key)) {
+        let began = match (waits, self.timers.due(key)) {
             (Some(Wait::Head), Some(due)) => due - self.waits[Wait::Head as usize],
             _ => self.clock.now(),
         };

@@ -50,16 +50,22 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let conn = self.conns.get_mut(key)?;
         let wire = conn.wire.take()?;
         let (mut phase, work) = (conn.phase, conn.work.take());
-        let mut work = work.unwrap_or_else(|| self.spare_work());
-        let own_input = !work.input.is_empty();
-        if own_input {
-            std::mem::swap(&mut self.input, &mut work.input);
-        }
-        let own_output = !work.output.is_empty();
-        if own_output {
-            std::mem::swap(&mut self.output, &mut work.output);
-        }
-        let request = work.request.take().unwrap_or_else(|| self.spare_request());
+        let (mut own_input, mut own_output) = (false, false);
+        let (work, request) = match work {
+            None => (self.spare_work(), self.spare_request()),
+            Some(mut work) => {
+                own_input = !work.input.is_empty();
+                if own_input {
+                    std::mem::swap(&mut self.input, &mut work.input);
+                }
+                own_output = !work.output.is_empty();
+                if own_output {
+                    std::mem::swap(&mut self.output, &mut work.output);
+                }
+                let request = work.request.take();
+                (work, request.unwrap_or_else(|| self.spare_request()))
+            }
+        };
         if phase == Phase::Writing {
             phase = if own_input { Phase::Head } else { Phase::Idle };
         }
@@ -71,6 +77,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             request,
             own_input,
             own_output,
+            waits: self.timers.wait(key),
             until: self.clock.now() + SHARE_US,
         })
     }
@@ -81,8 +88,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         let mut drained = false;
         for _ in 0..ROUNDS {
-            loop {
+            while !self.is_at_rest(active) {
                 match self.flush(active) {
+                    Ok(Flushed::All) if self.is_at_rest(active) => break,
                     Ok(Flushed::All) => {}
                     Ok(Flushed::Blocked) => return Next::Write,
                     Ok(Flushed::Turn) => return Next::Turn,
@@ -137,6 +145,14 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             }
         }
         Next::Turn
+    }
+
+    /// Whether a connection is between messages and nothing is to be done but to read on.
+    fn is_at_rest(&self, active: &Active<P>) -> bool {
+        self.input.is_empty()
+            && self.output.is_empty()
+            && matches!(active.phase, Phase::Fresh | Phase::Idle | Phase::Head)
+            && active.work.after == After::Next
     }
 
     /// Parses and serves what is in the input, pipelined requests one after the other.
@@ -277,7 +293,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let mut written = 0;
         let result = self.output.flush(&mut **wire, &mut written);
         self.context.page.add(Counter::BytesOut, written);
-        if written > 0 && self.timers.wait(active.key) == Some(Wait::Write) {
+        if written > 0 && active.waits == Some(Wait::Write) {
             active.work.pace.wrote(written);
         }
         if active.work.unlogged.is_some() && self.output.is_empty() {

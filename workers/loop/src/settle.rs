@@ -8,7 +8,7 @@ use http::StatusCode;
 use crate::buffer::Buffer;
 use crate::conn::{Active, Conn, Next, Phase, Registered};
 use crate::drain::Drain;
-use crate::event_loop::Loop;
+use crate::event_loop::{Loop, SPARE};
 use crate::executor::Executor;
 use crate::pace::{Pace, least_brought};
 use crate::protocol::Protocol;
@@ -44,7 +44,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             && active.work.protocol.is_idle(self.input.bytes());
         if idle && active.phase == Phase::Head {
             // Only an empty line came, which ends no wait.
-            active.phase = match self.timers.wait(key) {
+            active.phase = match active.waits {
                 Some(Wait::Head) => Phase::Fresh,
                 _ => Phase::Idle,
             };
@@ -67,7 +67,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         conn.wire = active.wire.take();
         conn.phase = phase;
         if idle && active.work.protocol.is_new() {
-            self.recycle(active);
+            self.rest(active);
             // It could make room for another now.
             self.room();
         } else {
@@ -111,10 +111,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             _ if self.drain.is_some() => Wait::Quiet,
             _ => Wait::KeepAlive,
         };
-        let waiting = self.timers.wait(key);
         // A deadline that runs is not put off by a trickle of bytes. A request that was served in
         // this turn has ended the wait that there was.
-        if waiting == Some(wait) {
+        if active.waits == Some(wait) {
             return;
         }
         if wait == Wait::Body {
@@ -170,6 +169,18 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         } else if !self.output.is_empty() {
             work.output = std::mem::take(&mut self.output);
         }
+    }
+
+    /// Gives everything back that a connection has borrowed that is between requests. Nothing in it
+    /// is of the last one any more, or all that is will be set by the next.
+    fn rest(&mut self, active: Active<P>) {
+        let owned = active.own_input || active.own_output;
+        if owned || self.spare_works.len() >= SPARE {
+            return self.recycle(active);
+        }
+        debug_assert!(active.work.is_at_rest());
+        self.return_request(active.request);
+        self.spare_works.push(active.work);
     }
 
     /// Gives everything that was borrowed back; what is in the buffers is nobody's.
