@@ -94,7 +94,7 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) -> Stor
                         head: Told::by(&head),
                         content: Vec::new(),
                         trailers: ByName::new(),
-                        complete: false,
+                        complete: head.body() == BodyLength::None,
                     });
                 }
                 Ok(Event::Data { skip, len }) => {

@@ -20,7 +20,8 @@ pub enum Event {
         /// Bytes to drop from the front of the input.
         consumed: usize,
     },
-    /// The head is complete, and in the [`Head`] that was given.
+    /// The head is complete, and in the [`Head`] that was given. So is the message, where there is
+    /// no content ([`BodyLength::None`]): the next call begins the next head.
     Head {
         /// Bytes to drop from the front of the input.
         consumed: usize,
@@ -32,7 +33,8 @@ pub enum Event {
         /// Bytes of content.
         len: usize,
     },
-    /// The message is complete; its trailers are there. The next call begins the next head.
+    /// The message that has content is complete; its trailers are there. The next call begins the
+    /// next head.
     End {
         /// Bytes to drop from the front of the input.
         consumed: usize,
@@ -55,8 +57,8 @@ pub struct Reader {
 /// What the next byte belongs to.
 ///
 /// ```text
-/// Front ─► Head ─► Length | Chunked ─► Front      RFC 9112 §2.1
-///                                  └─► Closed     RFC 9112 §9.6
+/// Front ─► Head ─► [ Length | Chunked ─► ] Front  RFC 9112 §2.1
+///                                    └─► Closed   RFC 9112 §9.6
 ///                         any of them ─► Refused  RFC 9112 §2.2
 /// ```
 #[derive(Debug)]
@@ -70,7 +72,7 @@ enum State {
     },
     /// A head of which some is here.
     Head(Box<Partial>),
-    /// Content of this length; also where there is none.
+    /// Content of this length.
     Length { left: u64, then: Then },
     /// Chunked content.
     Chunked { chunked: Chunked, then: Then },
@@ -214,28 +216,43 @@ impl Reader {
         } else {
             Then::Close
         };
-        self.state = match head.body() {
-            BodyLength::None => State::Length { left: 0, then },
-            BodyLength::Length(left) => State::Length { left, then },
-            BodyLength::Chunked => State::Chunked {
-                chunked: Chunked::default(),
-                then,
-            },
-        };
+        match head.body() {
+            BodyLength::None => self.go_on(then, None),
+            BodyLength::Length(left) => self.state = State::Length { left, then },
+            BodyLength::Chunked => {
+                let chunked = Chunked::default();
+                self.state = State::Chunked { chunked, then };
+            }
+        }
         Ok(Event::Head {
             consumed: skip + len,
         })
     }
 
     fn end(&mut self, consumed: usize, then: Then, trailers: Option<Box<HeaderMap>>) -> Event {
-        self.state = match then {
-            Then::Next => State::Front {
-                empty_line: false,
-                trailers,
-            },
-            Then::Close => State::Closed { trailers },
-        };
+        self.go_on(then, trailers);
         Event::End { consumed }
+    }
+
+    /// A message is complete.
+    fn go_on(&mut self, then: Then, ended: Option<Box<HeaderMap>>) {
+        match (then, &mut self.state) {
+            // As it is from head to head, where there is no content.
+            (
+                Then::Next,
+                State::Front {
+                    empty_line,
+                    trailers,
+                },
+            ) => (*empty_line, *trailers) = (false, ended),
+            (Then::Next, state) => {
+                *state = State::Front {
+                    empty_line: false,
+                    trailers: ended,
+                }
+            }
+            (Then::Close, state) => *state = State::Closed { trailers: ended },
+        }
     }
 
     /// Waits for no more of a head: leaves its request line in `head`, if that one has come, and no

@@ -4,7 +4,7 @@
 //! these; each try counts as eight. Behind the head nothing is kept, so nothing can be looked at
 //! again.
 
-use crate::{Event, Head, Limits, Reader};
+use crate::{BodyLength, Event, Head, Limits, Reader};
 use std::cell::Cell;
 
 thread_local! {
@@ -55,7 +55,8 @@ fn read(message: &[u8], piece: usize) -> Work {
                     (consumed, true)
                 }
                 Event::Head { consumed } => {
-                    behind = true;
+                    behind = head.body() != BodyLength::None;
+                    work.ends += usize::from(!behind);
                     (consumed, false)
                 }
                 Event::Data { skip, len } => {

@@ -5,7 +5,7 @@ use ferricorn_base::board::{Cell, Counter};
 use ferricorn_base::lifeline::Retirement;
 use ferricorn_base::sys::breath;
 use ferricorn_base::{Request, Response, logs};
-use ferricorn_http::{BodyLength, Event, Reject};
+use ferricorn_http::{BodyLength, Reject};
 use http::StatusCode;
 
 use crate::conn::{Active, After, Phase};
@@ -75,7 +75,6 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             active.work.cell = Some(cell);
             let result = self.executor.handle(&mut active.request);
             self.reclaim(active);
-            self.end_without_body(active);
             return self.answer(active, result);
         }
         self.reclaim(active);
@@ -163,9 +162,6 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             // Only a stream reads the body; what nobody reads cannot be followed by a request.
             facts.keep_alive &= response.body().needs_thread();
         }
-        if !has_body {
-            self.end_without_body(active);
-        }
         if self.respond(active, response, !has_body) {
             return Some(Served::Streamed);
         }
@@ -176,13 +172,6 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         active.phase = self.between();
         None
-    }
-
-    /// A message without a body ends with its head; a stream takes a protocol along that knows it.
-    fn end_without_body(&self, active: &mut Active<P>) {
-        let (head, limits) = (active.request.head_mut(), &self.conf.limits);
-        let ended = active.work.protocol.next(&[], limits, head);
-        debug_assert_eq!(ended, Ok(Event::End { consumed: 0 }));
     }
 
     /// The body of the request is complete: the handler answers.

@@ -2,7 +2,7 @@
 
 #![allow(dead_code)] // each test file uses its part
 
-use ferricorn_http::{Event, Head, Limits, Reader, Reject, Version};
+use ferricorn_http::{BodyLength, Event, Head, Limits, Reader, Reject, Version};
 
 /// One message as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub fn drive<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) ->
                         expects_continue: head.expects_continue(),
                         content: Vec::new(),
                         trailers: Vec::new(),
-                        complete: false,
+                        complete: head.body() == BodyLength::None,
                     });
                 }
                 Ok(Event::Data { skip, len }) => {
