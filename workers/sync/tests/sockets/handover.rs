@@ -107,7 +107,7 @@ fn the_bound_of_connections_holds_for_those_that_are_taken_over() {
     assert!(matches!(server.exit(0), Exit::Done));
     // Idle ones make room for others as always; nobody is served beyond the bound.
     eventually("all that fits is taken", || server.connections(1) == 5);
-    assert_eq!(most, 5);
+    assert!(most <= 5, "{most}");
     drop(streams);
     eventually("all are gone", || server.connections(1) == 0);
 }
