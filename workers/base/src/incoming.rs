@@ -114,16 +114,20 @@ impl Incoming {
     #[inline]
     pub fn clear(&mut self) {
         if self.len != 0 || self.trailers.is_some() {
-            const KEEP: usize = 16 * 1024;
-            if self.memory.capacity() > KEEP {
-                self.memory = Vec::new();
-            }
-            self.memory.clear();
-            self.file = None;
-            self.len = 0;
-            self.trailers = None;
+            self.drop_content();
         }
         self.at = 0;
+    }
+
+    fn drop_content(&mut self) {
+        const KEEP: usize = 16 * 1024;
+        if self.memory.capacity() > KEEP {
+            self.memory = Vec::new();
+        }
+        self.memory.clear();
+        self.file = None;
+        self.len = 0;
+        self.trailers = None;
     }
 }
 

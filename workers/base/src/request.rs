@@ -3,7 +3,7 @@
 //! What a handler does not look at costs nothing: the `http` crate's types are made when first
 //! asked for, and the memory of one request serves the next on the same worker.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use ferricorn_http::{Head, Reject, TargetForm, Version, encode_interim};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
-use crate::board::{Cell, Limit, Page};
+use crate::board::{self, Limit, Page};
 use crate::conf::LocalAddr;
 use crate::incoming::Incoming;
 use crate::peer::Peer;
@@ -35,6 +35,8 @@ pub struct Request {
     local: Option<Arc<LocalAddr>>,
     link: Link,
     forwarded: Option<Box<Forwarded>>,
+    /// Whether some of what is made when somebody asks for it was made.
+    made: Cell<bool>,
     method: OnceCell<Method>,
     uri: OnceCell<Uri>,
     headers: OnceCell<Box<HeaderMap>>,
@@ -86,12 +88,12 @@ impl Request {
 
     /// The method.
     pub fn method(&self) -> &Method {
-        self.method.get_or_init(|| self.head.http_method())
+        self.make(&self.method, || self.head.http_method())
     }
 
     /// The target as a URI. An origin-form target gives one with a path and a query only.
     pub fn uri(&self) -> &Uri {
-        self.uri.get_or_init(|| parse_uri(&self.head))
+        self.make(&self.uri, || parse_uri(&self.head))
     }
 
     /// The path of the target as received, percent-encoding and all; `*` for `OPTIONS *`.
@@ -122,7 +124,7 @@ impl Request {
     /// `Host` is what the request is for: where the target is in absolute-form, its host and not the
     /// field's (RFC 9112 section 3.2.2); [`Request::header`] agrees.
     pub fn headers(&self) -> &HeaderMap {
-        self.headers.get_or_init(|| {
+        self.make::<Box<_>>(&self.headers, || {
             let mut map = HeaderMap::with_capacity(16);
             for (name, value) in self.head.fields() {
                 // The parser admits tokens and field values only, and both types accept those.
@@ -185,7 +187,7 @@ impl Request {
     /// trusted proxy (`forwarded-allow-ips`) and it is a plain one of at most 128 characters, else 16 hexadecimal digits that hardly any other request has.
     /// The line about a worker that died while it served the request has it, too.
     pub fn id(&self) -> &str {
-        self.id.get_or_init(|| self.request_id().to_string())
+        self.make::<String>(&self.id, || self.request_id().to_string())
     }
 
     /// As [`Request::id`], but no text is made of a number. A request that was made by hand is
@@ -203,7 +205,7 @@ impl Request {
     /// The trace that this request belongs to: the one of the `traceparent` that came with it from
     /// a trusted proxy, else one that begins with it. The request's own span in it is new.
     pub fn trace(&self) -> Trace {
-        *self.trace.get_or_init(|| {
+        *self.make(&self.trace, || {
             let number = match self.number {
                 0 => RequestIds::new().next_number(),
                 number => number,
@@ -220,6 +222,12 @@ impl Request {
             let given = self.vouched().and_then(trace::given);
             given.map(|_| self.trace())
         })
+    }
+
+    /// What is made when somebody first asks for it.
+    fn make<'a, T>(&self, place: &'a OnceCell<T>, make: impl FnOnce() -> T) -> &'a T {
+        self.made.set(true);
+        place.get_or_init(make)
     }
 
     /// The head, where what it says of the request itself is to be believed.
@@ -338,11 +346,13 @@ impl Request {
         if !matches!(&self.local, Some(own) if Arc::ptr_eq(own, local)) {
             self.local = Some(Arc::clone(local));
         }
-        self.method.take();
-        self.uri.take();
-        self.headers.take();
-        self.id.take();
-        self.trace.take();
+        if self.made.take() {
+            self.method.take();
+            self.uri.take();
+            self.headers.take();
+            self.id.take();
+            self.trace.take();
+        }
         self.interim.clear();
         self.peer.clone_from(peer);
     }
@@ -358,7 +368,7 @@ impl Request {
 
     /// The request of `cell` is this one, for which the handler's time begins to count.
     #[inline]
-    pub fn limit(&mut self, page: &Page, cell: Cell) {
+    pub fn limit(&mut self, page: &Page, cell: board::Cell) {
         page.limit(cell, &mut self.limit);
     }
 
@@ -396,6 +406,7 @@ impl Default for Request {
             local: None,
             link: Link::default(),
             forwarded: None,
+            made: Cell::new(false),
             method: OnceCell::new(),
             uri: OnceCell::new(),
             headers: OnceCell::new(),

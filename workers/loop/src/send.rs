@@ -34,75 +34,44 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             name(&active.request, names, &mut parts.headers);
         }
         let content_type = body.content_type();
-        match body.into_kind() {
-            Kind::Empty => self.send(active, &parts, None, 0, Content::None),
-            Kind::Static(bytes) => {
-                self.send(
-                    active,
-                    &parts,
-                    content_type,
-                    bytes.len() as u64,
-                    Content::Static(bytes),
-                );
+        let content = match body.into_kind() {
+            Kind::Empty => Content::None,
+            Kind::Static(bytes) => Content::Static(bytes),
+            Kind::Bytes(bytes) => Content::Bytes(bytes),
+            Kind::File { file, start, len } => Content::File(file, start, len),
+            kind if self.pool.has_room() => {
+                return self.stream(active, parts, content_type, kind, body_done);
             }
-            Kind::Bytes(bytes) => {
-                self.send(
-                    active,
-                    &parts,
-                    content_type,
-                    bytes.len() as u64,
-                    Content::Bytes(bytes),
-                );
-            }
-            Kind::File { file, start, len } => {
-                self.send(
-                    active,
-                    &parts,
-                    content_type,
-                    len,
-                    Content::File(file, start),
-                );
-            }
-            kind => {
-                if self.pool.has_room() {
-                    return self.stream(active, parts, content_type, kind, body_done);
-                }
-                self.log_busy();
-                if let (false, Some(facts)) = (body_done, &mut active.work.facts) {
-                    facts.keep_alive = false;
-                }
-                let dropped = guard(|| {
-                    drop(kind);
-                    Ok(())
-                });
-                if let Err(failure) = dropped {
-                    self.log_failure(&active.request, &failure);
-                }
-                let busy = error_response(StatusCode::SERVICE_UNAVAILABLE);
-                let (mut parts, _) = busy.into_parts();
-                parts
-                    .headers
-                    .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-                let text = b"Service Unavailable";
-                let text_type = Some("text/plain; charset=utf-8");
-                self.send(
-                    active,
-                    &parts,
-                    text_type,
-                    text.len() as u64,
-                    Content::Static(text),
-                );
-            }
-        }
+            kind => return self.refuse_stream(active, kind, body_done),
+        };
+        self.send(active, parts, content_type, content);
         false
+    }
+
+    /// Answers in place of a stream, for which there is no thread.
+    fn refuse_stream(&mut self, active: &mut Active<P>, kind: Kind, body_done: bool) -> bool {
+        self.log_busy();
+        if let (false, Some(facts)) = (body_done, &mut active.work.facts) {
+            facts.keep_alive = false;
+        }
+        let dropped = guard(|| {
+            drop(kind);
+            Ok(())
+        });
+        if let Err(failure) = dropped {
+            self.log_failure(&active.request, &failure);
+        }
+        let mut busy = error_response(StatusCode::SERVICE_UNAVAILABLE);
+        let soon = HeaderValue::from_static("1");
+        busy.headers_mut().insert(header::RETRY_AFTER, soon);
+        self.respond(active, busy, body_done)
     }
 
     fn send(
         &mut self,
         active: &mut Active<P>,
-        parts: &Parts,
+        parts: Parts,
         content_type: Option<&'static str>,
-        len: u64,
         content: Content,
     ) {
         let work = &mut active.work;
@@ -111,24 +80,24 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let output = &mut self.output;
         let before = output.bytes.len();
         let defaults = self.clock.defaults(content_type);
+        let Parts {
+            status: code,
+            headers,
+            ..
+        } = parts;
         let encoded = work
             .protocol
             .respond(
                 &mut output.bytes,
                 &facts,
-                parts.status,
-                &parts.headers,
-                Length::Known(len),
+                code,
+                &headers,
+                Length::Known(content.len()),
                 &defaults,
             )
-            .and_then(|writer| encode(writer, output, content, len, self.conf.sendfile));
+            .and_then(|writer| encode(writer, output, content, self.conf.sendfile));
         let (status, keep_alive, sent, fields) = match encoded {
-            Ok((keep_alive, sent)) => (
-                parts.status.as_u16(),
-                keep_alive,
-                sent,
-                Some(&parts.headers),
-            ),
+            Ok((keep_alive, sent)) => (code.as_u16(), keep_alive, sent, Some(&headers)),
             Err(error) => {
                 let head = active.request.head();
                 let (method, target) = (head.method(), head.target());
@@ -157,17 +126,21 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 log_slow(&active.request, status, took);
             }
         }
-        if self.context.access.is_none() {
-            return;
+        if self.context.access.is_some() {
+            if self.output.is_large() {
+                active.work.unlogged = Some(Box::new(Unlogged {
+                    status,
+                    fields: fields.filter(|_| self.logs_fields()).cloned(),
+                    promised: sent,
+                }));
+            } else {
+                self.log_access(&active.request, status, fields, sent, began);
+            }
         }
-        if !self.output.is_large() {
-            return self.log_access(&active.request, status, fields, sent, began);
+        // Most maps are empty and hold no memory, which dropping one finds out in four steps.
+        if headers.capacity() == 0 {
+            std::mem::forget(headers);
         }
-        active.work.unlogged = Some(Box::new(Unlogged {
-            status,
-            fields: fields.filter(|_| self.logs_fields()).cloned(),
-            promised: sent,
-        }));
     }
 
     fn logs_fields(&self) -> bool {
@@ -241,7 +214,30 @@ enum Content {
     None,
     Static(&'static [u8]),
     Bytes(bytes::Bytes),
-    File(std::fs::File, u64),
+    /// So many bytes of a file from here on.
+    File(std::fs::File, u64, u64),
+}
+
+impl Content {
+    fn len(&self) -> u64 {
+        match self {
+            Content::None => 0,
+            Content::Static(bytes) => bytes.len() as u64,
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::File(_, _, len) => *len,
+        }
+    }
+
+    /// What is small enough to be copied behind its head.
+    fn small(&self) -> Option<&[u8]> {
+        let bytes = match self {
+            Content::None => &[],
+            Content::Static(bytes) => *bytes,
+            Content::Bytes(bytes) => bytes,
+            Content::File(..) => return None,
+        };
+        (bytes.len() <= INLINE).then_some(bytes)
+    }
 }
 
 /// Puts content behind its head: whether the connection goes on, and how many bytes it will be.
@@ -249,7 +245,6 @@ fn encode<W: BodyWriter>(
     mut writer: W,
     output: &mut Output,
     content: Content,
-    len: u64,
     sendfile: bool,
 ) -> Result<(bool, u64), EncodeError> {
     let out = &mut output.bytes;
@@ -261,28 +256,25 @@ fn encode<W: BodyWriter>(
         writer.finish(None, out)?;
         return Ok((writer.keep_alive(), 0));
     }
-    let large = match content {
-        Content::None => None,
-        Content::Static(bytes) if bytes.len() <= INLINE => {
-            writer.encode(bytes, out)?;
-            None
-        }
-        Content::Bytes(bytes) if bytes.len() <= INLINE => {
-            writer.encode(&bytes, out)?;
-            None
-        }
-        Content::Static(bytes) => Some(Large::Static(bytes)),
-        Content::Bytes(bytes) => Some(Large::Bytes(bytes)),
-        Content::File(file, at) => (len > 0).then_some(Large::File {
-            file,
-            at,
-            left: len,
-            sendfile,
-        }),
-    };
-    if let Some(large) = large {
+    let len = content.len();
+    if let Some(bytes) = content.small() {
+        writer.encode(bytes, out)?;
+    } else {
         writer.frame(len, out)?;
-        output.set_large(large);
+        let large = match content {
+            Content::None => None,
+            Content::Static(bytes) => Some(Large::Static(bytes)),
+            Content::Bytes(bytes) => Some(Large::Bytes(bytes)),
+            Content::File(file, at, left) => (left > 0).then_some(Large::File {
+                file,
+                at,
+                left,
+                sendfile,
+            }),
+        };
+        if let Some(large) = large {
+            output.set_large(large);
+        }
     }
     writer.finish(None, &mut output.bytes)?;
     Ok((writer.keep_alive(), len))

@@ -89,12 +89,14 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let mut drained = false;
         for _ in 0..ROUNDS {
             while !self.is_at_rest(active) {
-                match self.flush(active) {
-                    Ok(Flushed::All) if self.is_at_rest(active) => break,
-                    Ok(Flushed::All) => {}
-                    Ok(Flushed::Blocked) => return Next::Write,
-                    Ok(Flushed::Turn) => return Next::Turn,
-                    Err(next) => return next,
+                if !self.output.is_empty() {
+                    match self.flush(active) {
+                        Ok(Flushed::All) if self.is_at_rest(active) => break,
+                        Ok(Flushed::All) => {}
+                        Ok(Flushed::Blocked) => return Next::Write,
+                        Ok(Flushed::Turn) => return Next::Turn,
+                        Err(next) => return next,
+                    }
                 }
                 match active.work.after {
                     After::Next if self.clock.now() > active.until => return Next::Turn,
@@ -284,9 +286,6 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
 
     /// Writes what waits. An error says how the connection ends.
     fn flush(&mut self, active: &mut Active<P>) -> Result<Flushed, Next> {
-        if self.output.is_empty() {
-            return Ok(Flushed::All);
-        }
         let Some(wire) = &mut active.wire else {
             return Err(Next::Close);
         };
