@@ -135,12 +135,10 @@ fn write_head(
     }
     out.reserve(256 + 48 * fields.len());
     status_line(out, status);
-    let mut found = Found::default();
-    for (name, value) in fields {
-        if found.note(name.as_str(), value.as_bytes())? {
-            field(out, name.as_str().as_bytes(), value.as_bytes());
-        }
-    }
+    let found = match fields.is_empty() {
+        true => Found::default(),
+        false => write_fields(out, fields)?,
+    };
     if switch && !found.upgrade {
         // RFC 9110 §7.8, §15.2.2.
         return Err(EncodeError::NoUpgrade);
@@ -181,6 +179,18 @@ fn write_head(
     connection(out, facts, &found, fields, keep_alive, &kind);
     out.extend_from_slice(b"\r\n");
     Ok(BodyEncoder::new(kind, keep_alive))
+}
+
+/// Writes the handler's fields, but for those that are the server's to say.
+#[inline(never)] // or a head without any would set out with all of its state
+fn write_fields(out: &mut Vec<u8>, fields: &HeaderMap) -> Result<Found, EncodeError> {
+    let mut found = Found::default();
+    for (name, value) in fields {
+        if found.note(name.as_str(), value.as_bytes())? {
+            field(out, name.as_str().as_bytes(), value.as_bytes());
+        }
+    }
+    Ok(found)
 }
 
 impl Found {
@@ -307,11 +317,16 @@ fn is_ours(option: &[u8]) -> bool {
         .any(|own| option.eq_ignore_ascii_case(own.as_bytes()))
 }
 
+#[inline(always)]
 fn status_line(out: &mut Vec<u8>, status: StatusCode) {
     if status == StatusCode::OK {
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-        return;
+    } else {
+        other_status_line(out, status);
     }
+}
+
+fn other_status_line(out: &mut Vec<u8>, status: StatusCode) {
     // The blank stands even without a reason phrase (RFC 9112 §4).
     for part in [
         "HTTP/1.1 ",

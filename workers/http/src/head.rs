@@ -6,11 +6,13 @@ use crate::{
     framing::Framing,
     initials::Initials,
     kinds::{BodyLength, TargetForm, Version},
+    limits::Limits,
     request_line::Parts,
     target::Target,
 };
 use std::ops::Range;
 
+mod recall;
 mod retain;
 
 /// One request head.
@@ -31,6 +33,9 @@ pub struct Head {
     section: Vec<u8>,
     framing: Framing,
     initials: Initials,
+    /// The limits under which the section was read, while all that was found in it is here and
+    /// nothing was taken out: see `recall`.
+    read_under: Option<Limits>,
 }
 
 /// Length of ` HTTP/1.x`.
@@ -57,15 +62,23 @@ impl Head {
         self.section.clear();
         self.framing = Framing::default();
         self.initials = Initials::default();
+        self.read_under = None;
     }
 
-    /// Takes a request line over, which was checked, into an empty head.
+    /// Takes a request line over, which was checked; whether the fields of the last head would mean
+    /// the same behind it. They stay, to be recalled or forgotten.
     #[inline]
-    pub(crate) fn begin(&mut self, line: &[u8], parts: Parts, target: Target) {
+    pub(crate) fn begin(&mut self, line: &[u8], parts: Parts, target: Target) -> bool {
+        // What follows from a section follows from these, too (`framing`).
+        let alike = parts.version == self.version
+            && target.form == self.target.form
+            && &line[..parts.method_end] == self.method_bytes();
+        self.line.clear();
         self.line.extend_from_slice(line);
         self.method_len = parts.method_end;
         self.target = target;
         self.version = parts.version;
+        alike
     }
 
     /// Takes note of the next field, of this name.
@@ -77,12 +90,19 @@ impl Head {
 
     /// Takes over the section in which the fields are, and what follows from them.
     #[inline]
-    pub(crate) fn complete(&mut self, section: &[u8], framing: Framing, underscores: bool) {
+    pub(crate) fn complete(
+        &mut self,
+        section: &[u8],
+        framing: Framing,
+        underscores: bool,
+        limits: &Limits,
+    ) {
         self.section.extend_from_slice(section);
         self.framing = framing;
         if underscores {
             self.initials = self.initials | Initials::UNDERSCORE;
         }
+        self.read_under = Some(limits.clone());
     }
 
     /// What there is of a head that is not complete, to go on with later; leaves an empty one.

@@ -37,8 +37,14 @@ impl Default for HeadReader {
 }
 
 impl HeadReader {
+    /// Whether the head that is being read has no request line yet.
+    pub(crate) fn is_in_request_line(&self) -> bool {
+        matches!(self, Self::RequestLine(_))
+    }
+
     /// Goes on, and returns the length of the head once that is complete. `input` begins with the
-    /// method, and `head`, empty at first, is the same one from call to call.
+    /// method, and `head` is the same one from call to call. At first it is the last head, or an
+    /// empty one; until the request line is complete it is to be cleared.
     ///
     /// When the head is refused, `head` has the lines before the one that is at fault.
     pub(crate) fn next(
@@ -50,16 +56,32 @@ impl HeadReader {
         loop {
             match self {
                 Self::RequestLine(line) => {
-                    let bound = limits.longest_request_line() + 2;
-                    let Some(parts) = line.next(input, bound.min(limits.longest_head()))? else {
-                        return Ok(None);
+                    let mut known = head.was_read_under(limits);
+                    let start = match head.same_line(input) {
+                        Some(start) if known => start,
+                        _ => {
+                            let bound = limits.longest_request_line() + 2;
+                            let bound = bound.min(limits.longest_head());
+                            let Some(parts) = line.next(input, bound)? else {
+                                return Ok(None);
+                            };
+                            let method = &input[..parts.method_end];
+                            let target = &input[parts.method_end + 1..parts.target_end];
+                            let target = target::parse(method, target)?;
+                            known &= head.begin(&input[..parts.line_len()], parts, target);
+                            parts.line_len() + 2
+                        }
                     };
-                    let method = &input[..parts.method_end];
-                    let target = &input[parts.method_end + 1..parts.target_end];
-                    let target = target::parse(method, target)?;
-                    head.begin(&input[..parts.line_len()], parts, target);
+                    if known {
+                        let section = input.get(start..).unwrap_or_default();
+                        let most = limits.longest_head().saturating_sub(start);
+                        if let Some(end) = head.same_section(section, most) {
+                            return Ok(Some(start + end));
+                        }
+                    }
+                    head.forget_fields();
                     *self = Self::Fields {
-                        start: parts.line_len() + 2,
+                        start,
                         lines: FieldLines::default(),
                         gathered: Gathered::default(),
                     };
@@ -99,6 +121,6 @@ fn fields(
     let Some(end) = end else { return Ok(None) };
     let (method, form) = (head.method_bytes(), head.form());
     let framing = gathered.decide(head.version(), method, form, limits)?;
-    head.complete(&section[..end], framing, lines.underscores());
+    head.complete(&section[..end], framing, lines.underscores(), limits);
     Ok(Some(end))
 }

@@ -151,9 +151,12 @@ impl Reader {
                 if input.is_empty() {
                     return Ok(Event::NeedMore { consumed: skip });
                 }
-                head.clear();
                 let mut reader = HeadReader::default();
                 let found = reader.next(input, limits, head);
+                // Until there is a request line, what is there is the last one.
+                if !matches!(found, Ok(Some(_))) && reader.is_in_request_line() {
+                    head.clear();
+                }
                 if let Ok(None) = found {
                     let head = head.take();
                     self.state = State::Head(Box::new(Partial { reader, head }));

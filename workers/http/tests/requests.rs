@@ -4,7 +4,9 @@
 mod driver;
 
 use driver::{drive, drive_every_way};
-use ferricorn_http::{BodyLength, Event, Head, Initials, Limits, Reader, TargetForm, Version};
+use ferricorn_http::{
+    BodyLength, Event, Head, Initials, Limits, Reader, Reject, TargetForm, Version,
+};
 
 /// Reads one head; the status of the reject otherwise.
 fn read(text: &str) -> Result<Head, u16> {
@@ -84,6 +86,119 @@ fn an_empty_head_answers() {
         );
         assert_eq!((head.request_line(), head.authority()), ("", None));
         assert_eq!((head.fields().count(), head.field("a")), (0, None));
+    }
+}
+
+/// All that a head says, and what its reader makes of it.
+fn told(
+    reader: &mut Reader,
+    input: &[u8],
+    limits: &Limits,
+    head: &mut Head,
+) -> (Result<Event, Reject>, String) {
+    let event = reader.next(input, limits, head);
+    let fields: Vec<_> = head.fields().collect();
+    let target = (
+        head.form(),
+        head.path(),
+        head.query(),
+        head.is_https_target(),
+    );
+    let means = (head.body(), head.keep_alive(), head.expects_continue());
+    let names = (
+        head.authority(),
+        head.upgrade(),
+        head.initials(),
+        head.version(),
+    );
+    let line = (head.request_line(), head.method(), head.target());
+    (
+        event,
+        format!("{line:?} {fields:?} {target:?} {means:?} {names:?}"),
+    )
+}
+
+/// A reader that is given the last head compares before it reads: what it tells is the same.
+#[test]
+fn what_is_recalled_is_what_reading_finds() {
+    let lines = [
+        "GET / HTTP/1.1",
+        "GET / HTTP/1.0",
+        "GET /a/longer/path?with=query HTTP/1.1",
+        "POST / HTTP/1.1",
+        "TRACE / HTTP/1.1",
+        "GET http://other/ HTTP/1.1",
+        "CONNECT h:1 HTTP/1.1",
+        "OPTIONS * HTTP/1.1",
+        "GET / HTTP/9.9",
+        "GET  / HTTP/1.1",
+    ];
+    let sections = [
+        "Host: h\r\n\r\n",
+        "Host: i\r\n\r\n",
+        "Host: h\r\nConnection: upgrade\r\nUpgrade: x\r\na_b: c\r\n\r\n",
+        "Host: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+        "Host: h\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "Accept: */*\r\n\r\n",
+        "Host: h\r\nHost: h\r\n\r\n",
+        "\r\n",
+    ];
+    let all = lines.iter().flat_map(|line| {
+        let heads = sections.iter();
+        heads.map(move |section| format!("{line}\r\n{section}"))
+    });
+    let all: Vec<String> = all.collect();
+    let usual = Limits::default();
+    let narrow = [
+        usual.clone(),
+        Limits {
+            fields: 2,
+            ..usual.clone()
+        },
+        Limits {
+            field_size: 20,
+            ..usual.clone()
+        },
+        Limits {
+            request_line: 14,
+            ..usual.clone()
+        },
+        Limits {
+            head: 50,
+            ..usual.clone()
+        },
+        Limits {
+            body: 4,
+            ..usual.clone()
+        },
+    ];
+    for first in &all {
+        for taken_out in [false, true] {
+            let mut last = Head::new();
+            let _ = Reader::new().next(first.as_bytes(), &usual, &mut last);
+            if taken_out {
+                last.retain(|name, _| name != "Host" && name != "a_b");
+            }
+            for next in &all {
+                for limits in &narrow {
+                    let input = next.as_bytes();
+                    let (mut fresh, mut again) = (Head::new(), last.clone());
+                    let expected = told(&mut Reader::new(), input, limits, &mut fresh);
+                    let found = told(&mut Reader::new(), input, limits, &mut again);
+                    assert_eq!(found, expected, "{next:?} after {first:?}, {limits:?}");
+                }
+            }
+            // The same once more, in two pieces.
+            for cut in 1..first.len() {
+                let (mut fresh, mut again) = (Head::new(), last.clone());
+                let (mut one, mut other) = (Reader::new(), Reader::new());
+                for input in [&first.as_bytes()[..cut], first.as_bytes()] {
+                    let expected = told(&mut one, input, &usual, &mut fresh);
+                    let found = told(&mut other, input, &usual, &mut again);
+                    assert_eq!(found, expected, "{first:?} cut at {cut}");
+                }
+            }
+        }
     }
 }
 

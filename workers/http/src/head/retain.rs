@@ -27,6 +27,7 @@ impl Head {
             kept
         });
         self.spans = spans;
+        self.read_under = None;
         self.framing.host = host;
         self.framing.upgrade = upgrade;
     }
