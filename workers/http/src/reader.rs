@@ -200,6 +200,7 @@ impl Reader {
     }
 
     /// What a head is that was read up to here, behind an empty line perhaps.
+    #[inline]
     fn head(
         &mut self,
         found: Result<Option<usize>, Reject>,

@@ -35,7 +35,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let head = active.request.head();
         let concerned = head.initials().meets(self.concerns);
         let mut facts = P::facts(head);
-        facts.keep_alive &= self.goes_on() && !self.conf.deadlines.keep_alive.is_zero();
+        facts.keep_alive &= self.goes_on() && self.waits[Wait::KeepAlive as usize] > 0;
         work.facts = Some(facts);
         work.wants_go_on = has_body && head.expects_continue();
         work.body_read = 0;

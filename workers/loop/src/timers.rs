@@ -71,7 +71,7 @@ impl Timers {
         if key >= self.links.len() {
             self.links.resize(key + 1, UNLINKED);
         }
-        self.clear(key);
+        self.unlink(key);
         self.none_before = self.none_before.min(due);
         let kind = wait as usize;
         let at = key as u32;
@@ -97,12 +97,21 @@ impl Timers {
 
     /// The connection waits for nothing.
     pub(crate) fn clear(&mut self, key: usize) {
-        let Some(Link {
+        self.unlink(key);
+        if let Some(link) = self.links.get_mut(key) {
+            *link = UNLINKED;
+        }
+    }
+
+    /// Takes a connection out of its list; what its own link says is to be overwritten.
+    #[inline]
+    fn unlink(&mut self, key: usize) {
+        let Some(&Link {
             before,
             after,
             wait: Some(wait),
             ..
-        }) = self.links.get(key).copied()
+        }) = self.links.get(key)
         else {
             return;
         };
@@ -115,7 +124,6 @@ impl Timers {
             NONE => self.last[kind] = before,
             _ => self.links[after as usize].before = before,
         }
-        self.links[key] = UNLINKED;
     }
 
     /// What the connection waits for.
