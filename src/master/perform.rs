@@ -46,7 +46,12 @@ impl Master {
                     board.set_stopping();
                 }
             }
-            Action::Deafen => self.deafen(),
+            Action::Deafen => {
+                if let Some(board) = &self.board {
+                    board.set_ending();
+                }
+                self.deafen();
+            }
             Action::Quit(worker) => self.tell(worker, Down::Quit),
             Action::Signal(worker, signal) => {
                 self.set_alive(worker, false);

@@ -183,6 +183,21 @@ impl Board {
         }
     }
 
+    /// Says that the server stops now, gracefully: nobody who is answered from here on is to come
+    /// again. Master only.
+    pub fn set_ending(&self) {
+        if let Some(header) = &self.header {
+            header.words()[STOPPING_AT].store(ENDING, Ordering::Release);
+        }
+    }
+
+    /// Whether the server stops now: a worker whose handler runs meanwhile hears nothing else of it.
+    #[inline]
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.whole.words()[STOPPING_AT].load(Ordering::Acquire) == ENDING
+    }
+
     /// Whether the master was told to stop the server, be it that it does not do so yet.
     #[must_use]
     pub fn is_stopping(&self) -> bool {

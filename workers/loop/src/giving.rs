@@ -91,7 +91,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
     #[inline]
     pub(crate) fn goes_on(&self) -> bool {
         match &self.drain {
-            None => true,
+            // Whose handler was running when the word came has not heard it yet.
+            None => !self.context.board.is_ending(),
             Some(drain) => drain.goes_on(),
         }
     }

@@ -43,6 +43,8 @@ pub(super) const SEATS_AT: usize = 2;
 pub(super) const HIGH_AT: usize = 3;
 pub(super) const KEY_AT: usize = 4;
 pub(super) const STOPPING_AT: usize = 6;
+/// What is there when it stops now; before, while it only was told to, something else that is not 0.
+pub(super) const ENDING: u64 = 2;
 pub(super) const ALIVE_AT: usize = 64;
 /// How many places of the table of poison are in use, then the places.
 pub(super) const POISON_AT: usize = 640;
