@@ -117,7 +117,11 @@ impl Chaos {
         tell(server, pid, signal);
         // After SIGKILL there may be nobody to be told.
         tell(server, pid, Signal::SIGCONT);
-        server.wait_after(mark, &format!("(pid {pid}) "));
+        // That it stands still is told of as well.
+        server.until("its end to be told of", || {
+            let told = |end| server.log.count(mark, &format!("(pid {pid}) {end}")) > 0;
+            (told("was killed by") || told("exited")).then_some(())
+        });
         self.killed += 1;
         // Those that are there still were on their way to another worker.
         self.failures += had.difference(&established()).count();
