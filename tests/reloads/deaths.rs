@@ -74,9 +74,9 @@ fn a_worker_that_stands_still_keeps_no_connection_waiting() {
             })
             .collect();
         waits.sort();
-        (waits[500], waits[900], waits[999])
+        (waits[500], waits[999])
     };
-    println!("half of them, most, all: {:?}", waits(&server));
+    println!("half of them, and the longest: {:?}", waits(&server));
     for pid in workers {
         server.kill_worker(pid, Signal::SIGSTOP);
         server.until("it to stand still", || {
@@ -89,11 +89,15 @@ fn a_worker_that_stands_still_keeps_no_connection_waiting() {
         for client in &mut kept {
             assert_ne!(client.get("/who").unwrap().who().pid, pid);
         }
-        let (half, most, longest) = waits(&server);
-        println!("with worker {pid} stopped: {half:?}, {most:?}, {longest:?}");
+        // A busy machine keeps somebody waiting now and then, but not each time: a connection whose turn
+        // it is at the worker that is stopped is among every thousand.
+        let longest = (0..5).find_map(|_| {
+            let (half, longest) = waits(&server);
+            println!("with worker {pid} stopped: {half:?}, {longest:?}");
+            (longest < Duration::from_millis(50)).then_some(longest)
+        });
         server.kill_worker(pid, Signal::SIGCONT);
-        // Every third would wait, had it its turn; on a busy machine all wait now and then.
-        assert!(most < 10 * half + Duration::from_millis(50), "{most:?}");
+        assert!(longest.is_some(), "somebody waits over 50 ms each time");
     }
     server.stop();
 }
@@ -148,5 +152,5 @@ fn whoever_is_stopped_or_killed_when_somebody_connects_keeps_nobody_waiting() {
     }
     println!("of 440, {taken} were accepted by the one that was hit, {long} waited over 50 ms");
     // None on a quiet machine. Where nobody is told to look they are nearly half.
-    assert!(taken < 440 && long <= 22, "{long}");
+    assert!(taken < 440 && long <= 4, "{long}");
 }
