@@ -1,8 +1,7 @@
 //! What the system says of the master's children: they have ended, stand still, or go on.
 //!
 //! An arrival at a listener wakes one worker. Whoever is killed or stopped in that very moment takes the
-//! wake-up along, so that the others are told to look; of what they found they say nothing. It
-//! decides nothing else, and never waits.
+//! wake-up along, so that the others are told to look. It decides nothing else, and never waits.
 
 use super::Master;
 use super::control::who;
