@@ -211,12 +211,20 @@ impl Board {
         seat < SEATS && self.whole.words()[ALIVE_AT + seat].load(Ordering::Acquire) == 1
     }
 
-    /// Whether the worker on `seat` accepts, as the master and it itself say.
+    /// Whether the worker on `seat` serves, as the master and it itself say.
     #[inline]
     #[must_use]
     pub fn is_serving(&self, seat: usize) -> bool {
         self.is_alive(seat)
             && self.area(seat)[STATE_AT].load(Ordering::Relaxed) == State::Serving as u64
+    }
+
+    /// Whether the worker on `seat` serves and takes connections now: one that is full, or all of whose
+    /// threads are busy, does not.
+    #[inline]
+    #[must_use]
+    pub fn is_accepting(&self, seat: usize) -> bool {
+        self.is_serving(seat) && self.area(seat)[REFRAINS_AT].load(Ordering::Relaxed) == 0
     }
 
     /// Whether the worker on `seat` serves and takes connections over in messages of this version.

@@ -74,6 +74,8 @@ pub(super) const PEERS_AT: usize = 7;
 pub(super) const TAKES_AT: usize = 8;
 /// When the occupant took the seat, in ns of CLOCK_MONOTONIC: never twice the same.
 pub(super) const BORN_AT: usize = 9;
+/// 1 while the occupant serves, but takes no connection.
+pub(super) const REFRAINS_AT: usize = 10;
 /// The numbers that are added up over all workers: counters and histograms.
 pub(super) const NUMBERS_AT: usize = 16;
 pub(super) const NUMBERS: usize = 676;

@@ -78,6 +78,13 @@ impl Page {
         self.store(TAKES_AT, version.into());
     }
 
+    /// Says whether the worker takes connections now, while it serves; it does unless it says
+    /// otherwise. Siblings leave one that does not alone, instead of waking it and waiting for it.
+    #[inline]
+    pub fn set_accepting(&self, accepting: bool) {
+        self.store(REFRAINS_AT, u64::from(!accepting));
+    }
+
     /// Says what the worker is doing.
     pub fn set_state(&self, state: State) {
         self.store(STATE_AT, state as u64);

@@ -102,6 +102,27 @@ fn alive_seats_are_the_masters_to_say() {
 }
 
 #[test]
+fn who_serves_accepts_unless_it_says_otherwise() {
+    let mut board = Board::create().unwrap();
+    board.set_alive(1, true);
+    let mut own = Board::attach(board.fd().try_clone_to_owned().unwrap()).unwrap();
+    let page = own.take_seat(1, 0, 0).unwrap();
+    let says = |board: &Board| (board.is_serving(1), board.is_accepting(1));
+    assert_eq!(says(&board), (false, false), "it boots");
+    page.set_state(State::Serving);
+    assert_eq!(says(&board), (true, true));
+    page.set_accepting(false);
+    assert_eq!(says(&board), (true, false));
+    // Its successor on the seat starts anew.
+    let page = board.take_seat(1, 0, 1).unwrap();
+    page.set_state(State::Serving);
+    assert_eq!(says(&board), (true, true));
+    page.set_accepting(false);
+    page.set_accepting(true);
+    assert!(board.is_accepting(1));
+}
+
+#[test]
 fn garbage_in_a_cell_is_bounded() {
     let mut board = Board::create().unwrap();
     let page = board.take_seat(0, 0, 0).unwrap();
