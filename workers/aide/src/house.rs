@@ -15,7 +15,7 @@ use ferricorn_base::logs::Outlet;
 use ferricorn_base::rendezvous::Rendezvous;
 use ferricorn_base::sys::monotonic;
 use ferricorn_base::{Conf, Context, Exit, Handler, Hooked, Parts};
-use ferricorn_loop::{Http1, Inline, Loop};
+use ferricorn_loop::{Http1, Loop};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// What a loop is made from, beside its handler.
@@ -139,7 +139,7 @@ fn serve(plan: Plan, lifeline: WorkerEnd, handler: impl Handler) -> Exit {
         // The program's own are for workers.
         hooks: Hooked::default(),
     });
-    let event_loop = context.and_then(|context| Loop::<Http1, _>::new(context, Inline(handler)));
+    let event_loop = context.and_then(|context| Loop::<Http1, _>::new(context, handler));
     match event_loop {
         Ok(event_loop) => event_loop.run(),
         Err(error) => Exit::Broken(format!("cannot make the event loop: {error}")),

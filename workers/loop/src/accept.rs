@@ -11,7 +11,8 @@ use ferricorn_base::transport::{Ready, wait};
 use crate::balance::{Balance, PATIENCE_US, Sibling};
 use crate::buffer::Buffer;
 use crate::conn::{Conn, Phase, Registered};
-use crate::event_loop::{CONNECTIONS, LISTENERS, Loop, TAKING};
+use crate::core::{CONNECTIONS, Core, LISTENERS, TAKING};
+use crate::event_loop::Loop;
 use crate::executor::Executor;
 use crate::listening::{Arrival, Listening};
 use crate::protocol::Protocol;
@@ -67,7 +68,7 @@ impl Acceptor {
     }
 }
 
-impl<P: Protocol, E: Executor> Loop<P, E> {
+impl<P: Protocol> Core<P> {
     /// Begins to accept.
     pub(crate) fn arm(&mut self) -> io::Result<()> {
         for listener in &self.context.listeners {
@@ -103,6 +104,12 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         self.acceptor.watch = watch;
     }
 
+    /// Leaves the listeners alone for so many µs at most.
+    fn pause(&mut self, until: fn(u64) -> Watch, time_us: u64) {
+        let due = self.clock.now() + time_us;
+        self.unwatch(until(due));
+    }
+
     fn source(&self, source: Source) -> BorrowedFd<'_> {
         match source {
             Source::Listener(n) => self.acceptor.listeners[n].as_fd(),
@@ -116,97 +123,6 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             Source::Listener(n) => listeners[n].accept(),
             Source::Rendezvous => Arrival::take(&self.context.rendezvous, listeners),
         }
-    }
-
-    /// Accepts what waits at the listeners, as long as it is this worker's turn.
-    pub(crate) fn accept(&mut self) {
-        for n in 0..self.acceptor.listeners.len() {
-            if !self.accept_from(Source::Listener(n)) {
-                return;
-            }
-        }
-    }
-
-    /// Takes what siblings hand over, as long as it is this worker's turn.
-    pub(crate) fn take_over(&mut self) {
-        self.accept_from(Source::Rendezvous);
-    }
-
-    /// Accepts what came with no event here: an arrival wakes one worker, and one that was stopped or
-    /// killed in that very moment has taken the only wake-up along.
-    pub(crate) fn accept_unannounced(&mut self) {
-        self.accept();
-        self.take_over();
-    }
-
-    /// Whether it is worth while to look elsewhere too.
-    fn accept_from(&mut self, source: Source) -> bool {
-        if matches!(self.acceptor.watch, Watch::Closed | Watch::Full(_)) {
-            return false;
-        }
-        for _ in 0..BATCH {
-            if let Some(sibling) = self.sibling_to_accept() {
-                self.unwatch(Watch::Until(self.clock.now() + PATIENCE_US));
-                self.context.knock(sibling);
-                return false;
-            }
-            if self.is_full() {
-                if !self.somebody_waits(source) {
-                    return true;
-                }
-                if !self.make_room() {
-                    self.unwatch(Watch::Full(self.clock.now() + STARVED_US));
-                    return false;
-                }
-            }
-            match self.next_from(source) {
-                Ok(arrival) => self.welcome(arrival),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-                Err(error) if is_passing(&error) => {}
-                Err(error) => {
-                    log::error!("cannot accept a connection: {error}");
-                    self.unwatch(Watch::Until(self.clock.now() + STARVED_US));
-                    return false;
-                }
-            }
-        }
-        true
-    }
-
-    /// Takes what waits at the rendezvous if nobody else will, and with `backlog` what waits at the
-    /// listeners, whoever's turn it is. All of it is served in the next turn, not here: while
-    /// handlers ran, ever more would come.
-    /// Whether that was all; else it is to be tried again when there is room.
-    pub(crate) fn accept_the_rest(&mut self, backlog: bool, heirs: bool) -> bool {
-        let listeners = if backlog {
-            self.acceptor.listeners.len()
-        } else {
-            0
-        };
-        let rendezvous = (!heirs).then_some(Source::Rendezvous);
-        for source in (0..listeners).map(Source::Listener).chain(rendezvous) {
-            loop {
-                if self.is_full() {
-                    if !self.somebody_waits(source) {
-                        break;
-                    }
-                    if !self.make_room() {
-                        return false;
-                    }
-                }
-                match self.next_from(source) {
-                    Ok(arrival) => {
-                        let key = self.take_in(arrival);
-                        self.ready.push_back(key);
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) if is_passing(&error) => {}
-                    // Out of descriptors or memory, until something ends.
-                    Err(_) => return false,
-                }
-            }
-        }
-        true
     }
 
     /// Takes the listeners out of the epoll set for good, and keeps them for what they hold.
@@ -279,20 +195,6 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             .yield_to(self.conns.len() as u64, siblings)
     }
 
-    /// Takes a connection in and tries to serve it at once.
-    fn welcome(&mut self, arrival: Arrival) {
-        // Behind a PROXY header it is another's connection.
-        let known = !matches!(arrival.phase, Phase::Preface(_));
-        let admitted = arrival.past.is_some();
-        self.note_wait(&arrival);
-        let key = self.take_in(arrival);
-        if !known || admitted || self.admit(key) {
-            self.serve(key, false);
-        } else {
-            self.turn_away(key);
-        }
-    }
-
     /// Notes how long a connection has waited to be accepted. Asking the system is for each one where
     /// requests are refused for that; else for one of [`SAMPLE`], as it costs as much as a small write.
     fn note_wait(&mut self, arrival: &Arrival) {
@@ -338,6 +240,7 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             phase: arrival.phase,
             registered: Registered::No,
             counted: false,
+            missed: false,
             work,
         });
         self.context.page.add(counter, 1);
@@ -350,6 +253,113 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             self.timers.set(key, Wait::Head, due);
         }
         key
+    }
+}
+
+impl<P: Protocol, E: Executor<P>> Loop<P, E> {
+    /// Accepts what waits at the listeners, as long as it is this worker's turn.
+    pub(crate) fn accept(&mut self) {
+        for n in 0..self.acceptor.listeners.len() {
+            if !self.accept_from(Source::Listener(n)) {
+                return;
+            }
+        }
+    }
+
+    /// Takes what siblings hand over, as long as it is this worker's turn.
+    pub(crate) fn take_over(&mut self) {
+        self.accept_from(Source::Rendezvous);
+    }
+
+    /// Accepts what came with no event here: an arrival wakes one worker, and one that was stopped or
+    /// killed in that very moment has taken the only wake-up along.
+    pub(crate) fn accept_unannounced(&mut self) {
+        self.accept();
+        self.take_over();
+    }
+
+    /// Whether it is worth while to look elsewhere too.
+    fn accept_from(&mut self, source: Source) -> bool {
+        if matches!(self.acceptor.watch, Watch::Closed | Watch::Full(_)) {
+            return false;
+        }
+        for _ in 0..BATCH {
+            if let Some(sibling) = self.sibling_to_accept() {
+                self.pause(Watch::Until, PATIENCE_US);
+                self.context.knock(sibling);
+                return false;
+            }
+            if self.is_full() {
+                if !self.somebody_waits(source) {
+                    return true;
+                }
+                if !self.make_room() {
+                    self.pause(Watch::Full, STARVED_US);
+                    return false;
+                }
+            }
+            match self.next_from(source) {
+                Ok(arrival) => self.welcome(arrival),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) if is_passing(&error) => {}
+                Err(error) => {
+                    log::error!("cannot accept a connection: {error}");
+                    self.pause(Watch::Until, STARVED_US);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Takes what waits at the rendezvous if nobody else will, and with `backlog` what waits at the
+    /// listeners, whoever's turn it is. All of it is served in the next turn, not here: while
+    /// handlers ran, ever more would come.
+    /// Whether that was all; else it is to be tried again when there is room.
+    pub(crate) fn accept_the_rest(&mut self, backlog: bool, heirs: bool) -> bool {
+        let listeners = if backlog {
+            self.acceptor.listeners.len()
+        } else {
+            0
+        };
+        let rendezvous = (!heirs).then_some(Source::Rendezvous);
+        for source in (0..listeners).map(Source::Listener).chain(rendezvous) {
+            loop {
+                if self.is_full() {
+                    if !self.somebody_waits(source) {
+                        break;
+                    }
+                    if !self.make_room() {
+                        return false;
+                    }
+                }
+                match self.next_from(source) {
+                    Ok(arrival) => {
+                        let key = self.take_in(arrival);
+                        self.ready.push_back(key);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if is_passing(&error) => {}
+                    // Out of descriptors or memory, until something ends.
+                    Err(_) => return false,
+                }
+            }
+        }
+        true
+    }
+
+    /// Takes a connection in and tries to serve it at once.
+    fn welcome(&mut self, arrival: Arrival) {
+        // Behind a PROXY header it is another's connection.
+        let known = !matches!(arrival.phase, Phase::Preface(_));
+        let admitted = arrival.past.is_some();
+        self.note_wait(&arrival);
+        let key = self.take_in(arrival);
+        if !known || admitted || self.admit(key) {
+            self.serve(key, false);
+        } else {
+            self.turn_away(key);
+        }
     }
 }
 

@@ -37,8 +37,9 @@ pub(crate) enum Phase {
     Writing,
     /// The response is out; reading on so that the client is not reset.
     Lingering,
-    /// It is on a stream thread.
-    Streaming,
+    /// It is elsewhere: on a stream thread, in a handler while other hands turn the loop, or waiting
+    /// for one.
+    Away,
 }
 
 /// What becomes of a connection when its output is written.
@@ -64,7 +65,7 @@ pub(crate) enum Registered {
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Conn<P> {
-    /// The socket; `None` while it is on a stream thread or in the hands of the loop.
+    /// The socket; `None` while it is away or in the hands of the loop.
     pub(crate) wire: Option<Box<dyn Transport>>,
     pub(crate) peer: Peer,
     /// Where it came in.
@@ -74,6 +75,8 @@ pub(crate) struct Conn<P> {
     pub(crate) registered: Registered,
     /// It counts for its peer.
     pub(crate) counted: bool,
+    /// Something was told of it while it was in a handler, or waited for one.
+    pub(crate) missed: bool,
     pub(crate) work: Option<Box<Work<P>>>,
 }
 
@@ -176,6 +179,25 @@ pub(crate) struct Active<P: Protocol> {
     pub(crate) until: u64,
 }
 
+/// What a request waits for that no handler is free for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// To be shown its head, with nothing behind it or a body.
+    Begin {
+        /// Its body is yet to be read.
+        has_body: bool,
+    },
+    /// To be answered.
+    Handle,
+}
+
+/// A request that waits for a handler, with its connection.
+#[derive(Debug)]
+pub(crate) struct Held<P: Protocol> {
+    pub(crate) active: Active<P>,
+    pub(crate) call: Call,
+}
+
 /// What is to happen with a connection after its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -191,4 +213,6 @@ pub(crate) enum Next {
     Abort,
     /// It is on a stream thread.
     Streamed,
+    /// It waits for a handler.
+    Hold(Call),
 }

@@ -93,7 +93,7 @@ impl Drain {
     }
 }
 
-impl<P: Protocol, E: Executor> Loop<P, E> {
+impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     /// Begins to drain, or to drain sooner. With `stop` nobody accepts after us, so what waits in
     /// the backlog is ours. With `heirs` others serve on: the connections become theirs.
     pub(crate) fn start_drain(&mut self, stop: bool, heirs: bool) {

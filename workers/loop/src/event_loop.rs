@@ -1,323 +1,193 @@
 //! The event loop: one thread owns the connections and turns until it is told to end.
 //!
 //! It tries I/O first and registers a descriptor only when that would block; it never waits for a
-//! client in place, never forks, and never touches another process but through its [`Context`].
+//! client in place, never forks, and never touches another process but through its
+//! [`Context`](ferricorn_base::Context). While it runs a handler, what it owns may be in other hands: of a
+//! turn nothing is kept on the stack that the next thread would need.
 
-use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::sync::PoisonError;
 
-use ferricorn_base::board::{Counter, Peers};
-use ferricorn_base::conf::{Deadlines, PeerLimits};
-use ferricorn_base::lifeline::{Retirement, Up};
-use ferricorn_base::{
-    Closing, Command, Conf, Context, Exit, Incoming, Request, RequestIds, logs, sys,
-};
-use ferricorn_http::Initials;
-use mio::event::Event;
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token, Waker};
-use slab::Slab;
+use ferricorn_base::board::Counter;
+use ferricorn_base::lifeline::Retirement;
+use ferricorn_base::{Command, Context, Exit, Handler, logs};
 
-use crate::accept::Acceptor;
-use crate::buffer::Buffer;
-use crate::clock::Clock;
-use crate::codel::Codel;
-use crate::conn::{Conn, Work};
-use crate::drain::Drain;
-use crate::executor::Executor;
-use crate::lateness::Lateness;
-use crate::output::Output;
-use crate::pool::Pool;
+use crate::core::{COMMAND, CONNECTIONS, Core, DOOR, SIGNAL, STREAMS, TAKING};
+use crate::executor::{Executor, Inline, guard};
+use crate::found::Told;
 use crate::protocol::Protocol;
-use crate::stream::Done;
-use crate::timers::{KINDS, Timers, Wait};
 
-/// Bytes that one read brings at most.
-const READ: usize = 64 * 1024;
-/// The longest sleep: the heartbeat on the scoreboard is at most this old, or a third of what the
-/// master bears.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How often lost lines of the access log are told of at most, in µs.
-const LOSS_US: u64 = 60_000_000;
-/// How often requests that found no stream thread are told of at most, in µs: clients choose how many
-/// there are.
-const BUSY_US: u64 = 1_000_000;
-/// How often requests that were refused because all wait are told of at most, in µs.
-const SHED_US: u64 = 10_000_000;
-/// Boxes kept for use again.
-pub(crate) const SPARE: usize = 64;
-
-const COMMAND: usize = 0;
-const SIGNAL: usize = 1;
-const DOOR: usize = 2;
-const STREAMS: usize = 3;
-pub(crate) const TAKING: usize = 4;
-pub(crate) const LISTENERS: usize = 16;
-const LISTENERS_MAX: usize = 1024;
-pub(crate) const CONNECTIONS: usize = LISTENERS + LISTENERS_MAX;
-
-/// An event loop that serves one protocol with one executor over any transport.
+/// An event loop that serves one protocol over any transport: a [`Core`] in the hands of an executor.
 #[derive(Debug)]
-pub struct Loop<P: Protocol, E> {
-    pub(crate) conf: Arc<Conf>,
-    pub(crate) context: Context,
+pub struct Loop<P: Protocol, E: Executor<P>> {
     pub(crate) executor: E,
-    pub(crate) poll: Poll,
-    pub(crate) clock: Clock,
-    pub(crate) conns: Slab<Conn<P>>,
-    pub(crate) timers: Timers,
-    pub(crate) ids: RequestIds,
-    /// What the fields begin with that `trust` is about.
-    pub(crate) concerns: Initials,
-    /// How long each kind of wait lasts, in µs, by [`Wait`].
-    pub(crate) waits: [u64; KINDS],
-    pub(crate) acceptor: Acceptor,
-    /// What each peer takes, if that is limited.
-    pub(crate) peers: Option<Box<Peers>>,
-    /// When what is served now has come.
-    pub(crate) late: Lateness,
-    /// When to refuse requests because all wait, if ever.
-    pub(crate) codel: Option<Box<Codel>>,
-    /// Whether some requests may be answered before a handler sees them.
-    pub(crate) screens: bool,
-    pub(crate) drain: Option<Drain>,
-    /// Connections that go on in the next turn.
-    pub(crate) ready: VecDeque<usize>,
-    pub(crate) pool: Pool,
-    pub(crate) finished: Finished<P>,
-    pub(crate) closing: Arc<Closing>,
-    /// The buffers that all connections share while they are being served.
-    pub(crate) input: Buffer,
-    pub(crate) output: Output,
-    #[expect(clippy::vec_box, reason = "the boxes are what is used again")]
-    pub(crate) spare_requests: Vec<Box<Request>>,
-    pub(crate) spare_works: Vec<Box<Work<P>>>,
-    /// The longest sleep, in µs.
-    longest_us: u64,
-    /// A handler that takes so long is slow, in µs.
-    pub(crate) slow_us: u64,
-    /// The number of requests after which to retire, and whether the master was told to replace us.
-    max_requests: u64,
-    pub(crate) retiring: bool,
-    served_since_idle: bool,
-    /// When to look for arrivals that nobody tells of.
-    next_look_us: u64,
-    /// The master or a signal has something to say.
-    asked: bool,
-    /// When lost lines of the access log may be told of again.
-    next_loss_us: u64,
-    /// How many were told of.
-    told_lost: u64,
-    /// When requests that found no stream thread may be told of again.
-    next_busy_us: u64,
-    /// How many were not told of.
-    untold_busy: u64,
-    /// When requests that were refused because all wait may be told of again.
-    next_shed_us: u64,
-    /// How many were not told of.
-    untold_shed: u64,
+    protocol: PhantomData<P>,
 }
 
-/// Streams that ended, and what tells the loop.
+/// Why a thread stops turning the loop.
 #[derive(Debug)]
-pub(crate) struct Finished<P> {
-    pub(crate) queue: Arc<Mutex<Vec<Done<P>>>>,
-    pub(crate) waker: Arc<Waker>,
+pub(crate) enum Stop {
+    /// Another thread waits for it.
+    Wanted,
+    /// The worker ends.
+    Over(Exit),
 }
 
-impl<P: Protocol, E: Executor> Loop<P, E> {
-    /// A loop over what `context` has. In the worker.
+impl<P: Protocol, H: Handler> Loop<P, Inline<P, H>> {
+    /// A loop over what `context` has, which runs `handler` inline. In the worker.
     ///
     /// # Errors
     /// What epoll_create1(2), epoll_ctl(2), eventfd(2) or mmap(2) answer.
-    pub fn new(context: Context, executor: E) -> io::Result<Loop<P, E>> {
-        let poll = Poll::new()?;
-        let registry = poll.registry();
-        for (fd, token) in context.wake_fds().into_iter().zip([COMMAND, SIGNAL]) {
-            registry.register(
-                &mut SourceFd(&fd.as_raw_fd()),
-                Token(token),
-                Interest::READABLE,
-            )?;
-        }
-        if let Some(door) = context.door() {
-            let fd = door.as_raw_fd();
-            registry.register(&mut SourceFd(&fd), Token(DOOR), Interest::READABLE)?;
-        }
-        let waker = Arc::new(Waker::new(registry, Token(STREAMS))?);
-        let conf = Arc::clone(context.conf());
-        if let Err(error) = Incoming::try_directory(&conf.tmp_dir) {
-            let place = conf.tmp_dir.display();
-            log::warn!("tmp-dir {place}: no body beyond body-buffer can be kept there: {error}");
-        }
-        let (deadlines, slow) = (conf.deadlines, conf.slow_request);
-        let jitter =
-            u128::from_ne_bytes(sys::random()) % (u128::from(conf.max_requests_jitter) + 1);
-        let max_requests = match conf.max_requests {
-            0 => u64::MAX,
-            requests => requests.saturating_add(jitter as u64),
-        };
-        let limited = conf.peer_limits != PeerLimits::default();
-        let peers = limited.then(|| context.peers()).transpose()?;
-        let micros = |time: Duration| time.as_micros() as u64;
-        let shed = conf.shed;
-        let codel = (!shed.target.is_zero())
-            .then(|| Codel::new(micros(shed.target), micros(shed.interval)));
-        Ok(Loop {
-            pool: Pool::new(conf.stream_threads),
-            clock: Clock::new(conf.server.clone()),
-            ids: RequestIds::new(),
-            concerns: conf.trust.concerns(),
-            late: Lateness::new(),
-            screens: limited || codel.is_some() || conf.readiness_path.is_some() || conf.poison,
-            codel: codel.map(Box::new),
-            conf,
-            context,
-            executor,
-            poll,
-            conns: Slab::new(),
-            timers: Timers::new(),
-            waits: waits(&deadlines),
-            acceptor: Acceptor::default(),
-            peers: peers.map(Box::new),
-            drain: None,
-            ready: VecDeque::new(),
-            finished: Finished {
-                queue: Arc::default(),
-                waker,
-            },
-            closing: Arc::new(Closing::new()?),
-            input: Buffer::new(READ),
-            output: Output::default(),
-            spare_requests: Vec::new(),
-            spare_works: Vec::new(),
-            slow_us: match slow {
-                Duration::ZERO => u64::MAX,
-                limit => limit.as_micros() as u64,
-            },
-            longest_us: micros(HEARTBEAT.min(deadlines.heartbeat / 3)),
-            max_requests,
-            retiring: false,
-            served_since_idle: false,
-            next_look_us: 0,
-            asked: false,
-            next_loss_us: 0,
-            told_lost: 0,
-            next_busy_us: 0,
-            untold_busy: 0,
-            next_shed_us: 0,
-            untold_shed: 0,
-        })
+    pub fn new(context: Context, handler: H) -> io::Result<Loop<P, Inline<P, H>>> {
+        Ok(Loop::with(Inline::new(Core::new(context)?, handler)))
     }
 
     /// Tells the master that it is ready, and serves until told to end.
     pub fn run(mut self) -> Exit {
+        if let Some(exit) = self.start() {
+            return exit;
+        }
+        loop {
+            if let Stop::Over(exit) = self.turn_on() {
+                return exit;
+            }
+        }
+    }
+}
+
+impl<P: Protocol, E: Executor<P>> Loop<P, E> {
+    pub(crate) fn with(executor: E) -> Loop<P, E> {
+        Loop {
+            executor,
+            protocol: PhantomData,
+        }
+    }
+
+    /// Tells the master that it is ready, unless it has another wish.
+    pub(crate) fn start(&mut self) -> Option<Exit> {
         // Nobody may want it any more; then it accepts from nobody.
         if let Some(exit) = self.command() {
-            return exit;
+            return Some(exit);
         }
         if self.drain.is_none() {
             // The master may let another go as soon as it hears, so accepting comes first.
             if let Err(error) = self.arm() {
-                return Exit::Broken(format!("cannot listen: {error}"));
+                return Some(Exit::Broken(format!("cannot listen: {error}")));
             }
             if let Err(error) = self.context.ready() {
-                return Exit::Broken(format!("cannot tell the master to be ready: {error}"));
+                let text = format!("cannot tell the master to be ready: {error}");
+                return Some(Exit::Broken(text));
             }
         }
-        let mut events = Events::with_capacity(512);
+        None
+    }
+
+    /// Turns until another thread wants the loop, or the worker ends.
+    pub(crate) fn turn_on(&mut self) -> Stop {
         loop {
-            if self.codel.is_some() {
-                // The time since the last handler has to be known well.
-                self.clock.read();
+            if let Err(stop) = self.turn() {
+                return stop;
             }
-            let asked = self.clock.now();
-            match self.poll.poll(&mut events, Some(self.sleep())) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                    return Exit::Broken(format!("cannot wait for events: {error}"));
-                }
-                _ => {}
-            }
-            let now = self.clock.read();
-            self.context.page.turn(now);
-            let found = events.iter().count();
-            self.late.turn(asked, now, found, self.ready.len());
-            let requests = self.context.page.counter(Counter::Requests);
-            // They have waited longer than what is new.
-            for _ in 0..self.ready.len() {
-                if let Some(key) = self.ready.pop_front() {
-                    self.late.left_over();
-                    // Its event may have told of an end, and comes once only.
-                    self.serve(key, true);
-                }
-            }
-            for event in &events {
-                self.late.event();
-                self.dispatch(event);
-            }
-            self.late.forget();
-            self.expire(now);
-            self.retry_accept();
-            if now >= self.next_look_us {
-                self.next_look_us = now + self.longest_us;
-                self.accept_unannounced();
-                self.context.page.logged(logs::counted());
-            }
-            let all = self.context.page.counter(Counter::Requests);
-            self.served_since_idle |= all != requests;
-            if all >= self.max_requests {
-                self.retire(Retirement::MaxRequests);
-            }
-            if std::mem::take(&mut self.asked) {
-                if let Some(exit) = self.command() {
-                    self.quit();
-                    return exit;
-                }
-            }
-            if let Some(exit) = self.drained() {
-                return exit;
-            }
-            if events.is_empty() && self.ready.is_empty() {
-                // What a slow reader of the error log left behind.
-                logs::flush();
-                if std::mem::take(&mut self.served_since_idle) {
-                    if let Err(failure) = self.executor.idle() {
-                        self.log_idle_failure(&failure);
-                    }
-                }
-            }
-            self.flush_access_log();
         }
     }
 
-    /// Asks the master for a successor, once; it says when to drain.
-    pub(crate) fn retire(&mut self, why: Retirement) {
-        if !std::mem::replace(&mut self.retiring, true) {
-            // A master that is gone is seen at the life-line.
-            let _ = self.context.report(&Up::Retiring(why));
+    /// Waits for events, unless some are left, and deals with them.
+    fn turn(&mut self) -> Result<(), Stop> {
+        self.serve_held()?;
+        if self.found.is_over() {
+            self.wait().map_err(Stop::Over)?;
+        }
+        let requests = self.context.page.counter(Counter::Requests);
+        // They have waited longer than what is new.
+        for _ in 0..self.ready.len() {
+            if let Some(key) = self.ready.pop_front() {
+                self.late.left_over();
+                // Its event may have told of an end, and comes once only.
+                self.serve(key, true);
+                self.yield_loop()?;
+            }
+        }
+        while let Some(told) = self.found.next() {
+            self.late.event();
+            self.dispatch(told);
+            self.yield_loop()?;
+        }
+        self.late.forget();
+        // What came before is seen now.
+        let now = self.found.told_us();
+        self.expire(now);
+        self.retry_accept();
+        if self.is_time_to_look(now) {
+            self.accept_unannounced();
+            self.context.page.logged(logs::counted());
+        }
+        let all = self.context.page.counter(Counter::Requests);
+        self.served_since_idle |= all != requests;
+        if all >= self.max_requests {
+            self.retire(Retirement::MaxRequests);
+        }
+        if std::mem::take(&mut self.asked) {
+            if let Some(exit) = self.command() {
+                self.quit();
+                return Err(Stop::Over(exit));
+            }
+        }
+        if let Some(exit) = self.drained() {
+            return Err(Stop::Over(exit));
+        }
+        if self.found.is_empty() && self.ready.is_empty() {
+            // What a slow reader of the error log left behind.
+            logs::flush();
+            if std::mem::take(&mut self.served_since_idle) {
+                self.idle();
+            }
+        }
+        self.flush_access_log();
+        self.yield_loop()
+    }
+
+    /// Gives way to a thread that waits for the loop.
+    #[inline]
+    fn yield_loop(&self) -> Result<(), Stop> {
+        if self.executor.is_wanted() {
+            return Err(Stop::Wanted);
+        }
+        Ok(())
+    }
+
+    /// Serves what waits for a handler, if there is one now.
+    #[inline]
+    fn serve_held(&mut self) -> Result<(), Stop> {
+        while self.executor.has_handler() {
+            let Some(held) = self.held.pop_front() else {
+                return Ok(());
+            };
+            self.resume(held);
+            self.yield_loop()?;
+        }
+        Ok(())
+    }
+
+    /// Nothing waits: the handler may do what it put off.
+    fn idle(&mut self) {
+        if !self.executor.has_handler() {
+            return;
+        }
+        let done = self.executor.call(None, |handler| {
+            guard(|| {
+                handler.idle();
+                Ok(())
+            })
+        });
+        if let Err(failure) = done {
+            self.log_idle_failure(&failure);
         }
     }
 
-    /// How long to sleep: until the next deadline, at most a heartbeat.
-    fn sleep(&self) -> Duration {
-        if !self.ready.is_empty() {
-            return Duration::ZERO;
-        }
-        let now = self.clock.now();
-        let mut due = self.timers.none_before().min(now + self.longest_us);
-        let own = self.drain.as_ref().map(|drain| drain.due(now));
-        for other in [self.acceptor.retry_due(), own].into_iter().flatten() {
-            due = due.min(other);
-        }
-        // mio rounds up, as epoll_wait(2) has milliseconds only.
-        Duration::from_micros(due.saturating_sub(now))
-    }
-
-    fn dispatch(&mut self, event: &Event) {
-        match event.token().0 {
+    fn dispatch(&mut self, told: Told) {
+        match told.token {
             COMMAND | SIGNAL => self.asked = true,
             DOOR => {
                 self.accept();
@@ -327,9 +197,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             STREAMS => self.take_finished(),
             token if token < CONNECTIONS => self.accept(),
             token => {
-                let closed = event.is_read_closed() || event.is_error();
-                self.late.ended = closed;
-                self.serve(token - CONNECTIONS, closed);
+                self.late.ended = told.closed;
+                self.serve(token - CONNECTIONS, told.closed);
             }
         }
     }
@@ -365,118 +234,20 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             self.after_stream(done);
         }
     }
+}
 
-    /// Writes what is gathered of the access log, and says now and then what could not be kept.
-    fn flush_access_log(&mut self) {
-        let Some(log) = &mut self.context.access else {
-            return;
-        };
-        log.flush();
-        let counted = self.context.page.counter(Counter::LogDropped);
-        let lost = log.dropped();
-        if lost > counted {
-            self.context.page.add(Counter::LogDropped, lost - counted);
-        }
-        let now = self.clock.now();
-        if lost > self.told_lost && now >= self.next_loss_us {
-            let more = lost - self.told_lost;
-            self.told_lost = lost;
-            self.next_loss_us = now + LOSS_US;
-            log::warn!(
-                "{more} lines of the access log were lost: its reader is slow, or its disk full"
-            );
-        }
-    }
+impl<P: Protocol, E: Executor<P>> Deref for Loop<P, E> {
+    type Target = Core<P>;
 
-    /// A request found no stream thread.
-    pub(crate) fn log_busy(&mut self) {
-        self.untold_busy += 1;
-        let now = self.clock.now();
-        if now >= self.next_busy_us {
-            self.next_busy_us = now + BUSY_US;
-            let (threads, refused) = (self.conf.stream_threads, self.untold_busy);
-            self.untold_busy = 0;
-            log::warn!("all {threads} stream threads are busy: 503 for {refused} requests");
-        }
-    }
-
-    /// A request is refused because all wait.
-    pub(crate) fn log_shed(&mut self, waited_us: u64) {
-        self.untold_shed += 1;
-        let now = self.clock.now();
-        if now >= self.next_shed_us {
-            self.next_shed_us = now + SHED_US;
-            let (waited, refused) = (waited_us / 1000, std::mem::take(&mut self.untold_shed));
-            let target = self.conf.shed.target.as_secs_f64() * 1000.0;
-            log::warn!(
-                "overloaded: requests wait {waited} ms (shed-target is {target} ms): 503 for {refused}"
-            );
-        }
-    }
-
-    /// Registers where connections come from: exclusive and level-triggered, which mio has not.
-    pub(crate) fn watch_source(&self, fd: BorrowedFd<'_>, token: usize) -> io::Result<()> {
-        sys::epoll_add_exclusive(self.poll.registry().as_fd(), fd, token as u64)
-    }
-
-    pub(crate) fn unwatch_source(&self, fd: BorrowedFd<'_>) {
-        // It may not be in the set; then it needs no removal.
-        let _ = sys::epoll_remove(self.poll.registry().as_fd(), fd);
-    }
-
-    pub(crate) fn register(&self, key: usize, fd: i32, write: bool, anew: bool) -> io::Result<()> {
-        let token = Token(CONNECTIONS + key);
-        let interest = if write {
-            Interest::READABLE | Interest::WRITABLE
-        } else {
-            Interest::READABLE
-        };
-        let registry = self.poll.registry();
-        if anew {
-            registry.register(&mut SourceFd(&fd), token, interest)
-        } else {
-            registry.reregister(&mut SourceFd(&fd), token, interest)
-        }
-    }
-
-    pub(crate) fn spare_request(&mut self) -> Box<Request> {
-        self.spare_requests.pop().unwrap_or_default()
-    }
-
-    pub(crate) fn spare_work(&mut self) -> Box<Work<P>> {
-        self.spare_works.pop().unwrap_or_default()
-    }
-
-    pub(crate) fn return_request(&mut self, mut request: Box<Request>) {
-        if self.spare_requests.len() < SPARE && self.release(&mut request) {
-            self.spare_requests.push(request);
-        }
-    }
-
-    pub(crate) fn return_work(&mut self, mut work: Box<Work<P>>) {
-        if self.spare_works.len() < SPARE {
-            work.renew();
-            self.spare_works.push(work);
-        }
+    #[inline(always)]
+    fn deref(&self) -> &Core<P> {
+        self.executor.core()
     }
 }
 
-/// How long each kind of wait lasts, in µs.
-fn waits(deadlines: &Deadlines) -> [u64; KINDS] {
-    let mut waits = [0; KINDS];
-    let head = match deadlines.receive {
-        Duration::ZERO => deadlines.head,
-        whole => deadlines.head.min(whole),
-    };
-    for (wait, limit) in [
-        (Wait::Head, head),
-        (Wait::Body, deadlines.body),
-        (Wait::KeepAlive, deadlines.keep_alive),
-        (Wait::Write, deadlines.write),
-        (Wait::Linger, deadlines.linger),
-        (Wait::Quiet, deadlines.keep_alive),
-    ] {
-        waits[wait as usize] = limit.as_micros() as u64;
+impl<P: Protocol, E: Executor<P>> DerefMut for Loop<P, E> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Core<P> {
+        self.executor.core_mut()
     }
-    waits
 }

@@ -1,4 +1,4 @@
-//! The seam for executors: how handlers are run. Inline here; the threads class will pass a baton.
+//! The seam for executors: who has the loop in hand and runs handlers. Inline: one thread, all the time.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -6,26 +6,71 @@ use std::panic::{self, AssertUnwindSafe};
 
 use ferricorn_base::{Begin, Error, Handler, Request, Response};
 
-/// Runs handlers, and tells errors from panics.
-pub trait Executor {
-    /// The handler sees the head: its response, or `None` when it wants the body first. Boxed, so
-    /// that the usual `None` is not as large as a response.
-    ///
-    /// # Errors
-    /// What the handler failed with.
-    fn begin(&mut self, request: &mut Request) -> Result<Option<Box<Response>>, Failure>;
+use crate::core::Core;
+use crate::protocol::Protocol;
 
-    /// The handler answers.
-    ///
-    /// # Errors
-    /// What the handler failed with.
-    fn handle(&mut self, request: &mut Request) -> Result<Response, Failure>;
+/// Has a loop in hand, and runs handlers.
+pub trait Executor<P: Protocol> {
+    /// What it runs.
+    type Handler: Handler;
 
-    /// Nothing waits.
-    ///
-    /// # Errors
-    /// That the handler panicked.
-    fn idle(&mut self) -> Result<(), Failure>;
+    /// What it has in hand.
+    fn core(&self) -> &Core<P>;
+
+    /// What it has in hand.
+    fn core_mut(&mut self) -> &mut Core<P>;
+
+    /// Whether it can run a handler.
+    fn has_handler(&self) -> bool;
+
+    /// Whether a thread waits for the loop that is to go on with a request.
+    fn is_wanted(&self) -> bool;
+
+    /// Runs code of the application, for the request on the connection `key` if for one. It must not
+    /// panic. The core may be in other hands meanwhile, and is back afterwards.
+    fn call<R>(&mut self, key: Option<usize>, run: impl FnOnce(&mut Self::Handler) -> R) -> R;
+}
+
+/// Handlers run on the loop's one thread.
+#[derive(Debug)]
+pub struct Inline<P: Protocol, H> {
+    core: Core<P>,
+    handler: H,
+}
+
+impl<P: Protocol, H: Handler> Inline<P, H> {
+    pub(crate) fn new(core: Core<P>, handler: H) -> Inline<P, H> {
+        Inline { core, handler }
+    }
+}
+
+impl<P: Protocol, H: Handler> Executor<P> for Inline<P, H> {
+    type Handler = H;
+
+    #[inline(always)]
+    fn core(&self) -> &Core<P> {
+        &self.core
+    }
+
+    #[inline(always)]
+    fn core_mut(&mut self) -> &mut Core<P> {
+        &mut self.core
+    }
+
+    #[inline(always)]
+    fn has_handler(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn is_wanted(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn call<R>(&mut self, _: Option<usize>, run: impl FnOnce(&mut H) -> R) -> R {
+        run(&mut self.handler)
+    }
 }
 
 /// How a handler failed.
@@ -37,39 +82,48 @@ pub enum Failure {
     Panic(String),
 }
 
-/// Handlers run on the loop's thread.
-#[derive(Debug)]
-pub struct Inline<H>(pub H);
+/// What a handler does with a request whose head is complete.
+pub(crate) enum Begun {
+    /// It answers, as all of the request is here, or fails to.
+    Answer(Result<Response, Failure>),
+    /// It answers from the head alone. Boxed, so that the usual case is not as large as two responses.
+    Early(Box<Response>),
+    /// It wants the body first.
+    Body,
+    /// It failed before that.
+    Failed(Failure),
+}
 
-impl<H: Handler> Executor for Inline<H> {
-    #[inline]
-    fn begin(&mut self, request: &mut Request) -> Result<Option<Box<Response>>, Failure> {
-        guard(|| match self.0.begin(request)? {
-            Begin::Buffer => Ok(None),
-            Begin::Respond(response) => Ok(Some(Box::new(response))),
-            // The enum may grow in the contract; what is not known here is a failure.
-            _ => Err(Error::msg("this worker class cannot begin so")),
-        })
+/// The handler sees the head and, where nothing follows (`whole`), answers at once.
+#[inline]
+pub(crate) fn begin(handler: &mut impl Handler, request: &mut Request, whole: bool) -> Begun {
+    let begun = guard(|| match handler.begin(request)? {
+        Begin::Buffer => Ok(None),
+        Begin::Respond(response) => Ok(Some(Box::new(response))),
+        // The enum may grow in the contract; what is not known here is a failure.
+        _ => Err(Error::msg("this worker class cannot begin so")),
+    });
+    match begun {
+        Ok(None) if whole => Begun::Answer(handle(handler, request)),
+        Ok(None) => Begun::Body,
+        Ok(Some(response)) => Begun::Early(response),
+        Err(failure) => Begun::Failed(failure),
     }
+}
 
-    #[inline]
-    fn handle(&mut self, request: &mut Request) -> Result<Response, Failure> {
-        guard(|| self.0.handle(request))
-    }
-
-    fn idle(&mut self) -> Result<(), Failure> {
-        guard(|| {
-            self.0.idle();
-            Ok(())
-        })
-    }
+/// The handler answers.
+#[inline]
+pub(crate) fn handle(
+    handler: &mut impl Handler,
+    request: &mut Request,
+) -> Result<Response, Failure> {
+    guard(|| handler.handle(request))
 }
 
 thread_local! {
     static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
     static GUARDED: RefCell<bool> = const { RefCell::new(false) };
 }
-
 /// Runs code of the application; a panic in it becomes a [`Failure`]. What the application left
 /// half changed it sees again: the worker retires after a panic.
 ///

@@ -16,9 +16,8 @@ use mio::unix::SourceFd;
 use nix::errno::Errno;
 
 use crate::conn::{After, Conn, Phase, Registered};
+use crate::core::Core;
 use crate::drain::RETRY_US;
-use crate::event_loop::Loop;
-use crate::executor::Executor;
 use crate::protocol::Protocol;
 use crate::timers::Wait;
 
@@ -86,7 +85,7 @@ enum Given {
     Blocked,
 }
 
-impl<P: Protocol, E: Executor> Loop<P, E> {
+impl<P: Protocol> Core<P> {
     /// Whether a response may say that its connection goes on.
     #[inline]
     pub(crate) fn goes_on(&self) -> bool {
@@ -212,7 +211,7 @@ fn portable<P>(conn: &mut Conn<P>) -> Option<(Stage, &mut Conn<P>)> {
         Phase::Fresh => Stage::Fresh,
         Phase::Idle => Stage::Idle,
         Phase::Head => Stage::Head,
-        Phase::Body | Phase::Answered | Phase::Writing | Phase::Lingering | Phase::Streaming => {
+        Phase::Body | Phase::Answered | Phase::Writing | Phase::Lingering | Phase::Away => {
             return None;
         }
     };

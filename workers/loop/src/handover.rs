@@ -11,13 +11,14 @@ use mio::unix::SourceFd;
 
 use crate::buffer::Buffer;
 use crate::conn::{Active, After, Phase, Registered};
+use crate::core::Core;
 use crate::event_loop::Loop;
 use crate::executor::Executor;
 use crate::protocol::Protocol;
 use crate::serve::SHARE_US;
 use crate::stream::{Done, Job};
 
-impl<P: Protocol, E: Executor> Loop<P, E> {
+impl<P: Protocol> Core<P> {
     /// The connection leaves the loop for a stream thread.
     pub(crate) fn stream(
         &mut self,
@@ -101,7 +102,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         true
     }
+}
 
+impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     /// A stream has ended: its connection goes on, lingers, or is gone.
     pub(crate) fn after_stream(&mut self, mut done: Done<P>) {
         self.pool.done();

@@ -12,12 +12,13 @@ use ferricorn_http::{Preface, ProxyAddresses, ProxyHeader, ProxyVersions};
 use http::StatusCode;
 
 use crate::conn::{Active, Phase};
+use crate::core::Core;
 use crate::event_loop::Loop;
 use crate::executor::Executor;
 use crate::protocol::Protocol;
 use crate::serve::Served;
 
-impl<P: Protocol, E: Executor> Loop<P, E> {
+impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     /// Reads the header with which a connection has to begin, then what stands behind it.
     pub(crate) fn preface(&mut self, active: &mut Active<P>, versions: ProxyVersions) -> Served {
         match ProxyHeader::parse(self.input.bytes(), versions) {
@@ -39,7 +40,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             }
         }
     }
+}
 
+impl<P: Protocol> Core<P> {
     /// Notes what the header says; whether it names a client.
     fn announce(&mut self, key: usize, header: ProxyHeader) -> bool {
         let Some(conn) = self.conns.get_mut(key) else {

@@ -12,12 +12,13 @@ use ferricorn_http::RETRY_AFTER;
 use http::{HeaderValue, StatusCode, header};
 
 use crate::conn::Active;
+use crate::core::Core;
 use crate::event_loop::Loop;
 use crate::executor::Executor;
 use crate::protocol::Protocol;
 use crate::respond::error_response;
 
-impl<P: Protocol, E: Executor> Loop<P, E> {
+impl<P: Protocol> Core<P> {
     /// Counts a connection for its peer. To be called once, where the peer becomes known. `false`:
     /// the peer has its share already, and the connection is to be refused.
     pub(crate) fn admit(&mut self, key: usize) -> bool {
@@ -61,16 +62,6 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
     }
 
-    /// Answers a connection that was not admitted, before it says anything, and closes it.
-    pub(crate) fn turn_away(&mut self, key: usize) {
-        if let Some(mut active) = self.take(key) {
-            active.request.head_mut().clear();
-            self.refuse(&mut active, StatusCode::TOO_MANY_REQUESTS);
-            let next = self.advance(&mut active, false);
-            self.settle(active, next);
-        }
-    }
-
     /// Counts a request for its client: the answer instead, where that has its share already. What
     /// is refused does not count, so that a client that asks too fast gets what it may have.
     ///
@@ -89,5 +80,17 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let soon = HeaderValue::from_static(RETRY_AFTER);
         response.headers_mut().insert(header::RETRY_AFTER, soon);
         Some(response)
+    }
+}
+
+impl<P: Protocol, E: Executor<P>> Loop<P, E> {
+    /// Answers a connection that was not admitted, before it says anything, and closes it.
+    pub(crate) fn turn_away(&mut self, key: usize) {
+        if let Some(mut active) = self.take(key) {
+            active.request.head_mut().clear();
+            self.refuse(&mut active, StatusCode::TOO_MANY_REQUESTS);
+            let next = self.advance(&mut active, false);
+            self.settle(active, next);
+        }
     }
 }

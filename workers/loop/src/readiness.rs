@@ -8,11 +8,10 @@ use ferricorn_base::{Body, Response};
 use http::{HeaderValue, StatusCode, header};
 
 use crate::conn::Active;
-use crate::event_loop::Loop;
-use crate::executor::Executor;
+use crate::core::Core;
 use crate::protocol::Protocol;
 
-impl<P: Protocol, E: Executor> Loop<P, E> {
+impl<P: Protocol> Core<P> {
     /// The answer to a request that asks for readiness, if this is one: GET or HEAD of just that path.
     pub(crate) fn readiness(&self, active: &Active<P>) -> Option<Response> {
         let path = self.conf.readiness_path.as_deref()?;

@@ -8,17 +8,19 @@ use ferricorn_base::{Request, Response, logs};
 use ferricorn_http::{BodyLength, Reject};
 use http::StatusCode;
 
-use crate::conn::{Active, After, Phase};
+use crate::conn::{Active, After, Call, Phase};
+use crate::core::Core;
 use crate::event_loop::Loop;
-use crate::executor::{Executor, Failure, guard};
+use crate::executor::{Begun, Executor, Failure, begin, guard, handle};
 use crate::protocol::Protocol;
 use crate::serve::Served;
 use crate::stream::is_client;
 use crate::timers::Wait;
 
-impl<P: Protocol, E: Executor> Loop<P, E> {
+impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     /// The head is complete: the handler may decide now.
     pub(crate) fn on_head(&mut self, active: &mut Active<P>) -> Option<Served> {
+        let number = self.ids.next_number();
         let Some(conn) = self.conns.get(active.key) else {
             return Some(Served::Flush);
         };
@@ -29,7 +31,6 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         // This wait is over: the next of its kind has a time of its own.
         active.waits = None;
-        let number = self.ids.next_number();
         let request = &mut active.request;
         request.renew(&conn.peer, &conn.local, conn.link, number);
         let head = active.request.head();
@@ -67,35 +68,115 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             self.refuse(active, StatusCode::NOT_IMPLEMENTED);
             return Some(Served::Flush);
         }
-        let cell = self.note(active);
-        self.lend(active);
-        let begun = self.executor.begin(&mut active.request);
-        if !has_body && matches!(begun, Ok(None)) {
-            // All of the request is here: the handler goes on at once.
-            active.work.cell = Some(cell);
-            let result = self.executor.handle(&mut active.request);
-            self.reclaim(active);
-            return self.answer(active, result);
+        self.begin(active, has_body)
+    }
+
+    /// The handler is shown the head, and answers where nothing follows it.
+    #[inline]
+    pub(crate) fn begin(&mut self, active: &mut Active<P>, has_body: bool) -> Option<Served> {
+        if !self.executor.has_handler() {
+            return Some(Served::Hold(Call::Begin { has_body }));
         }
+        let cell = self.note(active);
+        active.work.cell = Some(cell);
+        self.lend(active);
+        let (key, request) = (Some(active.key), &mut active.request);
+        let begun = self
+            .executor
+            .call(key, |handler| begin(handler, request, !has_body));
         self.reclaim(active);
         let failure = match begun {
-            Ok(None) => {
+            Begun::Answer(result) => return self.answer(active, result),
+            Begun::Body => {
                 // Until its body is here, no handler is busy with it.
                 self.context.page.cancel(cell);
+                active.work.cell = None;
                 return None;
             }
-            Ok(Some(response)) => {
-                active.work.cell = Some(cell);
-                return self.respond_early(active, *response, has_body);
-            }
-            Err(failure) => failure,
+            Begun::Early(response) => return self.respond_early(active, *response, has_body),
+            Begun::Failed(failure) => failure,
         };
-        active.work.cell = Some(cell);
         self.log_failure(&active.request, &failure);
         let response = error_response(StatusCode::INTERNAL_SERVER_ERROR);
         self.respond_early(active, response, has_body)
     }
 
+    /// The handler answered from the head alone.
+    fn respond_early(
+        &mut self,
+        active: &mut Active<P>,
+        response: Response,
+        has_body: bool,
+    ) -> Option<Served> {
+        if let (true, Some(facts)) = (has_body, &mut active.work.facts) {
+            // Only a stream reads the body; what nobody reads cannot be followed by a request.
+            facts.keep_alive &= response.body().needs_thread();
+        }
+        if self.respond(active, response, !has_body) {
+            return Some(Served::Streamed);
+        }
+        if has_body {
+            active.phase = Phase::Answered;
+            active.work.after = After::Linger;
+            return Some(Served::Flush);
+        }
+        active.phase = self.between();
+        None
+    }
+
+    /// The body of the request is complete: the handler answers.
+    pub(crate) fn on_end(&mut self, active: &mut Active<P>) -> Option<Served> {
+        let request = &mut active.request;
+        let trailers = active.work.protocol.trailers();
+        if let Err(error) = request.body_mut().complete(trailers) {
+            return self.answer(active, Err(Failure::Error(error.into())));
+        }
+        self.handle(active)
+    }
+
+    /// The handler answers a request that is complete.
+    pub(crate) fn handle(&mut self, active: &mut Active<P>) -> Option<Served> {
+        if !self.executor.has_handler() {
+            return Some(Served::Hold(Call::Handle));
+        }
+        active.work.cell = Some(self.note(active));
+        self.lend(active);
+        let (key, request) = (Some(active.key), &mut active.request);
+        let result = self.executor.call(key, |handler| handle(handler, request));
+        self.reclaim(active);
+        self.answer(active, result)
+    }
+
+    /// The handler has answered a request that is complete, or failed.
+    fn answer(
+        &mut self,
+        active: &mut Active<P>,
+        result: Result<Response, Failure>,
+    ) -> Option<Served> {
+        active.phase = Phase::Idle;
+        let streamed = match result {
+            Ok(response) => self.respond(active, response, true),
+            Err(failure) => {
+                self.fail(active, &failure);
+                false
+            }
+        };
+        if streamed {
+            return Some(Served::Streamed);
+        }
+        active.phase = self.between();
+        None
+    }
+
+    /// A handler failed before its response was sent: 500 for the client, the detail for the log.
+    fn fail(&mut self, active: &mut Active<P>, failure: &Failure) {
+        self.log_failure(&active.request, failure);
+        let response = error_response(StatusCode::INTERNAL_SERVER_ERROR);
+        self.respond(active, response, true);
+    }
+}
+
+impl<P: Protocol> Core<P> {
     /// When the request whose head is complete now must be here as a whole, in µs of
     /// CLOCK_MONOTONIC: it began when its connection began to wait for a head, if it did.
     fn receive_due(&self, key: usize, waits: Option<Wait>) -> u64 {
@@ -149,71 +230,6 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         if !interim.is_empty() {
             self.output.bytes.append(interim);
         }
-    }
-
-    /// The handler answered from the head alone.
-    fn respond_early(
-        &mut self,
-        active: &mut Active<P>,
-        response: Response,
-        has_body: bool,
-    ) -> Option<Served> {
-        if let (true, Some(facts)) = (has_body, &mut active.work.facts) {
-            // Only a stream reads the body; what nobody reads cannot be followed by a request.
-            facts.keep_alive &= response.body().needs_thread();
-        }
-        if self.respond(active, response, !has_body) {
-            return Some(Served::Streamed);
-        }
-        if has_body {
-            active.phase = Phase::Answered;
-            active.work.after = After::Linger;
-            return Some(Served::Flush);
-        }
-        active.phase = self.between();
-        None
-    }
-
-    /// The body of the request is complete: the handler answers.
-    pub(crate) fn on_end(&mut self, active: &mut Active<P>) -> Option<Served> {
-        let request = &mut active.request;
-        let trailers = active.work.protocol.trailers();
-        if let Err(error) = request.body_mut().complete(trailers) {
-            return self.answer(active, Err(Failure::Error(error.into())));
-        }
-        active.work.cell = Some(self.note(active));
-        self.lend(active);
-        let result = self.executor.handle(&mut active.request);
-        self.reclaim(active);
-        self.answer(active, result)
-    }
-
-    /// The handler has answered a request that is complete, or failed.
-    fn answer(
-        &mut self,
-        active: &mut Active<P>,
-        result: Result<Response, Failure>,
-    ) -> Option<Served> {
-        active.phase = Phase::Idle;
-        let streamed = match result {
-            Ok(response) => self.respond(active, response, true),
-            Err(failure) => {
-                self.fail(active, &failure);
-                false
-            }
-        };
-        if streamed {
-            return Some(Served::Streamed);
-        }
-        active.phase = self.between();
-        None
-    }
-
-    /// A handler failed before its response was sent: 500 for the client, the detail for the log.
-    fn fail(&mut self, active: &mut Active<P>, failure: &Failure) {
-        self.log_failure(&active.request, failure);
-        let response = error_response(StatusCode::INTERNAL_SERVER_ERROR);
-        self.respond(active, response, true);
     }
 
     pub(crate) fn log_failure(&mut self, request: &Request, failure: &Failure) {

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::conn::Conn;
+use crate::core::Core;
 use crate::event_loop::Loop;
 use crate::executor::Executor;
 use crate::pace::least_brought;
@@ -22,7 +23,7 @@ const LAG_US: u64 = 5_000_000;
 /// How many connections that wait for the same are looked at for one to close.
 const LOOK: usize = 16;
 
-impl<P: Protocol, E: Executor> Loop<P, E> {
+impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     /// Closes a connection for another that waits; whether there is room then. One that brings a
     /// request at the last moment is passed over.
     pub(crate) fn make_room(&mut self) -> bool {
@@ -48,7 +49,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             self.expired(key, Wait::Body);
         }
     }
+}
 
+impl<P: Protocol> Core<P> {
     /// The connection to close for another: one that had a moment to read its last answer, else one
     /// that had a moment and said nothing, else the one idle longest, else one that has its last
     /// answer only now, else one that had a moment and has not brought a whole head, else one whose

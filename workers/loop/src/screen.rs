@@ -9,15 +9,14 @@ use ferricorn_http::RETRY_AFTER;
 use http::{HeaderValue, StatusCode, header};
 
 use crate::conn::Active;
-use crate::event_loop::Loop;
-use crate::executor::Executor;
+use crate::core::Core;
 use crate::protocol::Protocol;
 use crate::respond::error_response;
 
 /// When to ask again for what is in quarantine, in seconds: that takes an operator, or minutes.
 const QUARANTINE: &str = "60";
 
-impl<P: Protocol, E: Executor> Loop<P, E> {
+impl<P: Protocol> Core<P> {
     /// The answer of the loop to a request whose head is here, if it has one.
     pub(crate) fn screen(&mut self, active: &Active<P>) -> Option<Response> {
         let answer = self.readiness(active);

@@ -12,8 +12,8 @@ use http::response::Parts;
 use http::{HeaderMap, StatusCode, header};
 
 use crate::conn::{Active, After, Unlogged};
-use crate::event_loop::Loop;
-use crate::executor::{Executor, guard};
+use crate::core::Core;
+use crate::executor::guard;
 use crate::output::{INLINE, Large, Output};
 use crate::protocol::{BodyWriter, Protocol};
 use crate::respond::error_response;
@@ -21,7 +21,7 @@ use crate::respond::error_response;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACE: HeaderName = HeaderName::from_static("traceresponse");
 
-impl<P: Protocol, E: Executor> Loop<P, E> {
+impl<P: Protocol> Core<P> {
     /// Encodes a response into the output, or hands the connection to a stream thread: `true`.
     pub(crate) fn respond(
         &mut self,

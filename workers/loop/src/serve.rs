@@ -8,7 +8,8 @@ use ferricorn_http::{Event, Reject};
 use http::StatusCode;
 
 use crate::buffer::Filled;
-use crate::conn::{Active, After, Next, Phase};
+use crate::conn::{Active, After, Call, Held, Next, Phase, Work};
+use crate::core::Core;
 use crate::event_loop::Loop;
 use crate::executor::Executor;
 use crate::output::Flushed;
@@ -32,56 +33,39 @@ pub(crate) enum Served {
     Flush,
     /// The connection left the loop.
     Streamed,
+    /// No handler is free for its request.
+    Hold(Call),
 }
 
-impl<P: Protocol, E: Executor> Loop<P, E> {
+impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     /// Serves the connection `key`, if it is there. `closed` says that the client has sent its last
     /// byte, so that a short read may still have an end behind it.
     pub(crate) fn serve(&mut self, key: usize, closed: bool) {
         let Some(mut active) = self.take(key) else {
-            return;
+            return self.miss(key);
         };
         let next = self.advance(&mut active, closed);
         self.settle(active, next);
     }
 
-    /// Takes a connection out for its turn.
-    pub(crate) fn take(&mut self, key: usize) -> Option<Active<P>> {
-        let conn = self.conns.get_mut(key)?;
-        let wire = conn.wire.take()?;
-        let (mut phase, work) = (conn.phase, conn.work.take());
-        let (mut own_input, mut own_output) = (false, false);
-        let (work, request) = match work {
-            None => (self.spare_work(), self.spare_request()),
-            Some(mut work) => {
-                own_input = !work.input.is_empty();
-                if own_input {
-                    std::mem::swap(&mut self.input, &mut work.input);
-                }
-                own_output = !work.output.is_empty();
-                if own_output {
-                    std::mem::swap(&mut self.output, &mut work.output);
-                }
-                let request = work.request.take();
-                (work, request.unwrap_or_else(|| self.spare_request()))
-            }
+    /// Goes on with a request that waited for a handler.
+    pub(crate) fn resume(&mut self, held: Held<P>) {
+        let Held { mut active, call } = held;
+        (active.own_input, active.own_output) = self.borrow(&mut active.work);
+        active.until = self.clock.now() + SHARE_US;
+        self.late.forget();
+        let served = match call {
+            Call::Begin { has_body } => self.begin(&mut active, has_body),
+            Call::Handle => self.handle(&mut active),
         };
-        if phase == Phase::Writing {
-            phase = if own_input { Phase::Head } else { Phase::Idle };
-        }
-        Some(Active {
-            key,
-            wire: Some(wire),
-            phase,
-            work,
-            request,
-            own_input,
-            own_output,
-            waits: self.timers.wait(key),
-            until: self.clock.now() + SHARE_US,
-        })
+        let next = match served {
+            Some(Served::Streamed) => Next::Streamed,
+            Some(Served::Hold(call)) => Next::Hold(call),
+            // What came meanwhile is read, and its end with it.
+            _ => self.advance(&mut active, true),
+        };
+        self.settle(active, next);
     }
-
     pub(crate) fn advance(&mut self, active: &mut Active<P>, closed: bool) -> Next {
         if active.phase == Phase::Lingering {
             return self.linger(active);
@@ -122,6 +106,11 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                     Served::More if self.output.is_empty() => break,
                     Served::More | Served::Flush => {}
                     Served::Streamed => return Next::Streamed,
+                    Served::Hold(call) => {
+                        // Earlier answers need not wait with it; how far they came is seen later.
+                        let _ = self.flush(active);
+                        return Next::Hold(call);
+                    }
                 }
             }
             if drained && !closed {
@@ -147,14 +136,6 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             }
         }
         Next::Turn
-    }
-
-    /// Whether a connection is between messages and nothing is to be done but to read on.
-    fn is_at_rest(&self, active: &Active<P>) -> bool {
-        self.input.is_empty()
-            && self.output.is_empty()
-            && matches!(active.phase, Phase::Fresh | Phase::Idle | Phase::Head)
-            && active.work.after == After::Next
     }
 
     /// Parses and serves what is in the input, pipelined requests one after the other.
@@ -229,6 +210,16 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
                 }
             }
         }
+    }
+}
+
+impl<P: Protocol> Core<P> {
+    /// Whether a connection is between messages and nothing is to be done but to read on.
+    fn is_at_rest(&self, active: &Active<P>) -> bool {
+        self.input.is_empty()
+            && self.output.is_empty()
+            && matches!(active.phase, Phase::Fresh | Phase::Idle | Phase::Head)
+            && active.work.after == After::Next
     }
 
     /// Answers what is refused for what it says, and closes.
@@ -337,6 +328,58 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         self.input.clear();
         Next::Turn
+    }
+
+    /// Takes a connection out for its turn.
+    pub(crate) fn take(&mut self, key: usize) -> Option<Active<P>> {
+        let conn = self.conns.get_mut(key)?;
+        let wire = conn.wire.take()?;
+        let (mut phase, work) = (conn.phase, conn.work.take());
+        let (mut own_input, mut own_output) = (false, false);
+        let (work, request) = match work {
+            None => (self.spare_work(), self.spare_request()),
+            Some(mut work) => {
+                (own_input, own_output) = self.borrow(&mut work);
+                let request = work.request.take();
+                (work, request.unwrap_or_else(|| self.spare_request()))
+            }
+        };
+        if phase == Phase::Writing {
+            phase = if own_input { Phase::Head } else { Phase::Idle };
+        }
+        Some(Active {
+            key,
+            wire: Some(wire),
+            phase,
+            work,
+            request,
+            own_input,
+            own_output,
+            waits: self.timers.wait(key),
+            until: self.clock.now() + SHARE_US,
+        })
+    }
+
+    /// Swaps what a connection has of its own for the worker's buffers: whether there was input, and
+    /// output.
+    fn borrow(&mut self, work: &mut Work<P>) -> (bool, bool) {
+        let own_input = !work.input.is_empty();
+        if own_input {
+            std::mem::swap(&mut self.input, &mut work.input);
+        }
+        let own_output = !work.output.is_empty();
+        if own_output {
+            std::mem::swap(&mut self.output, &mut work.output);
+        }
+        (own_input, own_output)
+    }
+
+    /// Something is told of a connection that is away: it looks for itself when it is back, as what is
+    /// told comes once only.
+    fn miss(&mut self, key: usize) {
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.missed = true;
+        }
     }
 }
 

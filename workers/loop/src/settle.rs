@@ -6,15 +6,16 @@ use ferricorn_base::board::Counter;
 use http::StatusCode;
 
 use crate::buffer::Buffer;
-use crate::conn::{Active, Conn, Next, Phase, Registered};
+use crate::conn::{Active, Conn, Held, Next, Phase, Registered};
+use crate::core::{Core, SPARE};
 use crate::drain::Drain;
-use crate::event_loop::{Loop, SPARE};
+use crate::event_loop::Loop;
 use crate::executor::Executor;
 use crate::pace::{Pace, least_brought};
 use crate::protocol::Protocol;
 use crate::timers::Wait;
 
-impl<P: Protocol, E: Executor> Loop<P, E> {
+impl<P: Protocol> Core<P> {
     /// Puts a connection back with what it must keep, registers it and sets its deadline.
     pub(crate) fn settle(&mut self, mut active: Active<P>, next: Next) {
         let key = active.key;
@@ -30,9 +31,14 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             Next::Streamed => {
                 self.timers.clear(key);
                 if let Some(conn) = self.conns.get_mut(key) {
-                    conn.phase = Phase::Streaming;
+                    conn.phase = Phase::Away;
                 }
                 return self.recycle(active);
+            }
+            Next::Hold(call) => {
+                self.leave(key);
+                self.give_back(&mut active);
+                return self.held.push_back(Held { active, call });
             }
             Next::Read | Next::Write | Next::Turn => {}
         }
@@ -53,7 +59,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         if !self.register_for(&active, next) {
             return self.bury(active);
         }
-        if next == Next::Turn {
+        let missed = self.conns.get_mut(key).map(|conn| &mut conn.missed);
+        if next == Next::Turn || missed.is_some_and(std::mem::take) {
             self.ready.push_back(key);
         }
         let phase = if writing {
@@ -75,6 +82,15 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         }
         if self.drain.is_some() {
             self.give_on(key);
+        }
+    }
+
+    /// A connection is in a handler while other hands turn the loop, or waits for one: nothing is due of
+    /// its client.
+    pub(crate) fn leave(&mut self, key: usize) {
+        self.timers.clear(key);
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.phase = Phase::Away;
         }
     }
 
@@ -218,7 +234,9 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
             self.room();
         }
     }
+}
 
+impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     /// Closes a connection that is idle, lingers or has never said anything, unless a request came
     /// at the last moment: that is served, and the client was told that it may send another.
     pub(crate) fn close_idle(&mut self, key: usize) {
@@ -231,7 +249,8 @@ impl<P: Protocol, E: Executor> Loop<P, E> {
         let Some(conn) = self.conns.get(key).filter(|conn| !served && idle(conn)) else {
             return;
         };
-        if let (Some(drain), false) = (&mut self.drain, conn.phase == Phase::Lingering) {
+        let lingers = conn.phase == Phase::Lingering;
+        if let (Some(drain), false) = (&mut self.drain, lingers) {
             drain.closed_idle();
         }
         self.forget(key);

@@ -7,7 +7,7 @@
 
 use ferricorn_base::lifeline::Stage;
 use ferricorn_base::{App, Between, Context, Error, Exit, Handler, Worker};
-use ferricorn_loop::{Failure, Http1, Inline, Loop, guard, install_panic_hook};
+use ferricorn_loop::{Failure, Http1, Loop, guard, install_panic_hook};
 
 /// The class `sync`: it owns the application that it serves.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl<A: App> Worker for Sync<A> {
 }
 
 fn run(context: Context, handler: impl Handler) -> Exit {
-    match Loop::<Http1, _>::new(context, Inline(handler)) {
+    match Loop::<Http1, _>::new(context, handler) {
         Ok(event_loop) => event_loop.run(),
         Err(error) => Exit::Broken(format!("cannot make the event loop: {error}")),
     }
