@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use ferricorn_base::board::{POISONS, RECENT, STREAMS};
+use ferricorn_base::board::{POISONS, STREAMS, THREADS};
 use serde::{Deserialize, Serialize};
 
 use crate::state::Moment;
@@ -17,7 +17,7 @@ use crate::state::Moment;
 /// The most deaths that are remembered.
 pub const DEATHS: usize = 256;
 /// Requests of one worker that are looked at: as many as the board shows of it.
-const SUSPECTS: usize = RECENT + STREAMS;
+const SUSPECTS: usize = THREADS + STREAMS;
 
 /// When a request is poison, and for how long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

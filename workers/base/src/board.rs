@@ -8,7 +8,8 @@
 //! Layout, in 64-bit words: area 0 is the header (magic, version, seats, highest seat in use, the key
 //! of the hashes, whether the server stops, one *alive* word per seat, the table of poison,
 //! the numbers of workers that are gone); area `1 + seat` is a worker's: header, counters, histograms of
-//! handler and queue times, the ring of the last requests, one cell per request on a stream thread.
+//! handler and queue times, one cell per request on a stream thread, the ring of the requests in handlers and of
+//! the last ones.
 //! Behind the areas lie the tables of peers, one per seat, which take no memory until they are used.
 
 mod cell;
@@ -37,7 +38,9 @@ use crate::sys::{Map, random};
 pub use cell::RequestView;
 pub use counters::{BUCKETS, CODES, COUNTERS, Counter, State};
 pub use last::LastWords;
-pub use layout::{BYTES, ID_MAX, LINE_MAX, PEERS, POISONS, RECENT, SEATS, STREAMS, WORKER_SEATS};
+pub use layout::{
+    BYTES, ID_MAX, LINE_MAX, PEERS, POISONS, RECENT, SEATS, STREAMS, THREADS, WORKER_SEATS,
+};
 pub use limit::Limit;
 pub use page::{Cell, Page};
 pub use peers::{Peers, Rate};
@@ -291,7 +294,8 @@ impl Board {
             ..SeatView::default()
         };
         classify(&mut view.counters, (0..CODES).map(|n| word(CODES_AT + n)));
-        for n in 0..RECENT {
+        let ring = area[RING_AT].load(Ordering::Acquire) as usize;
+        for n in 0..ring.min(RING_MOST) {
             match read_cell(&area[RECENT_AT + n * CELL_WORDS..][..CELL_WORDS]) {
                 Some(cell) if cell.ended_us == 0 => view.in_flight.push(cell),
                 Some(cell) => view.recent.push(cell),
@@ -300,6 +304,7 @@ impl Board {
         }
         view.recent
             .sort_by_key(|cell| std::cmp::Reverse(cell.ended_us));
+        view.recent.truncate(RECENT);
         for n in 0..STREAMS {
             view.in_flight.extend(
                 read_cell(&area[STREAMS_AT + n * CELL_WORDS..][..CELL_WORDS])

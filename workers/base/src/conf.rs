@@ -18,6 +18,8 @@ use crate::trust::Trust;
 pub struct Conf {
     /// Name of the worker class (`-k`), e.g. `sync`.
     pub worker_class: String,
+    /// How many requests a worker may have in handlers at once, each on a thread of its own.
+    pub threads: usize,
     /// How many workers the generation wants; the upper bound of fairness, not a promise.
     pub workers: usize,
     /// Bounds on the request message, in bytes and fields.
@@ -228,6 +230,7 @@ impl Default for Conf {
     fn default() -> Self {
         Conf {
             worker_class: "sync".to_owned(),
+            threads: 1,
             workers: 1,
             limits: Limits::default(),
             trust: Trust::default(),

@@ -190,6 +190,7 @@ impl Context {
         let mut board = parts.board;
         let mut page = board.take_seat(parts.seat, parts.slot, parts.generation)?;
         page.set_timeout(parts.conf.deadlines.request);
+        page.set_threads(parts.conf.threads);
         page.turn(sys::monotonic().as_micros() as u64);
         let listeners = parts
             .listeners

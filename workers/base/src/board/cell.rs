@@ -63,9 +63,11 @@ pub(super) fn read_cell(cell: &[AtomicU64]) -> Option<RequestView> {
         if cell[CELL_SEQUENCE].load(Ordering::Relaxed) != before {
             continue;
         }
-        if words[CELL_STATE] != 1 {
-            return None;
-        }
+        let (ended_us, status) = match words[CELL_ENDED] {
+            FREE => return None,
+            IN_FLIGHT => (0, 0),
+            ended => ((ended - ENDED).max(1), words[CELL_STATUS] as u16),
+        };
         let shape = words[CELL_SHAPE];
         let line = text(&words[CELL_LINE..], shape as u16);
         let id = match (shape >> 16) as u16 {
@@ -93,8 +95,8 @@ pub(super) fn read_cell(cell: &[AtomicU64]) -> Option<RequestView> {
             peer,
             id,
             started_us: words[CELL_STARTED],
-            ended_us: words[CELL_ENDED],
-            status: words[CELL_STATUS] as u16,
+            ended_us,
+            status,
             deadline_us: Some(words[CELL_DEADLINE]).filter(|deadline| *deadline > 0),
             streaming: false,
         });

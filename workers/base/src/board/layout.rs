@@ -7,8 +7,10 @@ pub const SEATS: usize = 512;
 /// Those of workers; the others are for who answers in their place when there is none, and are never
 /// said to be alive.
 pub const WORKER_SEATS: usize = SEATS - 4;
-/// Requests that a worker's ring remembers.
+/// Requests that a worker's ring remembers, beside those in its handlers.
 pub const RECENT: usize = 16;
+/// Handler threads that a worker may have: each has a request in flight.
+pub const THREADS: usize = 128;
 /// Requests on stream threads that have a cell; more are served, but not shown.
 pub const STREAMS: usize = 64;
 /// Bytes of a request line that a cell keeps.
@@ -22,9 +24,9 @@ pub const PEERS: usize = 2048;
 /// Fingerprints of requests that all workers refuse.
 pub const POISONS: usize = 63;
 
-pub(super) const VERSION: u64 = 4;
+pub(super) const VERSION: u64 = 5;
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"ferricrn");
-pub(super) const AREA_WORDS: usize = 8192;
+pub(super) const AREA_WORDS: usize = 16384;
 pub(super) const AREA_BYTES: usize = AREA_WORDS * 8;
 pub(super) const CELL_WORDS: usize = 50;
 /// Entries of a table that one address may be in.
@@ -76,6 +78,8 @@ pub(super) const TAKES_AT: usize = 8;
 pub(super) const BORN_AT: usize = 9;
 /// 1 while the occupant serves, but takes no connection.
 pub(super) const REFRAINS_AT: usize = 10;
+/// How many cells the ring has.
+pub(super) const RING_AT: usize = 11;
 /// The numbers that are added up over all workers: counters and histograms.
 pub(super) const NUMBERS_AT: usize = 16;
 pub(super) const NUMBERS: usize = 676;
@@ -84,13 +88,16 @@ pub(super) const HANDLER_TIMES_AT: usize = 64;
 pub(super) const QUEUE_TIMES_AT: usize = 128;
 /// Responses by status code, from 100 on.
 pub(super) const CODES_AT: usize = 192;
-pub(super) const RECENT_AT: usize = 1024;
-pub(super) const STREAMS_AT: usize = RECENT_AT + RECENT * CELL_WORDS;
+pub(super) const STREAMS_AT: usize = 1024;
+/// The ring, last: only where there are handler threads it has more than [`RECENT`] cells, and what is not
+/// used takes no memory.
+pub(super) const RECENT_AT: usize = STREAMS_AT + STREAMS * CELL_WORDS;
+pub(super) const RING_MOST: usize = RECENT + THREADS;
 
 // A cell.
 pub(super) const CELL_SEQUENCE: usize = 0;
-pub(super) const CELL_STATE: usize = 1;
 pub(super) const CELL_STARTED: usize = 2;
+/// [`FREE`], [`IN_FLIGHT`], or when it ended, in µs and [`ENDED`] more.
 pub(super) const CELL_ENDED: usize = 3;
 pub(super) const CELL_STATUS: usize = 4;
 pub(super) const CELL_SHAPE: usize = 5;
@@ -101,13 +108,18 @@ pub(super) const CELL_DEADLINE: usize = 8;
 pub(super) const CELL_ID: usize = 9;
 pub(super) const CELL_LINE: usize = 18;
 
+/// Nothing is in the cell; a request that goes on; one that ended at 0.
+pub(super) const FREE: u64 = 0;
+pub(super) const IN_FLIGHT: u64 = 1;
+pub(super) const ENDED: u64 = 2;
+
 // An entry of a table of peers.
 pub(super) const ENTRY_KEY: usize = 0;
 pub(super) const ENTRY_CONNECTIONS: usize = 1;
 pub(super) const ENTRY_CONNECTION_RATE: usize = 2;
 pub(super) const ENTRY_REQUEST_RATE: usize = 3;
 
-const _: () = assert!(STREAMS_AT + STREAMS * CELL_WORDS <= super::last::AT);
+const _: () = assert!(RECENT_AT + RING_MOST * CELL_WORDS <= super::last::AT);
 const _: () = assert!(ALIVE_AT + SEATS <= POISON_AT);
 const _: () = assert!(POISON_AT + 1 + POISONS <= AREA_WORDS);
 const _: () = assert!(POISON_AT + 1 + POISONS <= FOLDED_AT);
@@ -116,4 +128,4 @@ const _: () = assert!(COUNTERS_AT + COUNTERS <= HANDLER_TIMES_AT);
 const _: () = assert!(HANDLER_TIMES_AT + BUCKETS <= QUEUE_TIMES_AT);
 const _: () = assert!(QUEUE_TIMES_AT + BUCKETS <= CODES_AT);
 const _: () = assert!(CODES_AT + CODES <= NUMBERS_AT + NUMBERS);
-const _: () = assert!(NUMBERS_AT + NUMBERS <= RECENT_AT);
+const _: () = assert!(NUMBERS_AT + NUMBERS <= STREAMS_AT);

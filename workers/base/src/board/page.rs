@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::cell::write_text;
 use super::counters::{CODES, Counter, State, bucket};
+use super::last;
 use super::layout::*;
 use super::limit::Limit;
 use crate::logs::Counted;
@@ -21,7 +22,9 @@ pub struct Page {
     /// The same memory, for requests that say how long they may take.
     shared: Arc<Map>,
     timeout: Duration,
+    /// Where the next request's cell is, if it is free, and where the ring ends.
     next: usize,
+    end: usize,
 }
 
 /// The cell of one request in flight.
@@ -34,10 +37,14 @@ impl Page {
         // What a predecessor left is among the numbers of the retired until it is said, last, that the
         // seat has a new occupant, whose numbers are 0. Who sees them cleared sees that there was a fold.
         fence(Ordering::Release);
-        for (at, word) in map.words().iter().enumerate() {
-            if at != BORN_AT {
-                word.store(0, Ordering::Relaxed);
-            }
+        let words = map.words();
+        let (used, records) = (&words[..ring_end(1)], &words[last::AT..]);
+        for word in used[..BORN_AT]
+            .iter()
+            .chain(&used[BORN_AT + 1..])
+            .chain(records)
+        {
+            word.store(0, Ordering::Relaxed);
         }
         let born = monotonic().as_nanos() as u64;
         map.words()[BORN_AT].store(born.max(1), Ordering::Release);
@@ -45,8 +52,10 @@ impl Page {
             map,
             shared: Arc::new(shared),
             timeout: Duration::ZERO,
-            next: 0,
+            next: RECENT_AT,
+            end: ring_end(1),
         };
+        page.store(RING_AT, RECENT as u64);
         page.store(PID_AT, u64::from(std::process::id()));
         page.store(SLOT_AT, slot as u64);
         page.store(GENERATION_AT, generation);
@@ -56,6 +65,19 @@ impl Page {
     /// Says how long handlers may take unless something else is said; zero: no limit.
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;
+    }
+
+    /// Says how many requests may be in handlers at once: the ring remembers as many besides. To be called
+    /// before the first request; at most [`THREADS`] are seen.
+    pub fn set_threads(&mut self, threads: usize) {
+        let end = ring_end(threads.clamp(1, THREADS));
+        for word in &self.map.words()[self.end..end.max(self.end)] {
+            word.store(0, Ordering::Relaxed);
+        }
+        self.end = end;
+        // Who reads it sees no more of a predecessor.
+        let cells = (end - RECENT_AT) / CELL_WORDS;
+        self.map.words()[RING_AT].store(cells as u64, Ordering::Release);
     }
 
     /// How long the handler of the request of `cell` may take: written to `limit`, of which one serves
@@ -133,9 +155,13 @@ impl Page {
     /// A handler starts on a request, `METHOD target`, at `now_us`; its deadline is the usual one.
     #[inline(always)]
     pub fn begin(&mut self, line: &[u8], peer: &Peer, id: RequestId<'_>, now_us: u64) -> Cell {
-        let at = RECENT_AT + self.next * CELL_WORDS;
-        self.next = (self.next + 1) % RECENT;
-        let cell = &self.map.words()[at..at + CELL_WORDS];
+        let (words, mut at) = (self.map.words(), self.next);
+        let mut cell = &words[at..at + CELL_WORDS];
+        if cell[CELL_ENDED].load(Ordering::Relaxed) == IN_FLIGHT {
+            at = self.skip(at);
+            cell = &words[at..at + CELL_WORDS];
+        }
+        self.next = self.after(at);
         let sequence = cell[CELL_SEQUENCE].load(Ordering::Relaxed);
         cell[CELL_SEQUENCE].store(sequence + 1, Ordering::Relaxed);
         fence(Ordering::Release);
@@ -162,10 +188,8 @@ impl Page {
         cell[CELL_PEER].store(address as u64, Ordering::Relaxed);
         cell[CELL_PEER + 1].store((address >> 64) as u64, Ordering::Relaxed);
         cell[CELL_STARTED].store(now_us, Ordering::Relaxed);
-        cell[CELL_ENDED].store(0, Ordering::Relaxed);
-        cell[CELL_STATUS].store(0, Ordering::Relaxed);
+        cell[CELL_ENDED].store(IN_FLIGHT, Ordering::Relaxed);
         cell[CELL_DEADLINE].store(0, Ordering::Relaxed);
-        cell[CELL_STATE].store(1, Ordering::Relaxed);
         cell[CELL_SEQUENCE].store(sequence + 2, Ordering::Release);
         Cell(at)
     }
@@ -173,7 +197,7 @@ impl Page {
     /// The request of `cell` is no handler's after all, for now.
     #[inline]
     pub fn cancel(&self, cell: Cell) {
-        self.map.words()[cell.0 + CELL_STATE].store(0, Ordering::Relaxed);
+        self.map.words()[cell.0 + CELL_ENDED].store(FREE, Ordering::Relaxed);
     }
 
     /// The handler of the request of `cell` is done with it at `now_us`: it is answered with
@@ -203,7 +227,7 @@ impl Page {
     fn close(&self, cell: Cell, status: u16, now_us: u64) -> &[AtomicU64] {
         let words = &self.map.words()[cell.0..cell.0 + CELL_WORDS];
         words[CELL_STATUS].store(u64::from(status), Ordering::Relaxed);
-        words[CELL_ENDED].store(now_us.max(1), Ordering::Release);
+        words[CELL_ENDED].store(now_us.wrapping_add(ENDED), Ordering::Release);
         words
     }
 
@@ -213,19 +237,34 @@ impl Page {
         let words = self.map.words();
         let free = (0..STREAMS)
             .map(|n| STREAMS_AT + n * CELL_WORDS)
-            .find(|at| {
-                let cell = &words[*at..];
-                cell[CELL_STATE].load(Ordering::Relaxed) == 0
-                    || cell[CELL_ENDED].load(Ordering::Relaxed) != 0
-            })?;
+            .find(|at| words[*at + CELL_ENDED].load(Ordering::Relaxed) != IN_FLIGHT)?;
         let sequence = words[free + CELL_SEQUENCE].load(Ordering::Relaxed);
         words[free + CELL_SEQUENCE].store(sequence + 1, Ordering::Relaxed);
         fence(Ordering::Release);
-        for n in CELL_STATE..CELL_WORDS {
+        for n in CELL_SEQUENCE + 1..CELL_WORDS {
             words[free + n].store(words[cell.0 + n].load(Ordering::Relaxed), Ordering::Relaxed);
         }
         words[free + CELL_SEQUENCE].store(sequence + 2, Ordering::Release);
         Some(Cell(free))
+    }
+
+    /// The cell behind another one in the ring.
+    #[inline]
+    fn after(&self, at: usize) -> usize {
+        match at + CELL_WORDS {
+            next if next < self.end => next,
+            _ => RECENT_AT,
+        }
+    }
+
+    /// The next cell that is not in flight: there always is one, as the ring has more than there are threads.
+    #[cold]
+    fn skip(&self, from: usize) -> usize {
+        let mut at = self.after(from);
+        while at != from && self.map.words()[at + CELL_ENDED].load(Ordering::Relaxed) == IN_FLIGHT {
+            at = self.after(at);
+        }
+        at
     }
 
     #[inline]
@@ -242,6 +281,16 @@ impl Page {
             Ordering::Relaxed,
         );
     }
+}
+
+/// Where the ring of a worker with so many handler threads ends.
+fn ring_end(threads: usize) -> usize {
+    let cells = if threads > 1 {
+        RECENT + threads
+    } else {
+        RECENT
+    };
+    RECENT_AT + cells * CELL_WORDS
 }
 
 /// Most requests have no name of their own.
