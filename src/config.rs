@@ -9,6 +9,7 @@
 
 mod apps;
 mod check;
+mod class;
 mod file;
 mod lists;
 mod load;

@@ -12,6 +12,7 @@ use ferricorn_base::access::AccessFormat;
 use ferricorn_base::logs::journal;
 use ferricorn_base::trust::ForwardedFields;
 
+use super::class;
 use super::lists::{fields, names, pairs};
 use super::print::Shown;
 use super::raw::{Given, Raw, Values};
@@ -175,7 +176,7 @@ impl Checker<'_> {
             }
             Kind::Class(set) => {
                 let classes = self.known.classes;
-                let class = raw.text().ok_or_else(wrong)?;
+                let class = class::named(raw.text().ok_or_else(wrong)?, classes);
                 if !classes.contains(&class) {
                     let hint = did_you_mean(class, classes);
                     return Err(format!(
@@ -440,11 +441,8 @@ impl Checker<'_> {
         let schemes = "secure-scheme-headers";
         if !by_proto && origin(schemes) == Origin::Default {
             config.conf.trust.schemes.clear();
-            let mut shown = config.shown.iter_mut();
-            if let Some(shown) = shown.find(|shown| shown.name == schemes) {
-                shown.literal = "{}".to_owned();
-                shown.note = Some("none, as forwarded-fields has no x-forwarded-proto".to_owned());
-            }
+            let why = "none, as forwarded-fields has no x-forwarded-proto";
+            config.show_as(schemes, "{}".to_owned(), why);
         }
         config.workers = workers;
         config.conf.workers = workers;
@@ -460,8 +458,17 @@ impl Config {
         shown.map_or(Origin::Default, |shown| shown.origin.clone())
     }
 
+    /// Shows another value than was given, which follows from others.
+    pub(super) fn show_as(&mut self, name: &str, literal: String, why: &str) {
+        let mut shown = self.shown.iter_mut();
+        if let Some(shown) = shown.find(|shown| shown.name == name) {
+            shown.literal = literal;
+            shown.note = Some(why.to_owned());
+        }
+    }
+
     /// Something to say of a setting.
-    fn named(&self, name: &str, message: &str) -> ConfigError {
+    pub(super) fn named(&self, name: &str, message: &str) -> ConfigError {
         named(name, &self.origin(name), message.to_owned())
     }
 

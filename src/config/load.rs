@@ -71,6 +71,7 @@ pub(super) fn load(call: &Call, known: &Known<'_>, read: Reader<'_>) -> Result<L
     checker.settings(&given, &defaults);
     checker.listeners(&given, &defaults, &file.listens);
     checker.mounts(&given);
+    checker.class();
     checker.together();
 
     let Checker {

@@ -10,7 +10,7 @@ use super::*;
 
 const KNOWN: Known<'_> = Known {
     apps: &["welcome", "hello", "echo"],
-    classes: &["sync", "odd"],
+    classes: &["sync", "threads", "odd"],
     defaults: &[],
 };
 
@@ -95,6 +95,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("workers", "3", "3"),
     ("workers", "\"3\"", "3"),
     ("worker-class", "\"odd\"", "\"odd\""),
+    ("threads", "1", "1"),
     ("worker-connections", "10", "10"),
     ("max-requests", "1_000", "1000"),
     ("max-requests-jitter", "0", "0"),

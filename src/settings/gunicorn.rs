@@ -12,7 +12,6 @@ const CONTROL: &str = "the control socket has mode 0600; control-socket says whe
 /// Names with dashes, and the hint.
 #[rustfmt::skip]
 const ABSENT: &[(&[&str], &str)] = &[
-    (&["threads"], "worker classes with threads are not available yet; raise workers"),
     (&["reuse-port"], "workers share the master's sockets, so that a reload loses no connection"),
     (&["spew", "paste", "paster", "paste-global", "raw-paste-global-conf", "pythonpath"], PYTHON),
     (&["log-config", "log-config-json", "logconfig", "logconfig-dict", "logconfig-json",

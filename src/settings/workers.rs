@@ -1,5 +1,7 @@
 //! The processes that serve: how many, of which class, for how long, and how they are replaced.
 
+use ferricorn_base::board::THREADS;
+
 use super::{COMMON, Kind, Section, Setting};
 
 pub(super) const SETTINGS: &[Setting] = &[
@@ -27,6 +29,21 @@ pub(super) const SETTINGS: &[Setting] = &[
         doc: "The class of the workers.\n\n\
               sync is one event loop per worker that runs handlers one at a time; no client can \
               hold it up. A program may register classes of its own.",
+        ..HERE
+    },
+    Setting {
+        name: "threads",
+        kind: Kind::Number {
+            least: 1,
+            most: THREADS as u64,
+            set: |config, number| config.conf.threads = size(number),
+        },
+        default: "1",
+        doc: "Handler threads per worker.\n\n\
+              So many requests of a worker may be in handlers at once, each on a thread of its own. \
+              With more than one, the class sync becomes threads, as with Gunicorn. Handlers that \
+              wait (for a database, another service, a disk) gain by it; those that compute are \
+              better served by more workers.",
         ..HERE
     },
     Setting {

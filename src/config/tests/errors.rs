@@ -73,7 +73,7 @@ ap = "hello"
 12: user: unknown user "no-such-user"
 13: env: expected a text such as "NAME=VALUE", a list of them, or a table, found "B"
 14: chdir: cannot use "/no-such-directory": No such file or directory (os error 2)
-15: worker-class: unknown worker class "snc", expected one of sync, odd; did you mean "sync"?
+15: worker-class: unknown worker class "snc", expected one of sync, threads, odd; did you mean "sync"?
 16: backlog: expected a whole number from 1 to 1048576, found "10"
 17: max-requests: expected a whole number from 0 to 4294967295, found -1
 18: boot-timeout: expected seconds such as 30 or 0.5, or a time such as "500ms" or "5m", above 0 and a year at most, found 0

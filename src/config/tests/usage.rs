@@ -59,8 +59,8 @@ fn a_command_line_that_cannot_be_read_is_a_usage_error() {
             "a similar argument exists: '--worker-class'",
         ),
         (
-            &["--threads", "4"],
-            "tip: Gunicorn has it, Ferricorn does not: worker classes with threads",
+            &["--reuse-port"],
+            "tip: Gunicorn has it, Ferricorn does not: workers share the master's sockets",
         ),
         (
             &["--certfile=x"],

@@ -35,6 +35,52 @@ fn the_defaults_of_the_table_are_those_of_the_types() {
 }
 
 #[test]
+fn several_threads_and_gunicorns_name_for_them_are_the_class_threads() {
+    for (arguments, class, threads) in [
+        (&["--threads", "1"][..], "sync", 1),
+        (&["--threads", "4"], "threads", 4),
+        (&["--threads", "4", "-k", "sync"], "threads", 4),
+        (&["--threads", "128", "-k", "odd"], "odd", 128),
+        (&["-k", "gthread"], "threads", 1),
+        (&["-k", "gthread", "--threads=2"], "threads", 2),
+    ] {
+        let config = fine("", &[], arguments);
+        assert_eq!(config.conf.worker_class, class, "{arguments:?}");
+        assert_eq!(config.conf.threads, threads, "{arguments:?}");
+        let printed = fine(&config.print(), &[], &[]);
+        assert_eq!(printed.conf.worker_class, class, "{arguments:?}");
+    }
+    let file = "threads = 3\nworker-class = \"sync\"";
+    let config = fine(file, &[], &[]);
+    assert_eq!(
+        line(&config, "worker-class"),
+        "worker-class = \"threads\"  # from file ferricorn.toml:2: as there are several threads"
+    );
+    for wrong_number in ["0", "129"] {
+        let errors = wrong("", &[], &["--threads", wrong_number]);
+        assert!(errors[0].contains("from 1 to 128"), "{errors:?}");
+    }
+}
+
+#[test]
+fn a_program_without_the_class_says_that_there_are_no_threads() {
+    let known = Known {
+        classes: &["sync"],
+        ..KNOWN
+    };
+    let call = Call {
+        arguments: ["app", "--threads", "2"].map(OsString::from).into(),
+        ..Call::default()
+    };
+    let none = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
+    let Err(Refusal::Errors(errors)) = load::load(&call, &known, &none) else {
+        panic!("there are");
+    };
+    let text = "--threads: more than one needs the worker class threads, and there is none";
+    assert_eq!(errors[0].to_string(), text);
+}
+
+#[test]
 fn a_default_of_the_program_gives_way_to_every_other_source() {
     let known = Known {
         defaults: &[("bind", "unix:/app.sock"), ("pidfile", "/pid")],
