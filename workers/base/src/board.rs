@@ -251,6 +251,19 @@ impl Board {
         self.area(seat)[CONNECTIONS_AT].load(Ordering::Relaxed)
     }
 
+    /// Since when the loop of the worker on `seat` stands in a handler, in µs of CLOCK_MONOTONIC, as it
+    /// says: one that began after it last looked for events, and has not ended.
+    #[must_use]
+    pub fn held_up_since(&self, seat: usize) -> Option<u64> {
+        let area = self.area(seat);
+        let turned = area[HEARTBEAT_AT].load(Ordering::Relaxed);
+        (0..ring(area)).find_map(|n| {
+            let word = |at: usize| area[RECENT_AT + n * CELL_WORDS + at].load(Ordering::Relaxed);
+            let started = word(CELL_STARTED);
+            (word(CELL_ENDED) == IN_FLIGHT && started >= turned).then_some(started)
+        })
+    }
+
     /// How often the loop of the worker on `seat` turned, as it says.
     #[inline]
     #[must_use]
@@ -294,8 +307,7 @@ impl Board {
             ..SeatView::default()
         };
         classify(&mut view.counters, (0..CODES).map(|n| word(CODES_AT + n)));
-        let ring = area[RING_AT].load(Ordering::Acquire) as usize;
-        for n in 0..ring.min(RING_MOST) {
+        for n in 0..ring(area) {
             match read_cell(&area[RECENT_AT + n * CELL_WORDS..][..CELL_WORDS]) {
                 Some(cell) if cell.ended_us == 0 => view.in_flight.push(cell),
                 Some(cell) => view.recent.push(cell),
@@ -363,4 +375,9 @@ impl Board {
         let seat = seat.min(SEATS - 1);
         &self.whole.words()[AREA_WORDS * (1 + seat)..][..AREA_WORDS]
     }
+}
+
+/// How many cells the ring of a worker has.
+fn ring(area: &[AtomicU64]) -> usize {
+    (area[RING_AT].load(Ordering::Acquire) as usize).min(RING_MOST)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ferricorn_base::board::Counter;
 use ferricorn_base::transport::{Ready, wait};
 
-use crate::balance::{Balance, PATIENCE_US, Sibling};
+use crate::balance::{Balance, PATIENCE_US, SLOW_US, Sibling};
 use crate::buffer::Buffer;
 use crate::conn::{Conn, Phase, Registered};
 use crate::core::{CONNECTIONS, Core, LISTENERS, TAKING};
@@ -49,6 +49,15 @@ enum Source {
     Rendezvous,
 }
 
+impl Source {
+    fn token(self) -> usize {
+        match self {
+            Source::Listener(n) => (LISTENERS + n).min(CONNECTIONS - 1),
+            Source::Rendezvous => TAKING,
+        }
+    }
+}
+
 /// The state of accepting.
 #[derive(Debug, Default)]
 pub(crate) struct Acceptor {
@@ -81,16 +90,14 @@ impl<P: Protocol> Core<P> {
 
     fn watch(&mut self) -> io::Result<()> {
         let listeners = (0..self.acceptor.listeners.len()).map(Source::Listener);
-        for (source, token) in listeners
-            .zip(LISTENERS..)
-            .chain([(Source::Rendezvous, TAKING)])
-        {
-            match self.watch_source(self.source(source), token.min(CONNECTIONS - 1)) {
+        for source in listeners.chain([Source::Rendezvous]) {
+            match self.watch_source(self.source(source), source.token()) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 _ => {}
             }
         }
         self.acceptor.watch = Watch::Armed;
+        self.context.page.set_accepting(true);
         Ok(())
     }
 
@@ -102,6 +109,24 @@ impl<P: Protocol> Core<P> {
             self.unwatch_source(self.context.rendezvous.taking());
         }
         self.acceptor.watch = watch;
+    }
+
+    /// Watches it anew, so that others are woken first for what comes next: of those who sleep the system wakes
+    /// the one that has watched longest (epoll_ctl(2), EPOLLEXCLUSIVE).
+    fn step_back(&mut self, source: Source) {
+        if self.acceptor.watch == Watch::Armed {
+            self.unwatch_source(self.source(source));
+            if let Err(error) = self.watch_source(self.source(source), source.token()) {
+                log::error!("cannot watch a listener: {error}");
+                self.refrain(Watch::Until);
+            }
+        }
+    }
+
+    /// Takes nothing for a while, and has nobody wait for that.
+    fn refrain(&mut self, until: fn(u64) -> Watch) {
+        self.context.page.set_accepting(false);
+        self.pause(until, STARVED_US);
     }
 
     /// Leaves the listeners alone for so many µs at most.
@@ -176,15 +201,22 @@ impl<P: Protocol> Core<P> {
         wait(self.source(source), Ready::Readable, Some(Duration::ZERO)).is_ok()
     }
 
-    fn sibling_to_accept(&mut self) -> Option<usize> {
+    /// The sibling whose turn it is to accept, if it is not this worker's.
+    fn sibling_to_accept(&mut self) -> Option<Sibling> {
         let board = &self.context.board;
         let own = self.context.seat_number();
         let high = board.high();
         if high <= 1 {
             return None;
         }
+        let before = self.clock.now().saturating_sub(SLOW_US);
+        let held_up = |seat| {
+            board
+                .held_up_since(seat)
+                .is_some_and(|since| since < before)
+        };
         let siblings = (0..high)
-            .filter(|seat| *seat != own && board.is_serving(*seat))
+            .filter(|seat| *seat != own && board.is_accepting(*seat))
             .map(|seat| Sibling {
                 seat,
                 connections: board.connections(seat),
@@ -192,7 +224,7 @@ impl<P: Protocol> Core<P> {
             });
         self.acceptor
             .balance
-            .yield_to(self.conns.len() as u64, siblings)
+            .yield_to(self.conns.len() as u64, siblings, held_up)
     }
 
     /// Notes how long a connection has waited to be accepted. Asking the system is for each one where
@@ -285,8 +317,15 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         }
         for _ in 0..BATCH {
             if let Some(sibling) = self.sibling_to_accept() {
-                self.pause(Watch::Until, PATIENCE_US);
-                self.context.knock(sibling);
+                if !self.somebody_waits(source) {
+                    self.step_back(source);
+                    return true;
+                }
+                // What it does may be over soon.
+                let busy = self.context.board.held_up_since(sibling.seat).is_some();
+                self.pause(Watch::Until, if busy { SLOW_US } else { PATIENCE_US });
+                self.context.knock(sibling.seat);
+                self.acceptor.balance.wait_for(sibling);
                 return false;
             }
             if self.is_full() {
@@ -294,7 +333,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
                     return true;
                 }
                 if !self.make_room() {
-                    self.pause(Watch::Full, STARVED_US);
+                    self.refrain(Watch::Full);
                     return false;
                 }
             }
@@ -304,7 +343,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
                 Err(error) if is_passing(&error) => {}
                 Err(error) => {
                     log::error!("cannot accept a connection: {error}");
-                    self.pause(Watch::Until, STARVED_US);
+                    self.refrain(Watch::Until);
                     return false;
                 }
             }

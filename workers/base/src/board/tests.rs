@@ -125,6 +125,27 @@ fn who_serves_accepts_unless_it_says_otherwise() {
 }
 
 #[test]
+fn a_loop_is_held_up_by_the_handler_that_it_runs() {
+    let mut board = Board::create().unwrap();
+    let mut page = board.take_seat(0, 0, 0).unwrap();
+    page.turn(1_000);
+    assert_eq!(board.held_up_since(0), None);
+    let quick = page.begin(b"GET /", &Peer::Unix, RequestId::Made(1), 1_000);
+    page.end(quick, 200, 1_500);
+    let slow = page.begin(b"GET /slow", &Peer::Unix, RequestId::Made(2), 1_500);
+    assert_eq!(board.held_up_since(0), Some(1_500));
+    // Another thread has the loop now.
+    page.turn(2_000);
+    assert_eq!(board.held_up_since(0), None);
+    let other = page.begin(b"GET /too", &Peer::Unix, RequestId::Made(3), 2_000);
+    assert_eq!(board.held_up_since(0), Some(2_000));
+    // Its body is to come first.
+    page.cancel(other);
+    page.end(slow, 200, 3_000);
+    assert_eq!(board.held_up_since(0), None);
+}
+
+#[test]
 fn garbage_in_a_cell_is_bounded() {
     let mut board = Board::create().unwrap();
     let page = board.take_seat(0, 0, 0).unwrap();
