@@ -22,15 +22,16 @@ mod retain;
 /// as a whole.
 #[derive(Clone, Debug, Default)]
 pub struct Head {
-    /// The request line without its CRLF.
-    line: Vec<u8>,
+    /// The request line, the field lines and the empty line, as received; of a head that is not
+    /// complete, the request line with its CRLF.
+    bytes: Vec<u8>,
+    /// Length of the request line without its CRLF.
+    line_len: usize,
     method_len: usize,
     target: Target,
     version: Version,
     /// Where each field is in the section.
     spans: Vec<Field>,
-    /// The field lines and the empty line, as received.
-    section: Vec<u8>,
     framing: Framing,
     initials: Initials,
     /// The limits under which the section was read, while all that was found in it is here and
@@ -38,8 +39,9 @@ pub struct Head {
     read_under: Option<Limits>,
 }
 
-/// Length of ` HTTP/1.x`.
+/// Length of ` HTTP/1.x`, and of the end of a line.
 const VERSION_LEN: usize = 9;
+const CRLF_LEN: usize = 2;
 
 impl Head {
     /// An empty head, to be filled by a reader. It answers like a request of no method.
@@ -49,7 +51,8 @@ impl Head {
 
     /// Forgets the request and keeps the memory.
     pub fn clear(&mut self) {
-        self.line.clear();
+        self.bytes.clear();
+        self.line_len = 0;
         self.method_len = 0;
         self.target = Target::default();
         self.version = Version::default();
@@ -59,26 +62,27 @@ impl Head {
     /// Forgets all but the request line.
     pub(crate) fn forget_fields(&mut self) {
         self.spans.clear();
-        self.section.clear();
+        self.bytes.truncate(self.line_len + CRLF_LEN);
         self.framing = Framing::default();
         self.initials = Initials::default();
         self.read_under = None;
     }
 
-    /// Takes a request line over, which was checked; whether the fields of the last head would mean
-    /// the same behind it. They stay, to be recalled or forgotten.
+    /// Takes a request line over, which was checked and is given with its CRLF; nothing is left of the
+    /// fields of the last head.
+    pub(crate) fn begin(&mut self, line: &[u8], parts: Parts, target: Target) {
+        self.bytes.clear();
+        self.forget_fields();
+        self.set_line(line, parts, target);
+        self.bytes.extend_from_slice(line);
+    }
+
     #[inline]
-    pub(crate) fn begin(&mut self, line: &[u8], parts: Parts, target: Target) -> bool {
-        // What follows from a section follows from these, too (`framing`).
-        let alike = parts.version == self.version
-            && target.form == self.target.form
-            && &line[..parts.method_end] == self.method_bytes();
-        self.line.clear();
-        self.line.extend_from_slice(line);
+    fn set_line(&mut self, line: &[u8], parts: Parts, target: Target) {
+        self.line_len = line.len() - CRLF_LEN;
         self.method_len = parts.method_end;
         self.target = target;
         self.version = parts.version;
-        alike
     }
 
     /// Takes note of the next field, of this name.
@@ -97,7 +101,7 @@ impl Head {
         underscores: bool,
         limits: &Limits,
     ) {
-        self.section.extend_from_slice(section);
+        self.bytes.extend_from_slice(section);
         self.framing = framing;
         if underscores {
             self.initials = self.initials | Initials::UNDERSCORE;
@@ -107,11 +111,10 @@ impl Head {
 
     /// What there is of a head that is not complete, to go on with later; leaves an empty one.
     pub(crate) fn take(&mut self) -> Self {
-        Self {
-            // As large as the largest head so far, and not needed before the end.
-            section: Vec::new(),
-            ..std::mem::take(self)
-        }
+        let mut part = std::mem::take(self);
+        // As large as the largest head so far, and not needed before the end.
+        part.bytes.shrink_to_fit();
+        part
     }
 
     /// The method, a token, in the case it was received in (RFC 9110 §9.1: methods are
@@ -121,7 +124,15 @@ impl Head {
     }
 
     pub(crate) fn method_bytes(&self) -> &[u8] {
-        self.line.get(..self.method_len).unwrap_or_default()
+        self.bytes.get(..self.method_len).unwrap_or_default()
+    }
+
+    /// The field lines and the empty line.
+    #[inline]
+    fn section(&self) -> &[u8] {
+        self.bytes
+            .get(self.line_len + CRLF_LEN..)
+            .unwrap_or_default()
     }
 
     /// The method as the type of the `http` crate; no allocation for the standard ones.
@@ -143,8 +154,8 @@ impl Head {
     /// Method and target, with a blank between them: the request line without its version.
     /// They are ASCII.
     pub fn method_and_target(&self) -> &[u8] {
-        let end = self.line.len().saturating_sub(VERSION_LEN);
-        self.line.get(..end).unwrap_or_default()
+        let end = self.line_len.saturating_sub(VERSION_LEN);
+        self.bytes.get(..end).unwrap_or_default()
     }
 
     /// The form of the target.
@@ -207,14 +218,13 @@ impl Head {
 
     /// The value of the first field of this name, in any case of letters.
     pub fn field(&self, name: &str) -> Option<&[u8]> {
-        let same = |span: &&Field| {
-            span.name(&self.section)
-                .eq_ignore_ascii_case(name.as_bytes())
-        };
+        let section = self.section();
+        let name = name.as_bytes();
+        let same = |span: &&Field| span.name(section).eq_ignore_ascii_case(name);
         self.spans
             .iter()
             .find(same)
-            .map(|span| span.value(&self.section))
+            .map(|span| span.value(section))
     }
 
     /// With which letters the names of the fields as received begin.
@@ -246,7 +256,7 @@ impl Head {
 
     /// The request line as received, without its CRLF.
     pub fn request_line(&self) -> &str {
-        text(&self.line)
+        text(self.bytes.get(..self.line_len).unwrap_or_default())
     }
 
     fn part(&self, part: &Range<u32>) -> &str {
@@ -257,7 +267,7 @@ impl Head {
     /// The value of the field of this index, where it is text.
     fn text(&self, index: u32) -> Option<&str> {
         let span = self.spans.get(index as usize)?;
-        std::str::from_utf8(span.value(&self.section)).ok()
+        std::str::from_utf8(span.value(self.section())).ok()
     }
 }
 
@@ -279,7 +289,7 @@ impl<'a> Iterator for Fields<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let span = self.head.spans.get(self.next)?;
         self.next += 1;
-        let section = &self.head.section;
+        let section = self.head.section();
         Some((text(span.name(section)), span.value(section)))
     }
 

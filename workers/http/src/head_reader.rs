@@ -43,8 +43,9 @@ impl HeadReader {
     }
 
     /// Goes on, and returns the length of the head once that is complete. `input` begins with the
-    /// method, and `head` is the same one from call to call. At first it is the last head, or an
-    /// empty one; until the request line is complete it is to be cleared.
+    /// method, and `head` is the same one from call to call. At first it is the last head, which this
+    /// is not ([`Head::same_head`]), or an empty one; until the request line is complete it is to be
+    /// cleared.
     ///
     /// When the head is refused, `head` has the lines before the one that is at fault.
     pub(crate) fn next(
@@ -56,10 +57,12 @@ impl HeadReader {
         loop {
             match self {
                 Self::RequestLine(line) => {
-                    let mut known = head.was_read_under(limits);
-                    let start = match head.same_line(input) {
-                        Some(start) if known => start,
-                        _ => {
+                    let start = match head.same_line(input, limits) {
+                        Some(start) => {
+                            head.forget_fields();
+                            start
+                        }
+                        None => {
                             let bound = limits.longest_request_line() + 2;
                             let bound = bound.min(limits.longest_head());
                             let Some(parts) = line.next(input, bound)? else {
@@ -68,18 +71,14 @@ impl HeadReader {
                             let method = &input[..parts.method_end];
                             let target = &input[parts.method_end + 1..parts.target_end];
                             let target = target::parse(method, target)?;
-                            known &= head.begin(&input[..parts.line_len()], parts, target);
-                            parts.line_len() + 2
+                            if let Some(end) = head.renew_line(input, parts, &target, limits) {
+                                return Ok(Some(end));
+                            }
+                            let start = parts.line_len() + 2;
+                            head.begin(&input[..start], parts, target);
+                            start
                         }
                     };
-                    if known {
-                        let section = input.get(start..).unwrap_or_default();
-                        let most = limits.longest_head().saturating_sub(start);
-                        if let Some(end) = head.same_section(section, most) {
-                            return Ok(Some(start + end));
-                        }
-                    }
-                    head.forget_fields();
                     *self = Self::Fields {
                         start,
                         lines: FieldLines::default(),

@@ -137,6 +137,9 @@ impl Reader {
     fn step(&mut self, input: &[u8], limits: &Limits, head: &mut Head) -> Result<Event, Reject> {
         match &mut self.state {
             State::Front { empty_line, .. } => {
+                if let Some(len) = head.same_head(input, limits) {
+                    return self.head(Ok(Some(len)), 0, head);
+                }
                 let mut skip = 0;
                 // RFC 9112 §2.2: one CRLF before the request line is ignored, for the clients that
                 // send one after the content of a POST; a second one is not.

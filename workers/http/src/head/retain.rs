@@ -13,9 +13,10 @@ impl Head {
         let mut spans = std::mem::take(&mut self.spans);
         let (mut host, mut upgrade) = (None, None);
         let (mut before, mut after) = (0, 0);
+        let section = self.section();
         spans.retain(|span| {
-            let name = std::str::from_utf8(span.name(&self.section));
-            let kept = keep(name.unwrap_or_default(), span.value(&self.section));
+            let name = std::str::from_utf8(span.name(section));
+            let kept = keep(name.unwrap_or_default(), span.value(section));
             if kept {
                 let index = Some(offset(before));
                 // These two are known by their places.
