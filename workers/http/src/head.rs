@@ -221,10 +221,7 @@ impl Head {
         let section = self.section();
         let name = name.as_bytes();
         let same = |span: &&Field| span.name(section).eq_ignore_ascii_case(name);
-        self.spans
-            .iter()
-            .find(same)
-            .map(|span| span.value(section))
+        self.spans.iter().find(same).map(|span| span.value(section))
     }
 
     /// With which letters the names of the fields as received begin.

@@ -7,6 +7,7 @@
 //! ```text
 //! Reader::next(input, limits, &mut head) -> Head | Data | End | NeedMore, or Reject
 //! encode_head(out, facts, status, fields, length, defaults) -> BodyEncoder -> encode … finish
+//! encode_whole(out, facts, status, fields, content, defaults)
 //! ```
 #![forbid(unsafe_code)]
 
@@ -33,6 +34,7 @@ mod request_line;
 mod syntax;
 mod target;
 mod trailers;
+mod whole;
 #[cfg(test)]
 mod work;
 
@@ -52,3 +54,4 @@ pub use limits::Limits;
 pub use proxy::{Preface, ProxyAddresses, ProxyHeader, ProxyVersions};
 pub use reader::{Event, Reader};
 pub use reject::Reject;
+pub use whole::encode_whole;

@@ -1,7 +1,7 @@
 //! The seam for executors: who has the loop in hand and runs handlers. Inline: one thread, all the time.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 
 use ferricorn_base::{Begin, Error, Handler, Request, Response};
@@ -122,7 +122,7 @@ pub(crate) fn handle(
 
 thread_local! {
     static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
-    static GUARDED: RefCell<bool> = const { RefCell::new(false) };
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 /// Runs code of the application; a panic in it becomes a [`Failure`]. What the application left
 /// half changed it sees again: the worker retires after a panic.
@@ -150,7 +150,7 @@ pub fn install_panic_hook() {
             Some(place) => format!("{} at {place}", message(info.payload())),
             None => message(info.payload()),
         };
-        if GUARDED.with_borrow(|guarded| *guarded) {
+        if GUARDED.get() {
             LAST_PANIC.set(Some(text));
         } else {
             let thread = std::thread::current();

@@ -7,7 +7,7 @@ use std::fmt::Debug;
 
 use ferricorn_http::{
     BodyEncoder, Defaults, EncodeError, Event, Facts, Head, Length, Limits, Reader, Reject,
-    encode_head, encode_interim, encode_reject, is_head_request,
+    encode_head, encode_interim, encode_reject, encode_whole, is_head_request,
 };
 use http::{HeaderMap, StatusCode};
 
@@ -58,6 +58,21 @@ pub trait Protocol: Debug + Default + Send + 'static {
         length: Length,
         defaults: &Defaults<'_>,
     ) -> Result<Self::Writer, EncodeError>;
+
+    /// Writes a final response whose content is in memory: whether the connection goes on, and how many
+    /// bytes of content there are.
+    ///
+    /// # Errors
+    /// Why it cannot be sent; nothing is written then.
+    fn respond_whole(
+        &mut self,
+        out: &mut Vec<u8>,
+        facts: &Facts,
+        status: StatusCode,
+        fields: &HeaderMap,
+        content: &[u8],
+        defaults: &Defaults<'_>,
+    ) -> Result<(bool, u64), EncodeError>;
 
     /// Writes `100 Continue`.
     fn go_on(&mut self, out: &mut Vec<u8>);
@@ -153,6 +168,19 @@ impl Protocol for Http1 {
         defaults: &Defaults<'_>,
     ) -> Result<BodyEncoder, EncodeError> {
         encode_head(out, facts, status, fields, length, defaults)
+    }
+
+    #[inline]
+    fn respond_whole(
+        &mut self,
+        out: &mut Vec<u8>,
+        facts: &Facts,
+        status: StatusCode,
+        fields: &HeaderMap,
+        content: &[u8],
+        defaults: &Defaults<'_>,
+    ) -> Result<(bool, u64), EncodeError> {
+        encode_whole(out, facts, status, fields, content, defaults)
     }
 
     fn go_on(&mut self, out: &mut Vec<u8>) {

@@ -85,17 +85,19 @@ impl<P: Protocol> Core<P> {
             headers,
             ..
         } = parts;
-        let encoded = work
-            .protocol
-            .respond(
-                &mut output.bytes,
-                &facts,
-                code,
-                &headers,
-                Length::Known(content.len()),
-                &defaults,
-            )
-            .and_then(|writer| encode(writer, output, content, self.conf.sendfile));
+        let protocol = &mut work.protocol;
+        let encoded = match content.small() {
+            Some(bytes) => {
+                let out = &mut output.bytes;
+                protocol.respond_whole(out, &facts, code, &headers, bytes, &defaults)
+            }
+            None => {
+                let (out, length) = (&mut output.bytes, Length::Known(content.len()));
+                protocol
+                    .respond(out, &facts, code, &headers, length, &defaults)
+                    .and_then(|writer| encode(writer, output, content, self.conf.sendfile))
+            }
+        };
         let (status, keep_alive, sent, fields) = match encoded {
             Ok((keep_alive, sent)) => (code.as_u16(), keep_alive, sent, Some(&headers)),
             Err(error) => {
@@ -240,7 +242,7 @@ impl Content {
     }
 }
 
-/// Puts content behind its head: whether the connection goes on, and how many bytes it will be.
+/// Puts content that is not small behind its head: whether the connection goes on, and how many bytes it will be.
 fn encode<W: BodyWriter>(
     mut writer: W,
     output: &mut Output,
@@ -257,24 +259,20 @@ fn encode<W: BodyWriter>(
         return Ok((writer.keep_alive(), 0));
     }
     let len = content.len();
-    if let Some(bytes) = content.small() {
-        writer.encode(bytes, out)?;
-    } else {
-        writer.frame(len, out)?;
-        let large = match content {
-            Content::None => None,
-            Content::Static(bytes) => Some(Large::Static(bytes)),
-            Content::Bytes(bytes) => Some(Large::Bytes(bytes)),
-            Content::File(file, at, left) => (left > 0).then_some(Large::File {
-                file,
-                at,
-                left,
-                sendfile,
-            }),
-        };
-        if let Some(large) = large {
-            output.set_large(large);
-        }
+    writer.frame(len, out)?;
+    let large = match content {
+        Content::None => None,
+        Content::Static(bytes) => Some(Large::Static(bytes)),
+        Content::Bytes(bytes) => Some(Large::Bytes(bytes)),
+        Content::File(file, at, left) => (left > 0).then_some(Large::File {
+            file,
+            at,
+            left,
+            sendfile,
+        }),
+    };
+    if let Some(large) = large {
+        output.set_large(large);
     }
     writer.finish(None, &mut output.bytes)?;
     Ok((writer.keep_alive(), len))
