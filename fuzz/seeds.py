@@ -58,6 +58,30 @@ def boundaries():
         yield "head", DEFAULT + b"GET " + target + b" HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
+def in_turn():
+    """What several connections bring, one after the other."""
+    host, agent = b"Host: h\r\n", b"User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n"
+    get, end = b"GET /a?b HTTP/1.1\r\n", b"\r\n"
+    usual = get + host + agent + end
+    others = [
+        usual.replace(b"/a?b", b"/c"),
+        usual.replace(b"Host: h", b"Host: other"),
+        usual.replace(b"1.1", b"1.0"),
+        usual.replace(b"GET", b"HEAD"),
+        get + agent + host + end,
+        get + host + end,
+        get + host + b"Content-Length: 3\r\n\r\nabc" + usual,
+        get + host + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n" + usual,
+        get + host + host + end,
+        get + host + b"Upgrade: x\r\nConnection: upgrade\r\nx_y: z\r\n" + end,
+        usual[:-2],
+        b"\r\n" + usual,
+    ]
+    for kind, other in enumerate(others):
+        control = bytes([kind & 3, 0x55 << (kind & 1) & 255, 9, 200, 30, 2])
+        yield control + b"\0".join([usual, other, usual, usual, other])
+
+
 def write(directory, data):
     directory.mkdir(parents=True, exist_ok=True)
     (directory / hashlib.sha1(data).hexdigest()).write_bytes(data)
@@ -75,6 +99,8 @@ def main():
             write(root / "chunked", SMALL + rest)
     for target, data in boundaries():
         write(root / target, data)
+    for data in in_turn():
+        write(root / "recall", data)
     # Request kind, status, length, three fields, three pieces of body, an end with a trailer.
     fields = bytes([3, 12, 1]) + b"v" + bytes([0, 1]) + b"5" + bytes([2, 5]) + b"close"
     body = bytes([4]) + b"ab" + bytes([7]) + b"cde" + bytes([240, 1, 13, 1]) + b"t"

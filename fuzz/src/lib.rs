@@ -9,6 +9,7 @@ pub mod control;
 pub mod forwarded;
 pub mod head;
 pub mod proxy;
+pub mod recall;
 pub mod reference;
 pub mod response;
 
@@ -16,8 +17,9 @@ pub mod response;
 pub type Check = fn(&[u8]);
 
 /// Every target with its property.
-pub const TARGETS: [(&str, Check); 6] = [
+pub const TARGETS: [(&str, Check); 7] = [
     ("head", head::check),
+    ("recall", recall::check),
     ("chunked", chunked::check),
     ("connection", connection::check),
     ("response", response::check),

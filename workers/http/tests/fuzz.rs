@@ -37,6 +37,72 @@ fn every_kept_directory_is_of_a_target() {
     }
 }
 
+/// Heads that have much in common, in random orders: the fuzzer's property, on every run.
+#[test]
+fn what_is_recalled_of_random_heads_is_what_reading_finds() {
+    const LINES: [&str; 18] = [
+        "GET / HTTP/1.1",
+        "GET / HTTP/1.0",
+        "POST /a?b HTTP/1.1",
+        "GET http://h/ HTTP/1.1",
+        "OPTIONS * HTTP/1.1",
+        "Host: h",
+        "Host: h:80",
+        "Accept: */*",
+        "User-Agent: Mozilla/5.0 (X11; Linux x86_64)",
+        "Connection: close",
+        "Connection: keep-alive, upgrade",
+        "Upgrade: x",
+        "Content-Length: 2",
+        "Transfer-Encoding: chunked",
+        "Expect: 100-continue",
+        "x_y: z",
+        "Cookie: a=1",
+        "Cookie: a=2",
+    ];
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut below = move |bound: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed >> 33) as usize % bound
+    };
+    for _ in 0..20_000 {
+        // Of defaults mostly: small limits are met at once.
+        let mut input = vec![[0, 0, 0, 1, 2, 3][below(6)]];
+        input.extend((0..5).map(|_| below(256) as u8));
+        let mut lines: Vec<&str> = vec![LINES[below(5)], "Host: h"];
+        lines.extend((0..below(5)).map(|_| LINES[5 + below(13)]));
+        for _ in 0..2 + below(4) {
+            let any = lines.len();
+            match below(6) {
+                0 => lines[0] = LINES[below(5)],
+                1 => lines.push(LINES[5 + below(13)]),
+                2 => drop(lines.pop()),
+                3 => lines.swap(below(any), below(any)),
+                _ => {}
+            }
+            if lines.is_empty() {
+                lines.push(LINES[0]);
+            }
+            let mut head = lines.join("\r\n").into_bytes();
+            head.extend_from_slice(b"\r\n\r\n");
+            if below(8) == 0 {
+                let at = below(head.len());
+                head[at] = below(255) as u8 + 1;
+            }
+            if below(8) == 0 {
+                head.truncate(below(head.len()));
+            }
+            input.extend_from_slice(&head);
+            if below(3) > 0 {
+                input.push(0);
+            }
+        }
+        fuzzed::recall::check(&input);
+    }
+}
+
 fn holds(check: impl FnOnce() + UnwindSafe) -> Result<(), ()> {
     panic::catch_unwind(check).map_err(drop)
 }
