@@ -1,22 +1,27 @@
 """System calls per request, by strace: exact, and the same on a busy machine.
 
-The server is started under strace, as attaching needs rights that a stranger may not have. One
-connection; two requests mark where counting begins and ends, so nothing of start, idle or end is
-counted. Requests are a moment apart: strace slows the server so much that otherwise the next one
-would be there already, and a call that finds nothing to do would not be seen.
+The server is started under strace, as attaching needs rights that a stranger may not have. Two requests
+mark where counting begins and ends, so nothing of start, idle or end is counted. Requests are a moment
+apart: strace slows the server so much that otherwise the next one would be there already, and a call
+that finds nothing to do would not be seen.
 """
 import collections
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import tempfile
 import time
 
-from .server import Client, Failed, Server
+from .server import REQUEST, Client, Failed, Server
 
 GAP = 0.003
-FIRST, LAST = "/first", "/last"
+# As long as any other request: the bare loop counts bytes.
+FIRST, LAST = "/marker-01", "/marker-02"
+DEPTH = 16
+WAITS = {"epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6"}
+CLOSING = REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 
 
 def unavailable():
@@ -29,36 +34,101 @@ def unavailable():
     return None
 
 
-def per_request(name, command, requests):
-    """System calls per request as {name: count}, and where to find their sum."""
-    with tempfile.TemporaryDirectory() as directory:
-        trace = os.path.join(directory, "trace")
-        under = ["strace", "-f", "-qq", "-s", "48", "-o", trace]
-        with Server(name, command, under=under) as server, Client(server) as client:
-            root, serving = server.root(), server.serving()
-            client.ask()
-            client.ask(FIRST)
-            for _ in range(requests - 1):
-                time.sleep(GAP)
-                client.ask()
+def per_request(name, command, requests, connections=1, depth=1):
+    """System calls per request as {name: count}, most frequent first. On each of the connections
+    `depth` requests are sent at once, and on all of them before an answer is read."""
+    rounds = max(1, requests // (connections * depth))
+
+    def load(server, clients):
+        for _ in range(rounds):
             time.sleep(GAP)
-            client.ask(LAST)
-        with open(trace, errors="replace") as file:
+            for client in clients:
+                client.send(depth)
+            for client in clients:
+                for _ in range(depth):
+                    client.receive()
+
+    calls = collections.Counter(call for call, _ in trace(name, command, load, connections))
+    return {call: number / (rounds * connections * depth) for call, number in calls.most_common()}
+
+
+def per_connection(name, command, requests):
+    """System calls of a connection for one request as {name: count}: those from one accept to the next,
+    of the connection in the middle. A request that is late by a moment costs calls that are not
+    the server's doing; most are not late."""
+    def load(server, _):
+        for _ in range(requests):
+            time.sleep(GAP)
+            with Client(server) as client:
+                client.socket.sendall(CLOSING)
+                client.receive()
+                if client.file.read(1):
+                    raise Failed(f"{name} does not close the connection")
+
+    connections = []
+    for call, accepted in trace(name, command, load):
+        if accepted:
+            connections.append([])
+        if connections:
+            connections[-1].append(call)
+    # The last one goes on into the request that marks the end.
+    lengths = [len(calls) for calls in connections[:-1]]
+    if not lengths:
+        raise Failed(f"{name}: the trace shows no connection")
+    middle = connections[lengths.index(statistics.median_low(lengths))]
+    return dict(collections.Counter(middle).most_common())
+
+
+def waits(calls):
+    """Of these calls, those that wait for what is ready."""
+    return sum(number for call, number in calls.items() if call in WAITS)
+
+
+def trace(name, command, load, connections=1):
+    """The calls that the server makes while `load` runs: their names, and whether each is an accept that
+    gave a connection."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "trace")
+        under = ["strace", "-f", "-qq", "-s", "48", "-o", path]
+        with Server(name, command, under=under) as server:
+            clients = [Client(server) for _ in range(connections)]
+            try:
+                root, serving = server.root(), server.serving()
+                for client in clients:
+                    client.ask()
+                mark(server, clients[0], FIRST)
+                load(server, clients)
+                time.sleep(GAP)
+                mark(server, clients[0], LAST)
+            finally:
+                for client in clients:
+                    client.__exit__()
+        with open(path, errors="replace") as file:
             lines = file.read().splitlines()
-    return count(lines, None if serving == [root] else root, requests)
+    return between(lines, None if serving == [root] else root)
 
 
-def count(lines, master, requests):
-    """Counts calls from the one that reads the first marker to before the one that reads the last.
+def mark(server, client, path):
+    """A request that the trace shows; on a new connection if the server keeps none."""
+    try:
+        client.ask(path)
+    except OSError:
+        with Client(server) as another:
+            another.ask(path)
+
+
+def between(lines, master):
+    """The calls from the one that reads the first marker to before the one that reads the last.
     What the master does meanwhile is not done for a request."""
-    counts, counting = collections.Counter(), False
+    calls, counting = [], False
     for line in lines:
         pid, _, call = line.partition(" ")
         if f'"GET {LAST} ' in line:
-            return {name: number / requests for name, number in counts.most_common()}
+            return calls
         counting |= f'"GET {FIRST} ' in line
         # A call that was interrupted in the trace is counted where it begins.
         found = re.match(r"\s*(\w+)\(", call)
-        if counting and found and pid != str(master):
-            counts[found[1]] += 1
+        # F_GETFD before a close is a check of Rust's standard library in debug builds.
+        if counting and found and pid != str(master) and "F_GETFD" not in call:
+            calls.append((found[1], found[1].startswith("accept") and "= -1" not in call))
     raise Failed("the trace does not show the requests")

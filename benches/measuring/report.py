@@ -15,8 +15,8 @@ def interval(values, draws=2000):
 
 
 def ratios(blocks, name, base):
-    """The ratio of one server to another, block by block."""
-    return interval([block[name] / block[base] for block in blocks])
+    """The ratio of one server to another, in those blocks that have both."""
+    return interval([block[name] / block[base] for block in blocks if name in block and base in block])
 
 
 def machine():

@@ -7,7 +7,8 @@ import socket
 import subprocess
 import time
 
-REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+PATH = "/plaintext"
+REQUEST = f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 def free_port():
@@ -38,44 +39,52 @@ def descendants(root):
     return tree
 
 
+def cargo(*words):
+    """What cargo writes, run where this project is."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    run = subprocess.run(["cargo", *words], cwd=here, stdout=subprocess.PIPE, text=True)
+    if run.returncode:
+        raise Failed(f"cargo {' '.join(words)} failed")
+    return run.stdout
+
+
 def build(name, say, example=False):
     """Builds a program, and finds it wherever cargo puts it."""
     kind = "--example" if example else "--bin"
     say(f"cargo build --release {kind} {name}")
-    command = ["cargo", "build", "--release", "--locked", kind, name, "--message-format", "json-render-diagnostics"]
-    here = os.path.dirname(os.path.abspath(__file__))
-    output = subprocess.run(command, cwd=here, stdout=subprocess.PIPE, text=True)
-    if output.returncode == 0:
-        for line in output.stdout.splitlines():
-            message = json.loads(line)
-            if message.get("executable") and message["target"]["name"] == name:
-                return message["executable"]
-    raise Failed(f"cargo could not build {name}")
+    output = cargo("build", "--release", "--locked", kind, name, "--message-format", "json-render-diagnostics")
+    for line in output.splitlines():
+        message = json.loads(line)
+        if message.get("executable") and message["target"]["name"] == name:
+            return message["executable"]
+    raise Failed(f"cargo did not build {name}")
 
 
 def compile_c(name, directory):
     """Builds a program from `benches/NAME.c`."""
     program = os.path.join(directory, name)
     source = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), f"{name}.c")
-    if subprocess.run(["cc", "-O3", "-o", program, source]).returncode:
+    if subprocess.run(["cc", "-O3", "-o", program, source, "-lm"]).returncode:
         raise Failed(f"cc could not build {name}")
     return program
 
 
 class Server:
-    """One running server. `command` has `{port}` where the port belongs; `under` goes before it:
-    the tool that runs it."""
+    """One running server. `command` has `{port}` where the port belongs, or makes the words from a
+    port; `under` goes before it: the tool that runs it."""
 
     def __init__(self, name, command, cpu=None, under=()):
         self.name = name
         self.port = free_port()
         self.under = bool(under)
-        words = [*under, *(word.format(port=self.port) for word in command)]
+        words = command(self.port) if callable(command) else [word.format(port=self.port) for word in command]
+        words = [*under, *words]
         # What the caller has set for a Ferricorn of their own is not meant for this one.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("FERRICORN_")}
         pin = None if cpu is None else lambda: os.sched_setaffinity(0, {cpu})
         self.log = os.memfd_create("log")
-        self.process = subprocess.Popen(words, cwd="/", env=environment, preexec_fn=pin,
+        # In a session of its own: Apache ends its whole process group.
+        self.process = subprocess.Popen(words, cwd="/", env=environment, preexec_fn=pin, start_new_session=True,
                                         stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         try:
             self.wait_until_ready()
@@ -164,9 +173,16 @@ class Client:
         self.file.close()
         self.socket.close()
 
-    def ask(self, path="/"):
+    def ask(self, path=PATH):
         """The head of the answer, as lines; the content is read and dropped."""
-        self.socket.sendall(REQUEST.replace(b"/", path.encode(), 1))
+        self.send(path=path)
+        return self.receive()
+
+    def send(self, depth=1, path=PATH):
+        """This many requests at once."""
+        self.socket.sendall(REQUEST.replace(PATH.encode(), path.encode(), 1) * depth)
+
+    def receive(self):
         lines, length = [], 0
         while (line := self.file.readline().strip()):
             lines.append(line.decode("latin-1"))

@@ -1,0 +1,63 @@
+"""The gates that repeat exactly: system calls by strace, user instructions by callgrind."""
+from . import calls, instructions
+
+# For one connection per request (five are the least: wait, accept, read, write, close); of one pipelined by 16;
+# user instructions of a release build.
+MOST_CLOSING, MOST_PIPELINED, MOST_INSTRUCTIONS = 6, 0.25, 2500
+# Connections that ask at once.
+AT_ONCE = 8
+SKIPPED = 77
+
+
+def check(name, command, requests, say, count_instructions):
+    """0 when every gate holds, 1 when one does not, 77 when nothing could be measured."""
+    failures, measured = [], False
+    if reason := calls.unavailable():
+        say(f"system calls: not measured, {reason}")
+    else:
+        measured = True
+        failures += check_calls(name, command, requests, say)
+    if count_instructions:
+        if reason := instructions.unavailable():
+            say(f"user instructions: not measured, {reason}")
+        else:
+            measured = True
+            failures += check_instructions(name, command, 4 * requests, say)
+    for failure in failures:
+        say(f"check failed: {failure}")
+    return 1 if failures else 0 if measured else SKIPPED
+
+
+def check_calls(name, command, requests, say):
+    for connections in (1, AT_ONCE):
+        found = calls.per_request(name, command, requests, connections)
+        # A turn of the loop waits once and serves k connections: 2 + 1/k calls for each.
+        waits = calls.waits(found)
+        served = 1 / waits if waits else float("inf")
+        say(f"system calls per request, {connections} kept alive:  {words(found)}; "
+            f"{served:.2f} served in a turn of the loop")
+        # Rounded: a heartbeat of an idle worker may come between, if the machine stands still.
+        if round(sum(found.values()) - waits, 1) > 2 or round(waits, 1) > 1:
+            yield (f"{words(found)} system calls per request at {connections} connections, "
+                   f"at most 2 and 1/k are allowed, k being served in a turn of the loop")
+    found = calls.per_request(name, command, 4 * requests, depth=calls.DEPTH)
+    say(f"system calls per request, pipelined by {calls.DEPTH}:  {words(found)}")
+    if sum(found.values()) > MOST_PIPELINED:
+        yield (f"{words(found)} system calls per request pipelined by {calls.DEPTH}, "
+               f"at most {MOST_PIPELINED} are allowed")
+    found = calls.per_connection(name, command, requests // 4)
+    say(f"system calls per connection for one request:  {words(found)}")
+    if sum(found.values()) > MOST_CLOSING:
+        yield f"{words(found)} system calls per connection for one request, at most {MOST_CLOSING} are allowed"
+
+
+def check_instructions(name, command, requests, say):
+    found = instructions.per_request(name, command, requests)
+    say(f"user instructions per request:  {found:.0f}")
+    if found > MOST_INSTRUCTIONS:
+        yield f"{found:.0f} user instructions per request, at most {MOST_INSTRUCTIONS} are allowed"
+
+
+def words(found):
+    each = ", ".join(f"{name} {number:.2f}" for name, number in found.items())
+    return f"{sum(found.values()):.2f} ({each})"
