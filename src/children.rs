@@ -40,6 +40,10 @@ pub struct Child {
     pub slow: Vec<u64>,
     /// What was seen of it when it was past a deadline.
     pub look: Option<Look>,
+    /// The requests that were past their time, by when they began.
+    pub hung: Vec<u64>,
+    /// It was asked where one of them is: when to write the answer down.
+    pub answer_at: Option<Moment>,
     lifeline: Option<MasterEnd>,
 }
 
@@ -65,6 +69,8 @@ impl Child {
             sent: None,
             slow: Vec::new(),
             look: None,
+            hung: Vec::new(),
+            answer_at: None,
             lifeline,
         }
     }

@@ -353,6 +353,7 @@ impl Config {
             timeout,
             longest: granted().max().filter(|_| !unlimited).unwrap_or_default(),
             heartbeat: self.heartbeat_timeout,
+            threads: self.conf.threads,
         }
     }
 

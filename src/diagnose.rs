@@ -22,7 +22,7 @@ use crate::state::{Ending, Fate, Moment, Overdue, Signal, Stop};
 pub use last::answered;
 pub use memory::Oom;
 pub use pause::Pauses;
-pub use place::{Look, dumps_core, whereabouts};
+pub use place::{Look, Thread, dumps_core, whereabouts};
 
 /// Bytes of a request line that are logged.
 const LINE: usize = 200;
@@ -38,19 +38,19 @@ pub struct Patience {
     pub longest: Duration,
     /// The loop outside a handler.
     pub heartbeat: Duration,
+    /// How many handlers a worker runs at once.
+    pub threads: usize,
 }
 
-/// Which deadline a worker that serves is past, if any. Times in which nothing ran do not count.
-pub fn overdue(
-    view: &SeatView,
+/// The requests of a worker whose handlers are past their time. Times in which nothing ran do not count.
+pub fn late<'a>(
+    view: &'a SeatView,
     patience: Patience,
     pauses: &Pauses,
     now: Moment,
-) -> Option<Overdue> {
+) -> Vec<&'a RequestView> {
     let Patience {
-        timeout,
-        longest,
-        heartbeat,
+        timeout, longest, ..
     } = patience;
     let is_late = |request: &&RequestView| match request.deadline_us {
         None => !timeout.is_zero() && pauses.age(request.started_us, now) > timeout,
@@ -60,12 +60,33 @@ pub fn overdue(
             !granted || Duration::from_micros(deadline).saturating_add(paused) < now
         }
     };
-    let mut in_handler = view.in_flight.iter().filter(|r| !r.streaming).peekable();
-    // While a handler runs inline, the loop cannot turn.
-    let idle = in_handler.peek().is_none();
-    if in_handler.any(|request| is_late(&request)) {
-        return Some(Overdue::Request);
+    let in_handlers = view.in_flight.iter().filter(|r| !r.streaming);
+    in_handlers.filter(is_late).collect()
+}
+
+/// Which deadline a worker that serves is past, if any, so many of whose requests are `late`; `leaving` tells
+/// that it was told to go.
+pub fn overdue(
+    view: &SeatView,
+    late: usize,
+    leaving: bool,
+    patience: Patience,
+    pauses: &Pauses,
+    now: Moment,
+) -> Option<Overdue> {
+    let threads = patience.threads.max(1);
+    if late > 0 {
+        let last = leaving && view.in_flight.len() == late && view.connections <= late as u64;
+        let nothing_else = late >= threads || last;
+        return Some(if nothing_else {
+            Overdue::Request
+        } else {
+            Overdue::Thread
+        });
     }
+    // While handlers run on all threads, none can turn the loop.
+    let idle = view.in_flight.iter().filter(|r| !r.streaming).count() < threads;
+    let heartbeat = patience.heartbeat;
     let silent = idle && view.heartbeat_us > 0 && pauses.age(view.heartbeat_us, now) > heartbeat;
     (silent && !heartbeat.is_zero()).then_some(Overdue::Heartbeat)
 }
@@ -75,11 +96,22 @@ pub fn age(since_us: u64, now: Moment) -> Duration {
     now.saturating_sub(Duration::from_micros(since_us))
 }
 
+/// For how long the requests that are in handlers have been there, added up.
+pub fn in_handlers(view: &SeatView, now: Moment) -> Duration {
+    let in_handlers = view.in_flight.iter().filter(|r| !r.streaming);
+    in_handlers.fold(Duration::ZERO, |sum, request| {
+        sum.saturating_add(age(request.started_us, now))
+    })
+}
+
 /// "GET /slow from 127.0.0.1:4711 for 31.2 s (id 9f2a…)", one for each request in flight; empty when there
 /// is none.
 pub fn requests(view: &SeatView, now: Moment) -> Vec<String> {
-    let mut words: Vec<String> = view
-        .in_flight
+    list(&view.in_flight.iter().collect::<Vec<_>>(), now)
+}
+
+fn list(requests: &[&RequestView], now: Moment) -> Vec<String> {
+    let mut words: Vec<String> = requests
         .iter()
         .take(LISTED)
         .map(|request| {
@@ -97,24 +129,36 @@ pub fn requests(view: &SeatView, now: Moment) -> Vec<String> {
             )
         })
         .collect();
-    if let Some(more) = view
-        .in_flight
-        .len()
-        .checked_sub(LISTED)
-        .filter(|more| *more > 0)
-    {
+    let more = requests.len().saturating_sub(LISTED);
+    if more > 0 {
         words.push(format!("{more} more"));
     }
     words
 }
 
-/// " while serving A; B", or nothing.
-pub fn serving(view: &SeatView, now: Moment) -> String {
-    let requests = requests(view, now);
-    if requests.is_empty() {
-        String::new()
-    } else {
-        format!(" while serving {}", requests.join("; "))
+/// " while serving A; B", or nothing. Where some of them are what it is about, the others stand
+/// "beside" them.
+pub fn serving(view: &SeatView, meant: impl Fn(&RequestView) -> bool, now: Moment) -> String {
+    let (meant, beside): (Vec<_>, Vec<_>) = view.in_flight.iter().partition(|r| meant(r));
+    let (meant, beside) = match meant.is_empty() {
+        true => (beside, meant),
+        false => (meant, beside),
+    };
+    let words =
+        [(" while serving ", meant), (" beside ", beside)].map(|(word, requests)| {
+            match list(&requests, now) {
+                none if none.is_empty() => String::new(),
+                some => format!("{word}{}", some.join("; ")),
+            }
+        });
+    words.concat()
+}
+
+/// Whether a request was with the thread that has said this, in the worker `pid`.
+pub fn is_with(request: &RequestView, words: &LastWords, pid: i32) -> bool {
+    match request.tid {
+        0 => !request.streaming && i64::from(words.tid) == i64::from(pid),
+        tid => tid == words.tid,
     }
 }
 
@@ -183,6 +227,7 @@ pub fn reason(fate: Fate) -> String {
         Fate::Recycled(Retirement::Commanded) => "replaced as the operator asked".to_owned(),
         Fate::Recycled(Retirement::Lifetime) => "replaced after max-lifetime".to_owned(),
         Fate::Recycled(Retirement::Memory) => "replaced because of max-memory".to_owned(),
+        Fate::Recycled(Retirement::Timeout) => "replaced after a request past timeout".to_owned(),
         Fate::Replaced => "replaced by a reload".to_owned(),
         Fate::Superseded => "replaced by two reloads".to_owned(),
         Fate::Surplus => "fewer workers are wanted".to_owned(),

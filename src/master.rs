@@ -446,20 +446,26 @@ impl Master {
             return;
         }
         self.oom.look(now);
-        let mut late = Vec::new();
+        let mut overdue = Vec::new();
         for (id, child) in self.children.iter().filter(|(_, child)| child.ready) {
             let Some(generation) = self.generations.get(&child.generation) else {
                 continue;
             };
             let view = self.view(child);
-            let found = diagnose::overdue(&view, generation.patience, &self.pauses, now);
-            late.extend(found.map(|which| (*id, which)));
+            let (patience, pauses) = (generation.patience, &self.pauses);
+            let late = diagnose::late(&view, patience, pauses, now);
+            let (count, leaving) = (late.len(), child.leaving);
+            let which = diagnose::overdue(&view, count, leaving, patience, pauses, now);
+            let late = late.into_iter().cloned().collect();
+            overdue.extend(which.map(|which| (*id, which, late)));
         }
         self.look_for_slow();
         self.look_for_overload(now);
-        for (id, which) in late {
+        for (id, which, late) in overdue {
+            self.accuse(id, which, late);
             self.happened(Event::Overdue(id, which));
         }
+        self.hear_accused(now);
         self.weigh(now);
         self.measure(now);
     }

@@ -385,9 +385,9 @@ impl State {
         let (slot, generation, spawned) = (worker.slot, worker.generation, worker.spawned);
         let backoff = self.pool.backoff_mut(slot);
         // It serves until its successor is ready, so that a delay costs nothing, and a handler
-        // that always panics does not become a storm of forks.
+        // that always panics or hangs does not become a storm of forks.
         match why {
-            Retirement::Panic if now < since + STABLE => {
+            Retirement::Panic | Retirement::Timeout if now < since + STABLE => {
                 backoff.failed(generation, now, chance);
             }
             _ => backoff.paced(generation, spawned),

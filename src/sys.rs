@@ -127,6 +127,22 @@ pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     }
 }
 
+/// Sends a signal as another question than [`kill`] sends: the receiver sees which of the two it was
+/// (sigqueue(3)).
+///
+/// # Errors
+/// What sigqueue(3) answers.
+pub fn queue_signal(pid: i32, signal: i32) -> io::Result<()> {
+    let value = libc::sigval {
+        sival_ptr: std::ptr::null_mut(),
+    };
+    // SAFETY: plain integers, and a value that nobody follows.
+    match unsafe { libc::sigqueue(pid, signal, value) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Gives every signal its default meaning (sigaction(2)): what the master installed must not run
 /// in a worker, and what it ignored must not stay ignored in what a worker executes.
 pub fn reset_signals() {

@@ -142,7 +142,7 @@ fn why(fate: Fate) -> &'static str {
         Fate::Stopped(Stop::Graceful | Stop::Quick) => STOP,
         Fate::CouldNotBoot(_) => BOOT,
         Fate::BootTimeout => BOOT_TIMEOUT,
-        Fate::RequestTimeout => REQUEST_TIMEOUT,
+        Fate::RequestTimeout | Fate::Recycled(Retirement::Timeout) => REQUEST_TIMEOUT,
         Fate::Silent => HEARTBEAT,
         Fate::GracefulTimeout | Fate::Stubborn => GRACEFUL_TIMEOUT,
         Fate::TooLarge(_) => MAX_MEMORY_HARD,

@@ -224,7 +224,7 @@ fn until_ready(
         }
         if now() >= until {
             let seconds = within.as_secs_f64();
-            let whereabouts = diagnose::whereabouts(pid, None, now());
+            let whereabouts = diagnose::whereabouts(diagnose::Thread::first(pid), None, now());
             return Err(format!(
                 "a worker on trial was not ready within boot-timeout ({seconds} s; {whereabouts})"
             ));

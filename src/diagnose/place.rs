@@ -15,7 +15,7 @@ const RUNNING: &str = "running";
 /// Bytes of a list of sockets that are looked through: a hundred thousand sockets.
 const SOCKETS: u64 = 16 << 20;
 
-/// What was seen of the first thread of a process, which runs its loop.
+/// What was seen of a thread of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Look {
     at: Moment,
@@ -30,12 +30,13 @@ pub struct Look {
 
 impl Look {
     /// Looks now.
-    pub fn at(pid: i32, now: Moment) -> Look {
-        let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
-        let stat = read(&format!("task/{pid}/stat")).unwrap_or_default();
-        let (user, kernel) = times(&stat).unwrap_or_default();
-        let ready = read(&format!("task/{pid}/schedstat")).and_then(|text| ready(&text));
-        let doing = read("syscall").and_then(|text| call(&text, |fd| descriptor(pid, fd)));
+    pub fn at(thread: Thread, now: Moment) -> Look {
+        let pid = thread.pid;
+        let (user, kernel) = times(&thread.read("stat").unwrap_or_default()).unwrap_or_default();
+        let ready = thread.read("schedstat").and_then(|text| ready(&text));
+        let doing = thread
+            .read("syscall")
+            .and_then(|text| call(&text, |fd| descriptor(pid, fd)));
         Look {
             at: now,
             user,
@@ -46,20 +47,53 @@ impl Look {
     }
 }
 
-/// The state of a process, what it was doing when it was seen before, and whether it has been busy
+/// A thread of a process. What is looked at is among the threads of this process, or not there.
+#[derive(Clone, Copy, Debug)]
+pub struct Thread {
+    pid: i32,
+    tid: u32,
+}
+
+impl Thread {
+    /// The first one, which runs the loop where there is no other.
+    pub fn first(pid: i32) -> Thread {
+        Thread::with(pid, 0)
+    }
+
+    /// The one that a worker says has a request; 0: the first.
+    pub fn with(pid: i32, tid: u32) -> Thread {
+        let tid = match tid {
+            0 => pid.unsigned_abs(),
+            tid => tid,
+        };
+        Thread { pid, tid }
+    }
+
+    fn is_first(self) -> bool {
+        self.tid == self.pid.unsigned_abs()
+    }
+
+    fn read(self, file: &str) -> Option<String> {
+        fs::read_to_string(format!("/proc/{}/task/{}/{file}", self.pid, self.tid)).ok()
+    }
+}
+
+/// The state of a thread, what it was doing when it was seen before, and whether it has been busy
 /// since.
-pub fn whereabouts(pid: i32, before: Option<&Look>, now: Moment) -> String {
-    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
-    let status = read("status").unwrap_or_default();
+pub fn whereabouts(thread: Thread, before: Option<&Look>, now: Moment) -> String {
+    let status = thread.read("status").unwrap_or_default();
     let state = status
         .lines()
         .find_map(|line| line.strip_prefix("State:"))
         .map_or("unknown", str::trim);
     let mut words = vec![format!("state {state}")];
+    if let (false, Some(name)) = (thread.is_first(), thread.read("comm")) {
+        words.insert(0, format!("thread {}", printable(name.trim().as_bytes())));
+    }
     if state.starts_with('D') {
         words.push("which no signal ends before what it waits for has come".to_owned());
     }
-    let look = Look::at(pid, now);
+    let look = Look::at(thread, now);
     let busy = before.and_then(|before| busy(before, &look));
     match (&busy, before.and_then(|before| before.doing.clone())) {
         (Some(busy), _) => words.push(busy.clone()),
@@ -67,7 +101,9 @@ pub fn whereabouts(pid: i32, before: Option<&Look>, now: Moment) -> String {
             // It may have been about to wait when it was seen first.
             let doing = doing.filter(|doing| doing != RUNNING);
             words.extend(doing.or(look.doing));
-            let wchan = read("wchan").filter(|wchan| !wchan.is_empty() && wchan != "0");
+            let wchan = thread
+                .read("wchan")
+                .filter(|wchan| !wchan.is_empty() && wchan != "0");
             words.extend(wchan.map(|wchan| format!("waiting in {wchan}")));
         }
     }

@@ -15,6 +15,7 @@ fn request(line: &[u8], started: Duration, streaming: bool) -> RequestView {
         ended_us: 0,
         status: 0,
         deadline_us: None,
+        tid: 0,
         streaming,
     }
 }
@@ -32,7 +33,14 @@ fn patience(timeout: u32, longest: u32) -> Patience {
         timeout: timeout * SECOND,
         longest: longest * SECOND,
         heartbeat: 30 * SECOND,
+        threads: 1,
     }
+}
+
+/// Which deadline a worker that was not told to go is past.
+fn overdue(view: &SeatView, patience: Patience, pauses: &Pauses, now: Moment) -> Option<Overdue> {
+    let late = late(view, patience, pauses, now).len();
+    super::overdue(view, late, false, patience, pauses, now)
 }
 
 /// A worker may grant more, or less, than `timeout`, but no more than its master does.
@@ -114,6 +122,138 @@ fn nobody_is_past_a_deadline_because_nothing_ran() {
     );
 }
 
+/// Handlers of a worker with four threads, by when they began; and whether they may take longer.
+fn threads(starts: &[(u32, bool)]) -> SeatView {
+    let requests = starts.iter().enumerate().map(|(n, (started, granted))| {
+        let mut request = request(format!("GET /{n}").as_bytes(), *started * SECOND, false);
+        request.tid = 100 + n as u32;
+        request.deadline_us = granted.then_some(u64::MAX);
+        request
+    });
+    SeatView {
+        connections: 10,
+        ..view(100 * SECOND, requests.collect())
+    }
+}
+
+#[test]
+fn each_request_of_a_worker_has_its_own_time_and_the_others_go_on() {
+    let now = 100 * SECOND;
+    let patience = Patience {
+        threads: 4,
+        ..patience(30, 60)
+    };
+    let pauses = Pauses::default();
+    for (starts, expected, lines) in [
+        (&[(80, false), (95, false)][..], None, &[][..]),
+        (
+            &[(95, false), (69, false), (90, false)],
+            Some(Overdue::Thread),
+            &["GET /1"],
+        ),
+        (
+            &[(60, true), (50, false), (39, true), (99, false)],
+            Some(Overdue::Thread),
+            &["GET /1", "GET /2"],
+        ),
+        // Nothing goes on.
+        (
+            &[(60, false), (50, false), (61, false), (69, false)],
+            Some(Overdue::Request),
+            &["GET /0", "GET /1", "GET /2", "GET /3"],
+        ),
+    ] {
+        let view = threads(starts);
+        let late = late(&view, patience, &pauses, now);
+        let found: Vec<_> = late.iter().map(|r| line(&r.line)).collect();
+        assert_eq!(found, lines, "{starts:?}");
+        assert_eq!(
+            overdue(&view, patience, &pauses, now),
+            expected,
+            "{starts:?}"
+        );
+    }
+}
+
+#[test]
+fn a_worker_that_leaves_and_has_nothing_but_what_hangs_does_not_wait_for_it() {
+    let now = 100 * SECOND;
+    let patience = Patience {
+        threads: 4,
+        ..patience(30, 60)
+    };
+    let found = |connections, starts: &[(u32, bool)], leaving| {
+        let mut view = threads(starts);
+        view.connections = connections;
+        let pauses = Pauses::default();
+        let late = late(&view, patience, &pauses, now).len();
+        super::overdue(&view, late, leaving, patience, &pauses, now)
+    };
+    let hung = &[(60, false), (50, false)][..];
+    assert_eq!(found(2, hung, true), Some(Overdue::Request));
+    assert_eq!(found(2, hung, false), Some(Overdue::Thread));
+    assert_eq!(found(3, hung, true), Some(Overdue::Thread));
+    let others = &[(60, false), (90, false)][..];
+    assert_eq!(found(1, others, true), Some(Overdue::Thread));
+}
+
+#[test]
+fn a_loop_with_threads_is_silent_unless_all_are_in_handlers() {
+    let now = 100 * SECOND;
+    let patience = Patience {
+        threads: 2,
+        ..patience(200, 0)
+    };
+    for (requests, expected) in [(0, true), (1, true), (2, false)] {
+        let starts = vec![(90, false); requests];
+        let mut view = threads(&starts);
+        view.heartbeat_us = 1_000_000;
+        let found = overdue(&view, patience, &Pauses::default(), now);
+        assert_eq!(found == Some(Overdue::Heartbeat), expected, "{requests}");
+    }
+}
+
+#[test]
+fn what_is_meant_is_named_first_and_the_others_beside_it() {
+    let now = 100 * SECOND;
+    let view = threads(&[(99, false), (69, false), (98, false)]);
+    let words = |line: &'static [u8]| serving(&view, |r| r.line == line, now);
+    assert_eq!(
+        words(b"GET /1"),
+        " while serving GET /1 from 127.0.0.1:4711 for 31.0 s (id 0123) beside \
+         GET /0 from 127.0.0.1:4711 for 1.0 s (id 0123); \
+         GET /2 from 127.0.0.1:4711 for 2.0 s (id 0123)"
+    );
+    assert!(words(b"GET /9").starts_with(" while serving GET /0"));
+    assert!(!words(b"GET /9").contains("beside"));
+}
+
+#[test]
+fn a_crash_is_of_the_request_of_its_thread() {
+    let words = |tid: u32| LastWords {
+        tid,
+        ..LastWords::default()
+    };
+    let mut of = request(b"GET /", SECOND, false);
+    for (has, says, streaming, expected) in [
+        (7, 7, false, true),
+        (7, 7, true, true),
+        (7, 8, false, false),
+        // The first thread has the number of the process.
+        (0, 4, false, true),
+        (0, 4, true, false),
+        (0, 0, false, false),
+        (0, 9, false, false),
+    ] {
+        (of.tid, of.streaming) = (has, streaming);
+        assert_eq!(
+            is_with(&of, &words(says), 4),
+            expected,
+            "{has} {says} {streaming}"
+        );
+    }
+}
+
 #[test]
 fn requests_are_named_escaped_and_bounded() {
     let now = 100 * SECOND;
@@ -130,7 +270,7 @@ fn requests_are_named_escaped_and_bounded() {
     assert_eq!(words.len(), LISTED + 1);
     assert_eq!(words[LISTED], "42 more");
     assert!(words[0].len() < LINE + 100);
-    assert_eq!(serving(&view(now, vec![]), now), "");
+    assert_eq!(serving(&view(now, vec![]), |_| true, now), "");
 }
 
 #[test]
@@ -292,8 +432,24 @@ fn a_worker_that_could_say_so_is_believed_about_the_cause() {
 #[test]
 fn whereabouts_of_this_process_and_of_nobody() {
     let pid = std::process::id() as i32;
-    assert!(whereabouts(pid, None, Duration::ZERO).starts_with("state "));
-    assert_eq!(whereabouts(-1, None, Duration::ZERO), "state unknown");
+    let words = |thread: Thread| whereabouts(thread, None, Duration::ZERO);
+    assert!(words(Thread::first(pid)).starts_with("state "));
+    assert_eq!(words(Thread::first(-1)), "state unknown");
+    // Whatever a worker says, it is among its own threads.
+    assert_eq!(words(Thread::with(pid, 1)), "state unknown");
+    let (told, tid) = std::sync::mpsc::channel();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let named = std::thread::Builder::new().name("h\u{7}2".to_owned());
+    let running = named.spawn(move || {
+        let stat = std::fs::read_link("/proc/thread-self").unwrap();
+        let tid = stat.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        told.send(tid).unwrap();
+        let _ = stopped.recv();
+    });
+    let found = words(Thread::with(pid, tid.recv().unwrap()));
+    assert!(found.starts_with("thread h\\x072, state "), "{found}");
+    drop(stop);
+    running.unwrap().join().unwrap();
 }
 
 #[test]

@@ -3,14 +3,14 @@
 //! It decides nothing, and waits for nothing: what a worker has to say it says on the scoreboard, and
 //! names for addresses are looked up by a process of its own.
 
-use ferricorn_base::board::{LastWords, Tally};
+use ferricorn_base::board::{LastWords, RequestView, Tally};
 
 use super::control::{counts, who};
 use super::{Master, now};
 use crate::children::Child;
 use crate::control::words::News;
-use crate::diagnose::{self, End, Look};
-use crate::state::{Ending, Event, Fate, Parting, WorkerId};
+use crate::diagnose::{self, End, Look, Thread};
+use crate::state::{ASK, Ending, Event, Fate, Moment, Overdue, Parting, WorkerId};
 use crate::tally::Exit;
 use crate::{scribe, sys};
 
@@ -29,7 +29,7 @@ impl Master {
             let fate = self.state.pool().get(worker).and_then(|worker| worker.fate);
             return self.diagnose_unmade(child.slot, fate.unwrap_or(Fate::BootTimeout));
         };
-        let look = Some(Look::at(pid, now()));
+        let look = Some(Look::at(self.suspect(child, pid), now()));
         // One that does not listen yet would die of it.
         let board = self.board.as_ref();
         if self.is_on_its_seat(child, pid) && board.is_some_and(|b| b.listens(child.seat)) {
@@ -40,21 +40,79 @@ impl Master {
         if let Some(child) = self.children.get_mut(&worker) {
             child.leaving = true;
             child.look = look;
+            child.answer_at = None;
         }
+    }
+
+    /// Remembers which requests of a worker are past their time. Where it goes on with others, it is asked
+    /// where those are that are new among them, and answers their clients.
+    pub(super) fn accuse(&mut self, worker: WorkerId, which: Overdue, late: Vec<RequestView>) {
+        let Some(child) = self.children.get_mut(&worker) else {
+            return;
+        };
+        let began = |request: &RequestView| request.started_us;
+        let fresh = late.iter().find(|r| !child.hung.contains(&r.started_us));
+        let fresh = fresh.map(|request| request.tid);
+        // Two that have begun in the same microsecond are told of as one.
+        child.hung = late.iter().map(began).collect();
+        let (Some(tid), Some(pid), Overdue::Thread) = (fresh, child.pid, which) else {
+            return;
+        };
+        child.look = Some(Look::at(Thread::with(pid, tid), now()));
+        child.answer_at = Some(now() + ASK);
+        let (slot, seat) = (child.slot, child.seat);
+        let on_its_seat = self
+            .children
+            .get(&worker)
+            .map(|child| self.is_on_its_seat(child, pid));
+        let board = self.board.as_ref().filter(|_| on_its_seat == Some(true));
+        if board.is_some_and(|board| board.listens(seat)) {
+            if let Err(error) = sys::queue_signal(pid, libc::SIGUSR2) {
+                log::debug!("cannot ask worker {slot} (pid {pid}): {error}");
+            }
+        }
+    }
+
+    /// Writes down where the handlers are that were past their time a moment ago, of workers that go on.
+    pub(super) fn hear_accused(&mut self, now: Moment) {
+        let due = |child: &Child| child.answer_at.is_some_and(|at| at <= now);
+        let all = self.children.iter().filter(|(_, child)| due(child));
+        for id in all.map(|(id, _)| *id).collect::<Vec<_>>() {
+            if let Some(child) = self.children.get_mut(&id) {
+                child.answer_at = None;
+            }
+            self.describe(
+                id,
+                "has a request past timeout and goes on with its other threads",
+            );
+        }
+    }
+
+    /// The thread of a worker that is to be looked at: that of a request that is past its time.
+    fn suspect(&self, child: &Child, pid: i32) -> Thread {
+        let view = self.view(child);
+        let mut in_flight = view.in_flight.iter();
+        let hung = in_flight.find(|request| child.hung.contains(&request.started_us));
+        Thread::with(pid, hung.map_or(0, |request| request.tid))
     }
 
     /// Writes down what is known of a worker that is about to be ended.
     pub(super) fn diagnose(&mut self, worker: WorkerId, fate: Fate) {
+        self.describe(worker, diagnose::accusation(fate));
+    }
+
+    fn describe(&mut self, worker: WorkerId, what: &str) {
         let Some(child) = self.children.get(&worker) else {
             return;
         };
-        let (slot, what) = (child.slot, diagnose::accusation(fate));
         // Of one that there is not yet all was said when it was to be asked.
-        let Some(pid) = child.pid else {
+        let (slot, Some(pid)) = (child.slot, child.pid) else {
             return;
         };
-        let serving = diagnose::serving(&self.view(child), now());
-        let whereabouts = diagnose::whereabouts(pid, child.look.as_ref(), now());
+        let meant = |request: &RequestView| child.hung.contains(&request.started_us);
+        let serving = diagnose::serving(&self.view(child), meant, now());
+        let thread = self.suspect(child, pid);
+        let whereabouts = diagnose::whereabouts(thread, child.look.as_ref(), now());
         log::error!("Worker {slot} (pid {pid}) {what}{serving} ({whereabouts})");
         let place = self
             .board
@@ -126,21 +184,24 @@ impl Master {
             last: last.as_ref(),
             pid: child.pid,
         });
+        // What it died of is in the handler of the thread that says so, or was past its time.
+        let meant = |request: &RequestView| {
+            let died = last.as_ref().zip(child.pid);
+            died.is_some_and(|(last, pid)| diagnose::is_with(request, last, pid))
+                || child.hung.contains(&request.started_us)
+        };
+        let mut view = self.view(&child);
         if well {
             log::info!("Worker {slot} ({whom}) {words}");
         } else {
-            let (view, now, generation) = (self.view(&child), now(), child.generation);
-            let serving = diagnose::serving(&view, now);
+            let (now, generation) = (now(), child.generation);
+            let serving = diagnose::serving(&view, meant, now);
             log::error!("Worker {slot} of generation {generation} ({whom}) {words}{serving}");
             if let Some(answered) = diagnose::answered(&view, now) {
                 log::error!("Worker {slot} ({whom}) had answered {answered}");
             }
-            if let Some(last) = last {
-                self.write_calls(
-                    format!("Worker {slot} ({whom}) died in "),
-                    generation,
-                    &last,
-                );
+            if let Some(last) = &last {
+                self.write_calls(format!("Worker {slot} ({whom}) died in "), generation, last);
             }
         }
         self.after_exit(&child, ending, &words, well);
@@ -154,7 +215,10 @@ impl Master {
             });
         }
         if exit.is_of_its_work() {
-            self.blame(&self.view(&child));
+            if view.in_flight.iter().any(meant) {
+                view.in_flight.retain(meant);
+            }
+            self.blame(&view);
         }
     }
 

@@ -1,7 +1,7 @@
 //! How much there is to do: what the state decides the number of workers by.
 //!
 //! It reads the scoreboard, /proc and the accept queues once a second, where there is anything to
-//! decide. A worker is busy while a handler runs in it, or while it has the processor, whichever is
+//! decide. A worker is busy while a handler runs in it (on each of its threads), or while it has the processor, whichever is
 //! more: one that waits for a database is as busy as one that reckons, and so is one that has so many
 //! small requests that its loop takes the time.
 
@@ -50,7 +50,9 @@ impl Master {
         let workers: BTreeMap<WorkerId, Busy> = children
             .map(|(id, child)| {
                 let processor = child.pid.and_then(processor_time).unwrap_or_default();
-                let handlers = handler_time(&self.view(child), now);
+                // A worker has as many handlers as threads, and is busy when all are.
+                let threads = self.threads_of(child) as u32;
+                let handlers = handler_time(&self.view(child), now) / threads;
                 (
                     *id,
                     Busy {
@@ -81,13 +83,10 @@ fn share(before: Busy, after: Busy, passed: Duration) -> u32 {
     (share * 1000.0).clamp(0.0, 1000.0) as u32
 }
 
-/// The time in handlers, that of the one under way included, as the worker says.
+/// The time in handlers, that of those under way included, as the worker says.
 fn handler_time(view: &SeatView, now: Moment) -> Duration {
     let done = Duration::from_micros(view.counters[Counter::HandlerMicros as usize]);
-    let under_way = view.in_flight.iter().filter(|request| !request.streaming);
-    under_way.fold(done, |sum, request| {
-        sum.saturating_add(diagnose::age(request.started_us, now))
-    })
+    done.saturating_add(diagnose::in_handlers(view, now))
 }
 
 /// The processor time of a process: utime and stime of /proc/PID/stat, in ticks (proc(5)).

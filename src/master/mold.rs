@@ -252,7 +252,10 @@ impl Master {
         let Some(mold) = &self.mold else {
             return log::error!("Worker {slot} {what}: there is no mold to make it");
         };
-        let (pid, whereabouts) = (mold.pid, diagnose::whereabouts(mold.pid, None, now()));
+        let (pid, whereabouts) = (
+            mold.pid,
+            diagnose::whereabouts(diagnose::Thread::first(mold.pid), None, now()),
+        );
         let doing = match mold.stage {
             Stage::Loading => "loads the application",
             Stage::Loaded | Stage::Failed => "has not made it",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Master, now};
 use crate::control::words::News;
-use crate::diagnose;
+use crate::diagnose::{self, Thread};
 
 impl Master {
     /// Tells of each request once that is with a handler for too long.
@@ -38,7 +38,8 @@ impl Master {
                 continue;
             }
             let requests = diagnose::requests(&view, now).join("; ");
-            let whereabouts = diagnose::whereabouts(pid, None, now);
+            let thread = Thread::with(pid, view.in_flight[0].tid);
+            let whereabouts = diagnose::whereabouts(thread, None, now);
             log::warn!("slow request: worker {slot} (pid {pid}) serves {requests} ({whereabouts})");
             self.news_of(id, |who| News::SlowRequest { who, requests });
         }

@@ -89,6 +89,12 @@ impl Master {
         }
     }
 
+    /// How many requests a worker can have in handlers at once.
+    pub(super) fn threads_of(&self, child: &Child) -> usize {
+        let generation = self.generations.get(&child.generation);
+        generation.map_or(1, |g| g.patience.threads.max(1))
+    }
+
     /// None for one that a mold is to make: it is no process yet.
     fn worker_status(
         &self,
@@ -112,6 +118,8 @@ impl Master {
             connections: view.connections,
             in_flight: view.in_flight.len(),
             current: current(&view, queries, now),
+            handling: diagnose::in_handlers(&view, now).as_secs_f64(),
+            threads: self.threads_of(child),
             counters,
             handler_times: trimmed(&view.handler_times),
             rss: memory.map(|memory| memory.rss),
@@ -206,6 +214,7 @@ mod tests {
             ended_us: 0,
             status: 0,
             deadline_us: None,
+            tid: 0,
             streaming: true,
         };
         let view = SeatView {

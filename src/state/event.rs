@@ -162,8 +162,10 @@ pub struct Parting {
 /// Which deadline of a worker that serves has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overdue {
-    /// A request has been handled for longer than `timeout`.
+    /// A request has been handled for longer than `timeout`, and nothing else goes on.
     Request,
+    /// So it has, on one of several threads, and the others go on.
+    Thread,
     /// The loop turns no more, and not because of a request.
     Heartbeat,
 }

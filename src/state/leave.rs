@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use ferricorn_base::lifeline::Retirement;
+
 use super::action::{Action, Fate, Note, Signal};
 use super::event::{Generation, Moment, Overdue, Stop, WorkerId};
 use super::pool::{Stage, Worker};
@@ -24,6 +26,14 @@ impl State {
             return;
         };
         let since = match worker.stage {
+            // The others are not cut for it: it serves until its successor is ready, and drains then.
+            Stage::Serving { .. } if which == Overdue::Thread => {
+                if worker.retiring.is_none() {
+                    self.retire(id, Retirement::Timeout, 0, now, out);
+                }
+                return;
+            }
+            Stage::Draining { .. } if which == Overdue::Thread => return,
             Stage::Serving { since } => Some(since),
             Stage::Draining { .. } => None,
             Stage::Booting { .. }
@@ -34,7 +44,7 @@ impl State {
             | Stage::Killed => return,
         };
         let fate = match which {
-            Overdue::Request => Fate::RequestTimeout,
+            Overdue::Request | Overdue::Thread => Fate::RequestTimeout,
             Overdue::Heartbeat => Fate::Silent,
         };
         self.ask(id, fate, now, out);

@@ -226,7 +226,7 @@ impl State {
         twice
     }
 
-    fn retire(
+    pub(super) fn retire(
         &mut self,
         id: WorkerId,
         why: Retirement,

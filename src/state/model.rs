@@ -243,7 +243,7 @@ impl Model {
                     self.count_failure(place);
                 }
             }
-            Event::Overdue(id, _) => {
+            Event::Overdue(id, which) if *which != Overdue::Thread => {
                 let process = &self.processes[id];
                 if process.serves {
                     let copy = Process {
@@ -253,7 +253,7 @@ impl Model {
                     self.note_failure(&copy);
                 }
             }
-            Event::Retiring(id, _) => {
+            Event::Retiring(id, _) | Event::Overdue(id, _) => {
                 let process = &self.processes[id];
                 let place = (process.slot, process.generation);
                 self.forget_others(place);
@@ -714,7 +714,11 @@ impl Model {
                 self.after(lives, Event::Retiring(worker, which));
             }
             if self.has_accidents() && self.random.one_in(10) {
-                self.after(lives, Event::Overdue(worker, Overdue::Request));
+                let which = match self.random.one_in(2) {
+                    true => Overdue::Request,
+                    false => Overdue::Thread,
+                };
+                self.after(lives, Event::Overdue(worker, which));
             }
         }
         self.processes.insert(worker, process);

@@ -348,12 +348,51 @@ fn percentages_of_the_budget_are_of_the_workers_that_are_wanted_now() {
 }
 
 #[test]
-fn workers_that_panic_all_the_time_are_replaced_ever_more_slowly() {
+fn a_worker_one_of_whose_threads_hangs_serves_on_until_its_successor_does() {
+    let mut bench = Bench::serving(policy(1));
+    let old = bench.state.pool().iter().next().unwrap().0;
+    bench.now += STABLE;
+    bench.step(Event::Overdue(old, Overdue::Thread));
+    let retire = Action::Retire {
+        worker: old,
+        why: Retirement::Timeout,
+        memory: 0,
+    };
+    assert!(bench.did(&retire) && !bench.did(&Action::Ask(old)));
+    let [new] = bench.spawned()[..] else {
+        panic!("{:?}", bench.actions)
+    };
+    bench.step(Event::Overdue(old, Overdue::Thread));
+    assert!(bench.actions.is_empty(), "{:?}", bench.actions);
+    bench.step(Event::Ready(new));
+    assert_eq!(bench.drained(), [old]);
+    bench.step(Event::Overdue(old, Overdue::Thread));
+    assert!(bench.actions.is_empty(), "{:?}", bench.actions);
+    // Nothing but what hangs is left.
+    bench.step(Event::Overdue(old, Overdue::Request));
+    assert!(bench.did(&Action::Ask(old)));
+    bench.later(ASK);
+    assert!(bench.did(&Action::Signal(old, Signal::Kill)));
+    bench.step(Event::Exited(old, Ending::Signal(libc::SIGKILL)));
+    assert!(bench.spawned().is_empty());
+}
+
+#[test]
+fn workers_that_panic_or_hang_all_the_time_are_replaced_ever_more_slowly() {
+    for event in [
+        |worker| Event::Retiring(worker, Retirement::Panic),
+        |worker| Event::Overdue(worker, Overdue::Thread),
+    ] {
+        replaced_ever_more_slowly(event);
+    }
+}
+
+fn replaced_ever_more_slowly(event: impl Fn(WorkerId) -> Event) {
     let mut bench = Bench::serving(policy(1));
     let mut worker = bench.state.pool().iter().next().unwrap().0;
     let mut spawned_at = vec![];
     for _ in 0..12 {
-        bench.step(Event::Retiring(worker, Retirement::Panic));
+        bench.step(event(worker));
         if bench.spawned().is_empty() {
             bench.now = bench.state.deadline().unwrap();
             bench.step(Event::Tick);

@@ -61,19 +61,14 @@ impl Pace {
         let (then, now) = (&before.counters, &worker.counters);
         // A handler that runs counts as far as it has come.
         let done = now.handler_micros.saturating_sub(then.handler_micros) as f64 / 1e6;
-        let busy = done + in_handler(worker) - in_handler(before);
+        let busy = done + worker.handling - before.handling;
+        let busy = busy / worker.threads.max(1) as f64;
         Pace {
             requests: per(requests, seconds),
             busy: per(busy, seconds).clamp(0.0, 1.0),
             late: quantile(&since(&worker.handler_times, &before.handler_times), 0.99),
         }
     }
-}
-
-/// How long the handlers have taken that run now.
-fn in_handler(worker: &Worker) -> f64 {
-    let handlers = worker.current.iter().filter(|request| !request.streaming);
-    handlers.map(|request| request.age).sum()
 }
 
 fn per(number: f64, seconds: f64) -> f64 {
@@ -83,7 +78,7 @@ fn per(number: f64, seconds: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::words::{Counters, Current};
+    use crate::control::words::Counters;
 
     fn look(uptime: f64, worker: Worker) -> Status {
         Status {
@@ -97,10 +92,6 @@ mod tests {
     }
 
     fn worker(requests: u64, handler_micros: u64, ages: &[f64]) -> Worker {
-        let current = ages.iter().map(|age| Current {
-            age: *age,
-            ..Current::default()
-        });
         Worker {
             pid: 7,
             age: 100.0,
@@ -111,7 +102,7 @@ mod tests {
                 bytes_out: requests * 10,
                 ..Counters::default()
             },
-            current: current.collect(),
+            handling: ages.iter().sum(),
             handler_times: vec![0, 0, 0, requests],
             ..Worker::default()
         }
@@ -142,6 +133,9 @@ mod tests {
         let ended = worker(1, 6_000_000, &[]);
         assert_eq!(busy(worker(0, 0, &[5.0]), ended), 0.5);
         assert_eq!(busy(worker(0, 0, &[5.0]), worker(0, 0, &[7.0])), 1.0);
+        let mut threads = worker(0, 1_000_000, &[2.0, 1.0]);
+        threads.threads = 4;
+        assert_eq!(busy(worker(0, 0, &[]), threads), 0.5);
     }
 
     #[test]

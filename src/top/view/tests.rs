@@ -37,6 +37,7 @@ fn status(n: u64) -> Status {
     };
     let mut busy = worker(1, "serving", 1500);
     busy.in_flight = 2;
+    busy.handling = 12.3 + n as f64;
     busy.restarts = 3;
     busy.current = vec![Current {
         id: "9f2a00000000cafe".to_owned(),

@@ -42,6 +42,7 @@ pub use layout::{
     BYTES, ID_MAX, LINE_MAX, PEERS, POISONS, RECENT, SEATS, STREAMS, THREADS, WORKER_SEATS,
 };
 pub use limit::Limit;
+pub(crate) use limit::{due, name_thread};
 pub use page::{Cell, Page};
 pub use peers::{Peers, Rate};
 pub use poison::{fingerprint, resource};
@@ -51,6 +52,9 @@ pub use totals::Totals;
 use cell::read_cell;
 use counters::classify;
 use layout::*;
+
+/// Words of a worker's area.
+pub(crate) const AREA: usize = AREA_WORDS;
 
 /// The whole board, as the master and every worker reads it.
 #[derive(Debug)]

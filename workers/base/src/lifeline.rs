@@ -38,6 +38,8 @@ pub enum Retirement {
     Lifetime,
     /// It has more memory than it should.
     Memory,
+    /// One of its handlers is past its time, and others go on.
+    Timeout,
 }
 
 /// How far a worker came that could not start.
@@ -219,6 +221,7 @@ impl MasterEnd {
             b"Tc" => Up::Retiring(Retirement::Commanded),
             b"Tl" => Up::Retiring(Retirement::Lifetime),
             b"Ty" => Up::Retiring(Retirement::Memory),
+            b"Th" => Up::Retiring(Retirement::Timeout),
             b"O" => Up::ReopenLogs,
             b"H" => Up::Here,
             [b'X', numbers @ ..] => left(numbers).ok_or_else(unknown)?,
@@ -251,6 +254,7 @@ impl WorkerEnd {
             Up::Retiring(Retirement::Commanded) => message.extend(b"Tc"),
             Up::Retiring(Retirement::Lifetime) => message.extend(b"Tl"),
             Up::Retiring(Retirement::Memory) => message.extend(b"Ty"),
+            Up::Retiring(Retirement::Timeout) => message.extend(b"Th"),
             Up::ReopenLogs => message.push(b'O'),
             Up::Here => message.push(b'H'),
             Up::Left {

@@ -4,6 +4,7 @@
 //! neither std nor nix offers, returns `io::Result`, and keeps what is unsafe inside.
 
 pub mod breath;
+mod desk;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

@@ -228,7 +228,8 @@ impl Context {
     /// # Errors
     /// What mmap(2), sigaction(2) or sigaltstack(2) answer.
     pub fn breathe(&self) -> io::Result<()> {
-        sys::breath::install(self.board.own_area(self.seat)?)?;
+        let area = self.board.own_area(self.seat)?;
+        sys::breath::install(area, self.conf.deadlines.request)?;
         // This thread has its stack for signal handlers as long as it lives.
         std::mem::forget(sys::breath::sit(true)?);
         Ok(())

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 
+use ferricorn_base::board;
 use ferricorn_base::{Begin, Error, Handler, Request, Response};
 
 use crate::core::Core;
@@ -25,6 +26,11 @@ pub trait Executor<P: Protocol> {
 
     /// Whether a thread waits for the loop that is to go on with a request.
     fn is_wanted(&self) -> bool;
+
+    /// It runs the handler for the request of this cell next. Who has several at once says so
+    /// ([`breath::serve`](ferricorn_base::sys::breath::serve)), until the handler has returned.
+    #[inline(always)]
+    fn serves(&mut self, _: board::Cell) {}
 
     /// Runs code of the application, for the request on the connection `key` if for one. It must not
     /// panic. The core may be in other hands meanwhile, and is back afterwards.

@@ -80,6 +80,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         let cell = self.note(active);
         active.work.cell = Some(cell);
         self.lend(active);
+        self.executor.serves(cell);
         let (key, request) = (Some(active.key), &mut active.request);
         let begun = self
             .executor
@@ -139,8 +140,10 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         if !self.executor.has_handler() {
             return Some(Served::Hold(Call::Handle));
         }
-        active.work.cell = Some(self.note(active));
+        let cell = self.note(active);
+        active.work.cell = Some(cell);
         self.lend(active);
+        self.executor.serves(cell);
         let (key, request) = (Some(active.key), &mut active.request);
         let result = self.executor.call(key, |handler| handle(handler, request));
         self.reclaim(active);

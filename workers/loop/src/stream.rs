@@ -83,7 +83,11 @@ impl<P: Protocol> Job<P> {
     /// Runs to the end of the response.
     pub(crate) fn run(self) -> Done<P> {
         logs::enter(self.request.request_id());
+        if let Some(cell) = self.cell {
+            breath::serve(cell);
+        }
         let done = self.serve();
+        breath::served();
         logs::leave();
         done
     }

@@ -27,6 +27,8 @@ pub struct RequestView {
     pub status: u16,
     /// When its handler may be taken for hung, in µs of CLOCK_MONOTONIC, where the worker says so.
     pub deadline_us: Option<u64>,
+    /// The number of the thread that has it (gettid(2)), as the worker says; 0: its first one.
+    pub tid: u32,
     /// Whether it is on a stream thread, where `timeout` does not count.
     pub streaming: bool,
 }
@@ -98,6 +100,7 @@ pub(super) fn read_cell(cell: &[AtomicU64]) -> Option<RequestView> {
             ended_us,
             status,
             deadline_us: Some(words[CELL_DEADLINE]).filter(|deadline| *deadline > 0),
+            tid: words[CELL_THREAD] as u32,
             streaming: false,
         });
     }

@@ -32,6 +32,7 @@ pub(crate) const SENDER: usize = 4;
 pub(crate) const OVERFLOW: usize = 5;
 pub(crate) const NAME: usize = 6;
 pub(crate) const COUNT: usize = 8;
+pub(crate) const THREAD: usize = 9;
 pub(crate) const FRAMES_AT: usize = 16;
 
 pub(crate) const EMPTY: u64 = 0;
@@ -54,6 +55,8 @@ pub struct LastWords {
     pub overflow: bool,
     /// The name of the thread, printable.
     pub thread: String,
+    /// Its number (gettid(2)), as the worker says; 0 if it does not.
+    pub tid: u32,
     /// Where the calls are that led there, the innermost first.
     pub frames: Vec<u64>,
     /// Where the program lies in the worker's memory; 0 if that is not known.
@@ -82,6 +85,7 @@ pub(super) fn read(area: &[AtomicU64], at: usize) -> Option<LastWords> {
             .filter(|b| matches!(b, b' '..=b'~'))
             .map(char::from)
             .collect(),
+        tid: word(THREAD) as u32,
         frames: (0..count).map(|n| word(FRAMES_AT + n)).collect(),
         base: records[BASE].load(Ordering::Relaxed),
     })

@@ -96,6 +96,8 @@ pub(super) const RING_MOST: usize = RECENT + THREADS;
 
 // A cell.
 pub(super) const CELL_SEQUENCE: usize = 0;
+/// Which thread has it (gettid(2)), where its class says so; 0: the first.
+pub(super) const CELL_THREAD: usize = 1;
 pub(super) const CELL_STARTED: usize = 2;
 /// [`FREE`], [`IN_FLIGHT`], or when it ended, in µs and [`ENDED`] more.
 pub(super) const CELL_ENDED: usize = 3;

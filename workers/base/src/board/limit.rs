@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::layout::{CELL_DEADLINE, CELL_STARTED, CELL_WORDS};
+use super::layout::{CELL_DEADLINE, CELL_ENDED, CELL_STARTED, CELL_THREAD, CELL_WORDS, IN_FLIGHT};
 use super::page::Cell;
 use crate::sys::{Map, monotonic};
 
@@ -51,6 +51,30 @@ impl Limit {
     fn words(&self) -> &[AtomicU64] {
         &self.area.words()[self.cell.0..self.cell.0 + CELL_WORDS]
     }
+}
+
+/// Says that the request of `cell` is with the thread of this number (gettid(2)). On that thread.
+pub(crate) fn name_thread(area: &[AtomicU64], cell: Cell, tid: i32) {
+    if let Some(word) = area.get(cell.0 + CELL_THREAD) {
+        word.store(tid as u64, Ordering::Relaxed);
+    }
+}
+
+/// When the time is over of the handler that has the request at `cell`, and since when it has it, in µs of
+/// CLOCK_MONOTONIC, if it has one; `usual_us` is `timeout`. For signal handlers, too.
+pub(crate) fn due(area: &[AtomicU64], cell: usize, usual_us: u64) -> Option<(u64, u64)> {
+    let words = area.get(cell..cell.checked_add(CELL_WORDS)?)?;
+    let word = |at: usize| words[at].load(Ordering::Relaxed);
+    if word(CELL_ENDED) != IN_FLIGHT {
+        return None;
+    }
+    let started = word(CELL_STARTED);
+    let due = match (word(CELL_DEADLINE), usual_us) {
+        (0, 0) => u64::MAX,
+        (0, usual) => started.saturating_add(usual),
+        (due, _) => due,
+    };
+    Some((due, started))
 }
 
 fn micros(time: Duration) -> u64 {

@@ -31,6 +31,13 @@ pub struct Page {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell(pub(super) usize);
 
+impl Cell {
+    /// Where it is in the worker's area, in words; never 0.
+    pub(crate) fn number(self) -> usize {
+        self.0
+    }
+}
+
 impl Page {
     /// Clears the pages and says whose they are now.
     pub(super) fn new(map: Map, shared: Map, slot: usize, generation: u64) -> Page {
@@ -241,7 +248,8 @@ impl Page {
         let sequence = words[free + CELL_SEQUENCE].load(Ordering::Relaxed);
         words[free + CELL_SEQUENCE].store(sequence + 1, Ordering::Relaxed);
         fence(Ordering::Release);
-        for n in CELL_SEQUENCE + 1..CELL_WORDS {
+        words[free + CELL_THREAD].store(0, Ordering::Relaxed);
+        for n in CELL_THREAD + 1..CELL_WORDS {
             words[free + n].store(words[cell.0 + n].load(Ordering::Relaxed), Ordering::Relaxed);
         }
         words[free + CELL_SEQUENCE].store(sequence + 2, Ordering::Release);

@@ -6,21 +6,19 @@
 //! ends the process. No allocation, no lock, no panic. A thread speaks for itself: who
 //! dies sends the others SIGUSR2, so that nobody writes to a connection that another one writes to.
 
-use std::cell::Cell;
 use std::ffi::c_void;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
-use std::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering::Relaxed, Ordering::SeqCst,
-    compiler_fence,
-};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::time::Duration;
 
+use super::desk::{self, Desk, Told};
 use super::{MASTER, Map, ORPHAN_SECONDS};
 use crate::board::last::{self, EXIT, RECORD};
+use crate::board::{self, Cell};
 
-/// Threads that can have a request without an answer; what is on others is not answered.
-const DESKS: usize = 256;
+pub use super::desk::{cover, expose, served};
+
 /// Bytes of a thread's stack for signal handlers: the unwinder's frames, and the registers of the
 /// largest processors.
 const STACK: usize = 64 * 1024;
@@ -40,9 +38,6 @@ const FATAL: [i32; 7] = [
     libc::SIGTRAP,
     libc::SIGSYS,
 ];
-/// A client that is to have no content, as it asked with HEAD.
-const HEAD: u64 = 1 << 32;
-
 /// Head and content of what a client is answered whose worker dies, or takes too long.
 const BAD_GATEWAY: (&str, &str) = (
     "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -55,58 +50,23 @@ const GATEWAY_TIMEOUT: (&str, &str) = (
     "504 Gateway Timeout\n",
 );
 
-/// Where a thread says which client waits for it.
-struct Desk {
-    /// Whose it is (gettid(2)); 0 nobody's.
-    thread: AtomicI32,
-    /// The descriptor and one, or 0; [`HEAD`].
-    client: AtomicU64,
-    /// It runs handlers, whose time is limited.
-    limited: AtomicBool,
-}
-
-static ALL: [Desk; DESKS] = [const {
-    Desk {
-        thread: AtomicI32::new(0),
-        client: AtomicU64::new(0),
-        limited: AtomicBool::new(false),
-    }
-}; DESKS];
-
 /// The process that this is about: what it forks is not.
 static OWN: AtomicI32 = AtomicI32::new(0);
 /// The thread that ends the process.
 static DYING: AtomicI32 = AtomicI32::new(0);
-/// The records on the scoreboard, mapped for good.
-static RECORDS: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
+/// The worker's pages of the scoreboard, mapped for good.
+static AREA: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
+/// What a handler has unless something else is said, in µs; 0: no limit.
+static USUAL_US: AtomicU64 = AtomicU64::new(0);
 /// Where bytes go that nobody wants.
 static SINK: [AtomicU64; 1024] = [const { AtomicU64::new(0) }; 1024];
 
-thread_local! {
-    static DESK: Cell<Option<&'static Desk>> = const { Cell::new(None) };
-}
-
-/// Says that the client at `fd` waits for this thread and has seen nothing of its answer, nor does
-/// anything wait to be written to it: it gets one if the process dies. `head` tells that it asked
-/// with HEAD. Only for plain HTTP/1. Two stores at most, no system call.
+/// Says that this thread has the request of `cell` from now on: where a worker has several at once. Until
+/// [`served`], on the same thread.
 #[inline]
-pub fn expose(fd: BorrowedFd<'_>, head: bool) {
-    if let Some(desk) = DESK.get() {
-        let client = fd.as_raw_fd() as u64 + 1;
-        desk.client
-            .store(client | if head { HEAD } else { 0 }, Relaxed);
-        compiler_fence(SeqCst);
-    }
-}
-
-/// Says that no client waits for this thread, or that some of its answer may be out. To be called
-/// before anything else is written, and before the descriptor is closed.
-#[inline]
-pub fn cover() {
-    if let Some(desk) = DESK.get() {
-        compiler_fence(SeqCst);
-        desk.client.store(0, Relaxed);
-        compiler_fence(SeqCst);
+pub fn serve(cell: Cell) {
+    if let Some(area) = area() {
+        desk::serve(area, cell);
     }
 }
 
@@ -147,24 +107,13 @@ pub fn sit(limited: bool) -> io::Result<Seated> {
         }
         Seated { stack, before }
     };
-    let me = thread();
-    let mine = |desk: &&Desk| {
-        let free = desk.thread.compare_exchange(0, me, SeqCst, SeqCst);
-        free.is_ok()
-    };
-    if let Some(desk) = ALL.iter().find(mine) {
-        desk.limited.store(limited, SeqCst);
-        DESK.set(Some(desk));
-    }
+    desk::sit(thread(), limited);
     Ok(seated)
 }
 
 impl Drop for Seated {
     fn drop(&mut self) {
-        if let Some(desk) = DESK.take() {
-            desk.client.store(0, SeqCst);
-            desk.thread.store(0, SeqCst);
-        }
+        desk::stand_up();
         // SAFETY: the stack from before is put back first, so that no handler runs on what is
         // unmapped then; it is what `sit` has mapped.
         unsafe {
@@ -174,17 +123,19 @@ impl Drop for Seated {
     }
 }
 
-/// Begins: installs the handlers, which write to `records` from now on. In the worker, once, when
+/// Begins: installs the handlers, which write to the worker's pages, `area`, from now on. `timeout` is what
+/// its handlers have, unless the scoreboard says otherwise; zero: no limit. In the worker, once, when
 /// its parent is watched ([`super::watch_parent`]) and before its signals are unblocked.
 ///
 /// # Errors
 /// What sigaction(2) answers; `OutOfMemory` when exit(3) takes no more functions.
-pub fn install(area: Map) -> io::Result<()> {
-    let Some(records) = area.words().get(last::AT..) else {
+pub fn install(area: Map, timeout: Duration) -> io::Result<()> {
+    if area.words().len() != board::AREA {
         return Err(io::ErrorKind::InvalidInput.into());
-    };
-    records[last::BASE].store(program_base(), Relaxed);
-    RECORDS.store(records.as_ptr().cast_mut(), SeqCst);
+    }
+    USUAL_US.store(micros(timeout), Relaxed);
+    area.words()[last::AT + last::BASE].store(program_base(), Relaxed);
+    AREA.store(area.words().as_ptr().cast_mut(), SeqCst);
     // Mapped for as long as the process lives: a handler may run at any time.
     std::mem::forget(area);
     // SAFETY: it cannot fail.
@@ -197,8 +148,8 @@ pub fn install(area: Map) -> io::Result<()> {
         handle(signal, fatal)?;
     }
     handle(libc::SIGUSR2, asked)?;
-    if let Some(records) = records_of_this_process() {
-        records[last::LISTENS].store(1, SeqCst);
+    if let Some(area) = self::area() {
+        area[last::AT + last::LISTENS].store(1, SeqCst);
     }
     Ok(())
 }
@@ -239,7 +190,7 @@ extern "C" fn fatal(signal: i32, info: *mut libc::siginfo_t, context: *mut c_voi
         // Its own breath has failed, or an abort(3) follows an exit(3).
         Err(other) if other == me => return die(signal),
         Err(_) => {
-            answer(DESK.get(), BAD_GATEWAY);
+            answer(desk::own(), BAD_GATEWAY);
             loop {
                 // SAFETY: it waits for a signal and touches nothing.
                 unsafe { libc::pause() };
@@ -271,8 +222,8 @@ extern "C" fn fatal(signal: i32, info: *mut libc::siginfo_t, context: *mut c_voi
     die(signal);
 }
 
-/// SIGUSR2: the parent has died, the master asks where this process is, or another thread of it is
-/// dying.
+/// SIGUSR2: the parent has died, the master asks where a handler is, or another thread of this process has
+/// something to say: that it dies, or what the master has asked.
 extern "C" fn asked(_: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
     if !is_own() {
         return;
@@ -285,31 +236,59 @@ extern "C" fn asked(_: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
         let (code, sender) = ((*info).si_code, (*info).si_pid());
         (code, sender, libc::getppid(), libc::getpid())
     };
-    let (desk, master) = (DESK.get(), MASTER.load(Relaxed));
-    let ours = code == libc::SI_TKILL && sender == own;
+    let master = MASTER.load(Relaxed);
     if parent != master {
         // SAFETY: alarm is async-signal-safe.
         unsafe { libc::alarm(ORPHAN_SECONDS) };
-    } else if ours && DYING.load(SeqCst) != 0 {
-        answer(desk, BAD_GATEWAY);
-    } else if ours || code == libc::SI_USER && sender == master {
-        let me = thread();
-        let limited = desk.is_some_and(|desk| desk.limited.load(Relaxed));
-        let others = !ours && tell_others(me);
-        let waits = desk.is_some_and(|desk| desk.client.load(Relaxed) != 0);
-        // The thread whose handler lasts too long; where there is none, the first one.
-        if limited && waits || !others && !ours {
-            trace_asked(context);
-        }
-        let words = if limited {
-            GATEWAY_TIMEOUT
-        } else {
-            BAD_GATEWAY
-        };
-        answer(desk, words);
+    } else if code == libc::SI_TKILL && sender == own {
+        obey(context);
+    } else if sender == master && matches!(code, libc::SI_USER | libc::SI_QUEUE) {
+        // By kill(2) it says that the process will be ended, by sigqueue(3) that it goes on.
+        question(code == libc::SI_USER, context);
     }
     // SAFETY: as above.
     unsafe { *libc::__errno_location() = errno };
+}
+
+/// Another thread of this process has something to say.
+fn obey(context: *mut c_void) {
+    let desk = desk::own();
+    let told = desk.map_or(Told::Nothing, Desk::hear);
+    let dies = DYING.load(SeqCst) != 0;
+    if told == Told::Speak && !dies {
+        trace_asked(context);
+    }
+    let late = told != Told::Nothing && !dies;
+    answer(desk, if late { GATEWAY_TIMEOUT } else { BAD_GATEWAY });
+}
+
+/// The master asks where the handlers are whose time is over. If the process `ends`, all clients are answered.
+fn question(ends: bool, context: *mut c_void) {
+    let (Some(area), Some(record)) = (area(), record(last::ASKED)) else {
+        return;
+    };
+    record[last::STATE].store(last::EMPTY, SeqCst);
+    let now_us = micros(super::monotonic());
+    desk::tell_late(area, USUAL_US.load(Relaxed), now_us);
+    let (me, own) = (thread(), desk::own());
+    let mut spoken = false;
+    for desk in desk::all() {
+        let (thread, told) = (desk.thread.load(SeqCst), desk.is_told());
+        spoken |= told;
+        if thread != me && (told || ends && desk.client.load(SeqCst) != 0) {
+            signal_thread(thread, libc::SIGUSR2);
+        }
+    }
+    if own.is_some_and(Desk::is_told) {
+        return obey(context);
+    }
+    if ends {
+        // Where nobody has a handler that is late, this one says where it is.
+        if !spoken {
+            trace_asked(context);
+        }
+        answer(own, BAD_GATEWAY);
+    }
 }
 
 /// exit(3), by code of the application: this process ends itself by _exit(2).
@@ -329,9 +308,6 @@ fn trace_asked(context: *mut c_void) {
     let Some(record) = record(last::ASKED) else {
         return;
     };
-    if record[last::STATE].load(Relaxed) != last::EMPTY {
-        return;
-    }
     let pc = registers(context).0;
     note(record, libc::SIGUSR2 as u64, 0, 0, 0, false);
     trace(record, pc);
@@ -339,31 +315,21 @@ fn trace_asked(context: *mut c_void) {
 
 /// This thread's client gets its answer, then those of the others.
 fn last_answers(me: i32) {
-    answer(DESK.get(), BAD_GATEWAY);
-    if !tell_others(me) {
-        return;
+    answer(desk::own(), BAD_GATEWAY);
+    let waits = |desk: &Desk| desk.client.load(SeqCst) != 0;
+    for desk in desk::all().filter(|desk| waits(desk)) {
+        let thread = desk.thread.load(SeqCst);
+        if thread != me {
+            signal_thread(thread, libc::SIGUSR2);
+        }
     }
     for _ in 0..OTHERS_MS {
-        if ALL.iter().all(|desk| desk.client.load(SeqCst) == 0) {
+        if !desk::all().any(waits) {
             return;
         }
         // SAFETY: no descriptor is looked at; it only waits for a millisecond.
         unsafe { libc::poll(ptr::null_mut(), 0, 1) };
     }
-}
-
-/// Sends SIGUSR2 to the other threads for which somebody waits; whether there is one whose time is
-/// limited, or this process dies and there is any.
-fn tell_others(me: i32) -> bool {
-    let mut told = false;
-    for desk in &ALL {
-        let thread = desk.thread.load(SeqCst);
-        if thread != 0 && thread != me && desk.client.load(SeqCst) != 0 {
-            signal_thread(thread, libc::SIGUSR2);
-            told |= desk.limited.load(SeqCst) || DYING.load(SeqCst) != 0;
-        }
-    }
-    told
 }
 
 /// Answers the client of a desk in place of a handler, says that nothing follows, and reads what it
@@ -375,7 +341,11 @@ fn answer(desk: Option<&Desk>, (head, content): (&str, &str)) {
         return;
     }
     let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-    let content = if client & HEAD == 0 { content } else { "" };
+    let content = if client & desk::HEAD == 0 {
+        content
+    } else {
+        ""
+    };
     let piece = |text: &str| libc::iovec {
         iov_base: text.as_ptr().cast_mut().cast(),
         iov_len: text.len(),
@@ -423,6 +393,7 @@ fn note(record: &[AtomicU64], signal: u64, code: i32, address: u64, sender: u64,
         (last::OVERFLOW, overflow.into()),
         (last::NAME, u64::from_le_bytes([a, b, c, d, e, f, g, h])),
         (last::NAME + 1, u64::from_le_bytes(rest)),
+        (last::THREAD, thread() as u64),
     ] {
         record[at].store(value, Relaxed);
     }
@@ -496,14 +467,18 @@ fn registers(context: *mut c_void) -> (u64, u64) {
     }
 }
 
-fn records_of_this_process() -> Option<&'static [AtomicU64]> {
-    let start = RECORDS.load(SeqCst);
+fn area() -> Option<&'static [AtomicU64]> {
+    let start = AREA.load(SeqCst);
     // SAFETY: `install` has stored the start of so many words, which stay mapped.
-    (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start, last::WORDS) })
+    (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start, board::AREA) })
 }
 
 fn record(at: usize) -> Option<&'static [AtomicU64]> {
-    records_of_this_process()?.get(at..at + RECORD)
+    area()?[last::AT..].get(at..at + RECORD)
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn thread() -> i32 {

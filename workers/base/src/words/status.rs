@@ -173,6 +173,10 @@ pub struct Worker {
     pub in_flight: usize,
     /// The oldest of them; see [`LISTED`].
     pub current: Vec<Current>,
+    /// For how long those that are in handlers have been there, added up, in seconds.
+    pub handling: f64,
+    /// How many requests can be in handlers at once.
+    pub threads: usize,
     /// What it has counted since its start.
     pub counters: Counters,
     /// Its handler times: entry `n` counts those below 2^n µs and not below 2^(n-1). What is not
