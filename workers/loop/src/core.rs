@@ -44,6 +44,8 @@ const LOSS_US: u64 = 60_000_000;
 const BUSY_US: u64 = 1_000_000;
 /// How often requests that were refused because all wait are told of at most, in µs.
 const SHED_US: u64 = 10_000_000;
+/// A handler that is told of when it takes less is to be timed exactly, in µs.
+const EXACT_US: u64 = 100_000;
 /// Boxes kept for use again.
 pub(crate) const SPARE: usize = 64;
 
@@ -163,12 +165,18 @@ impl<P: Protocol> Core<P> {
         let limited = conf.peer_limits != PeerLimits::default();
         let peers = limited.then(|| context.peers()).transpose()?;
         let micros = |time: Duration| time.as_micros() as u64;
+        let slow_us = match slow {
+            Duration::ZERO => u64::MAX,
+            limit => micros(limit),
+        };
+        // Told of in the access log, compared with little, or subtracted from what is waited for.
+        let exact = context.access.is_some() || slow_us < EXACT_US || !conf.shed.target.is_zero();
         let shed = conf.shed;
         let codel = (!shed.target.is_zero())
             .then(|| Codel::new(micros(shed.target), micros(shed.interval)));
         Ok(Core {
             pool: Pool::new(conf.stream_threads),
-            clock: Clock::new(conf.server.clone()),
+            clock: Clock::new(conf.server.clone(), exact),
             ids: RequestIds::new(),
             concerns: conf.trust.concerns(),
             late: Lateness::new(),
@@ -196,10 +204,7 @@ impl<P: Protocol> Core<P> {
             output: Output::default(),
             spare_requests: Vec::new(),
             spare_works: Vec::new(),
-            slow_us: match slow {
-                Duration::ZERO => u64::MAX,
-                limit => limit.as_micros() as u64,
-            },
+            slow_us,
             longest_us: micros(HEARTBEAT.min(deadlines.heartbeat / 3)),
             max_requests,
             retiring: false,
@@ -229,9 +234,9 @@ impl<P: Protocol> Core<P> {
     /// That it cannot.
     #[inline]
     pub(crate) fn wait(&mut self) -> Result<(), Exit> {
-        if self.codel.is_some() {
-            // The time since the last handler has to be known well.
-            self.clock.read();
+        if self.clock.has_untimed() || self.codel.is_some() {
+            // How long the turn took that ends here, and its handlers.
+            self.read_clock();
         }
         let (asked, sleep) = (self.clock.now(), self.sleep());
         match self.poll.poll(&mut self.events, Some(sleep)) {

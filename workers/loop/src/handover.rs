@@ -44,9 +44,7 @@ impl<P: Protocol> Core<P> {
         }
         if let Some(cell) = work.cell.take() {
             let streaming = self.context.page.stream(cell);
-            self.context
-                .page
-                .end(cell, parts.status.as_u16(), self.clock.read());
+            self.end_handler(cell, parts.status.as_u16());
             work.cell = streaming;
         }
         self.context.page.add(Counter::Streams, 1);
@@ -118,7 +116,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         if done.status > 0 {
             page.count_status(done.status);
         }
-        let now = self.clock.read();
+        let now = self.read_clock();
         if let Some(cell) = done.cell {
             self.context.page.end_stream(cell, done.status, now);
         }

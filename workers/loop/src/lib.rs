@@ -45,6 +45,7 @@ mod serve;
 mod settle;
 mod stream;
 mod timers;
+mod timing;
 mod wire;
 
 pub use core::Core;

@@ -8,7 +8,6 @@ use ferricorn_base::conf::Names;
 use ferricorn_base::{Request, Response, logs};
 use ferricorn_http::{EncodeError, Length};
 use http::header::{Entry, HeaderName, HeaderValue};
-use http::response::Parts;
 use http::{HeaderMap, StatusCode, header};
 
 use crate::conn::{Active, After, Unlogged};
@@ -44,7 +43,12 @@ impl<P: Protocol> Core<P> {
             }
             kind => return self.refuse_stream(active, kind, body_done),
         };
-        self.send(active, parts, content_type, content);
+        let fields = parts.headers;
+        self.send(active, parts.status, &fields, content_type, content);
+        // Most maps are empty and hold no memory, which dropping one finds out in four steps.
+        if fields.capacity() == 0 {
+            std::mem::forget(fields);
+        }
         false
     }
 
@@ -70,7 +74,8 @@ impl<P: Protocol> Core<P> {
     fn send(
         &mut self,
         active: &mut Active<P>,
-        parts: Parts,
+        code: StatusCode,
+        headers: &HeaderMap,
         content_type: Option<&'static str>,
         content: Content,
     ) {
@@ -80,26 +85,21 @@ impl<P: Protocol> Core<P> {
         let output = &mut self.output;
         let before = output.bytes.len();
         let defaults = self.clock.defaults(content_type);
-        let Parts {
-            status: code,
-            headers,
-            ..
-        } = parts;
         let protocol = &mut work.protocol;
         let encoded = match content.small() {
             Some(bytes) => {
                 let out = &mut output.bytes;
-                protocol.respond_whole(out, &facts, code, &headers, bytes, &defaults)
+                protocol.respond_whole(out, &facts, code, headers, bytes, &defaults)
             }
             None => {
                 let (out, length) = (&mut output.bytes, Length::Known(content.len()));
                 protocol
-                    .respond(out, &facts, code, &headers, length, &defaults)
+                    .respond(out, &facts, code, headers, length, &defaults)
                     .and_then(|writer| encode(writer, output, content, self.conf.sendfile))
             }
         };
         let (status, keep_alive, sent, fields) = match encoded {
-            Ok((keep_alive, sent)) => (code.as_u16(), keep_alive, sent, Some(&headers)),
+            Ok((keep_alive, sent)) => (code.as_u16(), keep_alive, sent, Some(headers)),
             Err(error) => {
                 let head = active.request.head();
                 let (method, target) = (head.method(), head.target());
@@ -121,9 +121,8 @@ impl<P: Protocol> Core<P> {
         }
         self.context.page.count_status(status);
         let began = work.began_us;
-        let now = self.clock.read();
         if let Some(cell) = work.cell.take() {
-            let took = self.context.page.end(cell, status, now);
+            let took = self.end_handler(cell, status);
             if took >= self.slow_us {
                 log_slow(&active.request, status, took);
             }
@@ -138,10 +137,6 @@ impl<P: Protocol> Core<P> {
             } else {
                 self.log_access(&active.request, status, fields, sent, began);
             }
-        }
-        // Most maps are empty and hold no memory, which dropping one finds out in four steps.
-        if headers.capacity() == 0 {
-            std::mem::forget(headers);
         }
     }
 

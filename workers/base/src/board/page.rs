@@ -211,11 +211,23 @@ impl Page {
     /// `status`, or goes on on a stream thread. Its time is counted, and returned in µs.
     #[inline]
     pub fn end(&self, cell: Cell, status: u16, now_us: u64) -> u64 {
-        let words = self.close(cell, status, now_us);
-        let took = now_us.saturating_sub(words[CELL_STARTED].load(Ordering::Relaxed));
-        self.add_at(HANDLER_TIMES_AT + bucket(took), 1);
-        self.add(Counter::HandlerMicros, took);
+        let took = self.end_uncounted(cell, status, now_us);
+        self.count_handlers(1, took);
         took
+    }
+
+    /// As [`Page::end`], but its time is to be counted by [`Page::count_handlers`].
+    #[inline]
+    pub fn end_uncounted(&self, cell: Cell, status: u16, now_us: u64) -> u64 {
+        let words = self.close(cell, status, now_us);
+        now_us.saturating_sub(words[CELL_STARTED].load(Ordering::Relaxed))
+    }
+
+    /// So many handlers, at least one, took so many µs together.
+    #[inline]
+    pub fn count_handlers(&self, handlers: u64, micros: u64) {
+        self.add_at(HANDLER_TIMES_AT + bucket(micros / handlers), handlers);
+        self.add(Counter::HandlerMicros, micros);
     }
 
     /// The request of `cell`, which went on on a stream thread, has ended with `status` at `now_us`.
