@@ -73,7 +73,8 @@ pub(super) const SETTINGS: &[Setting] = &[
               It counts the handler's time, not the client's. A worker that exceeds it is \
               diagnosed in the log (which request, how long, in which calls, blocked on what or \
               spinning), killed and replaced; the client is answered 504 if nothing of its answer \
-              was sent. A [[mount]] may have a timeout of its own, and a handler that makes progress \
+              was sent. Where it has several threads, the others go on until it has a successor. A \
+              [[mount]] may have a timeout of its own, and a handler that makes progress \
               may ask for more time (Request::extend_timeout).",
         ..HERE
     },

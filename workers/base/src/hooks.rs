@@ -42,6 +42,11 @@ pub struct Ended<'a> {
 /// hooks of the next image are new ones, too. The program that a reload puts on trial runs the hooks of
 /// its worker and none of the master's.
 ///
+/// In a worker with several handler threads, `pre_request` and `post_request` run on the thread of their
+/// request, and one hook runs at a time: whoever waits in one makes every thread of the worker wait that
+/// comes to the next, and one that hangs is past `timeout` with all of them. What may take its time belongs into
+/// the handler. The other hooks of a worker run on its first thread.
+///
 /// The names are those of Gunicorn's server hooks; what differs from there is said.
 pub trait Hooks: Send + 'static {
     /// **Master**: the server begins, before it listens. Not after a reload.

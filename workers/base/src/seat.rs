@@ -37,7 +37,8 @@ impl Seat {
         self.generation
     }
 
-    /// The number of the handler thread in the worker, from 0.
+    /// The number of the handler thread in the worker, from 0, below [`Conf::threads`]. Each has a
+    /// handler of its own, booted on it, that no other thread ever sees; 0 is the only one in the class sync.
     #[must_use]
     pub fn thread(&self) -> usize {
         self.thread
