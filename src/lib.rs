@@ -90,4 +90,5 @@ pub use server::{Builder, Server, main};
 /// The worker classes that come with the server, to register again or to wrap in one's own.
 pub mod workers {
     pub use ferricorn_sync::Sync;
+    pub use ferricorn_threads::Threads;
 }

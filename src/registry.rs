@@ -7,9 +7,11 @@ use ferricorn_apps::Mounts;
 use ferricorn_base::conf::Conf;
 use ferricorn_base::{App, BoxApp, Hooked, Worker};
 use ferricorn_sync::Sync;
+use ferricorn_threads::Threads;
 
-/// The class that is built in.
+/// The classes that are built in, the default first.
 const SYNC: &str = "sync";
+const THREADS: &str = "threads";
 
 /// Applications, worker classes, defaults.
 #[derive(Default)]
@@ -52,9 +54,11 @@ impl Registry {
     /// The names of the classes, the default first.
     pub fn classes(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.classes.iter().map(|(name, _)| name.as_str()).collect();
-        // A program that has only a class of its own has no use for the built-in one.
-        if !self.apps.is_empty() && !names.contains(&SYNC) {
-            names.insert(0, SYNC);
+        // A program that has only classes of its own has no use for those that are built in.
+        if !self.apps.is_empty() {
+            let missing = [SYNC, THREADS].into_iter();
+            let missing: Vec<&str> = missing.filter(|name| !names.contains(name)).collect();
+            names.splice(0..0, missing);
         }
         names
     }
@@ -84,7 +88,7 @@ impl Registry {
             let checked = class.as_ref().map_or(Ok(()), |class| class.check(conf));
             return checked.map_err(|error| format!("worker class {name}: {error:#}"));
         }
-        if conf.worker_class != SYNC {
+        if ![SYNC, THREADS].contains(&&*conf.worker_class) {
             return Err(format!(
                 "worker class {}: there is none of this name",
                 conf.worker_class
@@ -125,7 +129,7 @@ impl Registry {
         };
         if let [only] = &conf.mounts[..] {
             if only.prefix == "/" && only.timeout.is_none() {
-                return Ok(entry(&only.app)?.worker());
+                return Ok(entry(&only.app)?.worker(wanted));
             }
         }
         let mut mounts = Mounts::new();
@@ -136,7 +140,7 @@ impl Registry {
                 mounts.set_timeout(&mount.prefix, time);
             }
         }
-        Ok(Box::new(Sync::new(mounts)))
+        Ok(built_in(wanted, mounts))
     }
 
     fn class(&self, conf: &Conf) -> Option<&(String, Option<Box<dyn Worker>>)> {
@@ -155,17 +159,26 @@ impl std::fmt::Debug for Registry {
     }
 }
 
+/// An application in a class that is built in.
+fn built_in(class: &str, app: impl App) -> Box<dyn Worker> {
+    if class == THREADS {
+        Box::new(Threads::new(app))
+    } else {
+        Box::new(Sync::new(app))
+    }
+}
+
 /// An application that can still be served with its type known.
 trait Entry {
-    /// Alone, by the built-in class: no call goes through a table.
-    fn worker(self: Box<Self>) -> Box<dyn Worker>;
+    /// Alone, by this built-in class: no call goes through a table.
+    fn worker(self: Box<Self>, class: &str) -> Box<dyn Worker>;
     /// Among others.
     fn erased(self: Box<Self>) -> BoxApp;
 }
 
 impl<A: App> Entry for A {
-    fn worker(self: Box<Self>) -> Box<dyn Worker> {
-        Box::new(Sync::new(*self))
+    fn worker(self: Box<Self>, class: &str) -> Box<dyn Worker> {
+        built_in(class, *self)
     }
 
     fn erased(self: Box<Self>) -> BoxApp {
@@ -221,9 +234,9 @@ mod tests {
     fn names_come_with_the_default_first() {
         let mut registry = registry();
         assert_eq!(registry.apps(), ["hello", "echo"]);
-        assert_eq!(registry.classes(), ["sync"]);
+        assert_eq!(registry.classes(), ["sync", "threads"]);
         registry.add_class(Own);
-        assert_eq!(registry.classes(), ["sync", "own"]);
+        assert_eq!(registry.classes(), ["sync", "threads", "own"]);
         let mut only = Registry::default();
         only.add_class(Own);
         assert_eq!(only.classes(), ["own"]);

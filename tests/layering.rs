@@ -13,13 +13,14 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each package with its height: it may depend on lower ones only.
-const HEIGHTS: [(&str, u8); 8] = [
+const HEIGHTS: &[(&str, u8)] = &[
     ("ferricorn-http", 0),
     ("ferricorn-base", 1),
     ("ferricorn-loop", 2),
     ("ferricorn-aide", 3),
     ("ferricorn-apps", 3),
     ("ferricorn-sync", 3),
+    ("ferricorn-threads", 3),
     ("ferricorn", 4),
     ("ferricorn-micro", 5),
 ];

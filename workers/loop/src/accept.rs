@@ -38,6 +38,8 @@ enum Watch {
     Until(u64),
     /// Out of it until a connection ends, or until this time, when one may have fallen silent.
     Full(u64),
+    /// Out of it until a handler is free.
+    Busy,
 }
 
 /// Where connections come from.
@@ -69,6 +71,11 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
+    /// Whether nothing may be accepted.
+    fn is_closed(&self) -> bool {
+        matches!(self.watch, Watch::Closed | Watch::Full(_) | Watch::Busy)
+    }
+
     pub(crate) fn retry_due(&self) -> Option<u64> {
         match self.watch {
             Watch::Until(due) | Watch::Full(due) => Some(due),
@@ -133,6 +140,22 @@ impl<P: Protocol> Core<P> {
     fn pause(&mut self, until: fn(u64) -> Watch, time_us: u64) {
         let due = self.clock.now() + time_us;
         self.unwatch(until(due));
+    }
+
+    /// Accepts from nobody while no handler is free.
+    pub(crate) fn close_doors(&mut self) {
+        if self.acceptor.watch != Watch::Closed {
+            self.unwatch(Watch::Busy);
+            self.context.page.set_accepting(false);
+        }
+    }
+
+    /// Accepts again, if a handler has become free.
+    pub(crate) fn open_doors(&mut self) {
+        if self.acceptor.watch == Watch::Busy {
+            self.context.page.set_accepting(true);
+            self.rewatch();
+        }
     }
 
     fn source(&self, source: Source) -> BorrowedFd<'_> {
@@ -312,10 +335,11 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
 
     /// Whether it is worth while to look elsewhere too.
     fn accept_from(&mut self, source: Source) -> bool {
-        if matches!(self.acceptor.watch, Watch::Closed | Watch::Full(_)) {
-            return false;
-        }
         for _ in 0..BATCH {
+            // While a handler ran, the loop may have been in other hands.
+            if self.acceptor.is_closed() || self.executor.is_wanted() {
+                return false;
+            }
             if let Some(sibling) = self.sibling_to_accept() {
                 if !self.somebody_waits(source) {
                     self.step_back(source);

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ferricorn_base::board::{Counter, Peers};
@@ -88,6 +88,11 @@ pub struct Core<P: Protocol> {
     pub(crate) ready: VecDeque<usize>,
     /// Requests that wait for a handler.
     pub(crate) held: VecDeque<Held<P>>,
+    /// The connection for whose request a handler was called last, where the loop may change hands.
+    pub(crate) calling: Option<usize>,
+    /// Buffers of connections whose handlers run while the loop is in other hands.
+    displaced: Vec<Displaced>,
+    spare_buffers: Vec<Buffer>,
     pub(crate) pool: Pool,
     pub(crate) finished: Finished<P>,
     pub(crate) closing: Arc<Closing>,
@@ -123,11 +128,27 @@ pub struct Core<P: Protocol> {
     untold_shed: u64,
 }
 
+/// What a connection has in the buffers of the loop while its handler runs.
+#[derive(Debug)]
+pub(crate) struct Displaced {
+    key: usize,
+    input: Buffer,
+    output: Output,
+}
+
 /// Streams that ended, and what tells the loop.
 #[derive(Debug)]
 pub(crate) struct Finished<P> {
-    pub(crate) queue: Arc<Mutex<Vec<Done<P>>>>,
+    pub(crate) queue: Arc<Mutex<VecDeque<Done<P>>>>,
     pub(crate) waker: Arc<Waker>,
+}
+
+impl<P> Finished<P> {
+    /// The one that ended first.
+    pub(crate) fn take(&self) -> Option<Done<P>> {
+        let queue = self.queue.lock();
+        queue.unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
 }
 
 impl<P: Protocol> Core<P> {
@@ -195,6 +216,9 @@ impl<P: Protocol> Core<P> {
             events: Events::with_capacity(EVENTS),
             ready: VecDeque::new(),
             held: VecDeque::new(),
+            calling: None,
+            displaced: Vec::new(),
+            spare_buffers: Vec::new(),
             finished: Finished {
                 queue: Arc::default(),
                 waker,
@@ -218,6 +242,33 @@ impl<P: Protocol> Core<P> {
             next_shed_us: 0,
             untold_shed: 0,
         })
+    }
+
+    /// Goes on in other hands, while the handler runs that was called last: what its connection has in the
+    /// buffers is put aside.
+    pub(crate) fn move_on(&mut self) {
+        let Some(key) = self.calling.take() else {
+            return;
+        };
+        self.leave(key);
+        let input = self.spare_buffers.pop();
+        let input = input.unwrap_or_else(|| Buffer::new(READ));
+        self.displaced.push(Displaced {
+            key,
+            input: std::mem::replace(&mut self.input, input),
+            output: std::mem::take(&mut self.output),
+        });
+    }
+
+    /// The handler of the request on `key` is done, and the loop is back in the hands that called it.
+    pub(crate) fn rejoin(&mut self, key: usize) {
+        let Some(at) = self.displaced.iter().position(|aside| aside.key == key) else {
+            return;
+        };
+        let aside = self.displaced.swap_remove(at);
+        self.spare_buffers
+            .push(std::mem::replace(&mut self.input, aside.input));
+        self.output = aside.output;
     }
 
     /// Asks the master for a successor, once; it says when to drain.

@@ -226,6 +226,9 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
                 request.id
             );
         }
+        while let Some((active, _)) = self.unhold() {
+            self.cut(active, limit);
+        }
         let keys: Vec<usize> = self.conns.iter().map(|(key, _)| key).collect();
         for key in keys {
             if let Some(active) = self.take(key) {

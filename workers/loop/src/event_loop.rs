@@ -8,7 +8,6 @@
 use std::io;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::sync::PoisonError;
 
 use ferricorn_base::board::Counter;
 use ferricorn_base::lifeline::Retirement;
@@ -97,6 +96,9 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     fn turn(&mut self) -> Result<(), Stop> {
         self.serve_held()?;
         if self.found.is_over() {
+            if self.executor.has_handler() {
+                self.open_doors();
+            }
             self.wait().map_err(Stop::Over)?;
         }
         let requests = self.context.page.counter(Counter::Requests);
@@ -161,10 +163,10 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     #[inline]
     fn serve_held(&mut self) -> Result<(), Stop> {
         while self.executor.has_handler() {
-            let Some(held) = self.held.pop_front() else {
+            let Some((active, call)) = self.unhold() else {
                 return Ok(());
             };
-            self.resume(held);
+            self.resume(active, call);
             self.yield_loop()?;
         }
         Ok(())
@@ -222,15 +224,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
 
     /// Streams that ended come back.
     fn take_finished(&mut self) {
-        let done = {
-            let mut queue = self
-                .finished
-                .queue
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *queue)
-        };
-        for done in done {
+        while let Some(done) = self.finished.take() {
             self.after_stream(done);
         }
     }

@@ -85,7 +85,7 @@ impl<P: Protocol> Core<P> {
             queue
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .push(done);
+                .push_back(done);
             // The loop looks at least once a second; a failed wake-up only delays.
             let _ = waker.wake();
         });

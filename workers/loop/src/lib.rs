@@ -17,6 +17,7 @@
 
 mod accept;
 mod balance;
+mod baton;
 mod buffer;
 mod clock;
 mod codel;
@@ -30,6 +31,7 @@ mod giving;
 mod handover;
 mod lateness;
 mod listening;
+mod member;
 mod output;
 mod pace;
 mod pool;
@@ -51,4 +53,5 @@ mod wire;
 pub use core::Core;
 pub use event_loop::Loop;
 pub use executor::{Executor, Failure, Inline, guard, install_panic_hook};
+pub use member::run_threads;
 pub use protocol::{BodyWriter, Http1, Protocol};

@@ -49,10 +49,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     }
 
     /// Goes on with a request that waited for a handler.
-    pub(crate) fn resume(&mut self, held: Held<P>) {
-        let Held { mut active, call } = held;
-        (active.own_input, active.own_output) = self.borrow(&mut active.work);
-        active.until = self.clock.now() + SHARE_US;
+    pub(crate) fn resume(&mut self, mut active: Active<P>, call: Call) {
         self.late.forget();
         let served = match call {
             Call::Begin { has_body } => self.begin(&mut active, has_body),
@@ -66,6 +63,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         };
         self.settle(active, next);
     }
+
     pub(crate) fn advance(&mut self, active: &mut Active<P>, closed: bool) -> Next {
         if active.phase == Phase::Lingering {
             return self.linger(active);
@@ -358,6 +356,14 @@ impl<P: Protocol> Core<P> {
             waits: self.timers.wait(key),
             until: self.clock.now() + SHARE_US,
         })
+    }
+
+    /// Takes out the request that has waited longest for a handler, and what it waits for.
+    pub(crate) fn unhold(&mut self) -> Option<(Active<P>, Call)> {
+        let Held { mut active, call } = self.held.pop_front()?;
+        (active.own_input, active.own_output) = self.borrow(&mut active.work);
+        active.until = self.clock.now() + SHARE_US;
+        Some((active, call))
     }
 
     /// Swaps what a connection has of its own for the worker's buffers: whether there was input, and

@@ -7,7 +7,7 @@
 
 use ferricorn_base::lifeline::Stage;
 use ferricorn_base::{App, Between, Context, Error, Exit, Handler, Worker};
-use ferricorn_loop::{Failure, Http1, Loop, guard, install_panic_hook};
+use ferricorn_loop::{Http1, Loop, guard, install_panic_hook};
 
 /// The class `sync`: it owns the application that it serves.
 #[derive(Debug)]
@@ -27,14 +27,14 @@ impl<A: App> Worker for Sync<A> {
 
     fn load(&mut self) -> Result<(), Error> {
         install_panic_hook();
-        guard(|| self.0.load()).map_err(error)
+        guard(|| self.0.load()).map_err(Error::from)
     }
 
     fn run(self: Box<Self>, context: Context) -> Exit {
         let seat = context.seat(0);
         let handler = match guard(|| self.0.boot(&seat)) {
             Ok(handler) => handler,
-            Err(failure) => return context.fail(Stage::Boot, &error(failure)),
+            Err(failure) => return context.fail(Stage::Boot, &failure.into()),
         };
         let hooks = context.hooks().clone();
         if hooks.is_none() {
@@ -48,12 +48,5 @@ fn run(context: Context, handler: impl Handler) -> Exit {
     match Loop::<Http1, _>::new(context, handler) {
         Ok(event_loop) => event_loop.run(),
         Err(error) => Exit::Broken(format!("cannot make the event loop: {error}")),
-    }
-}
-
-fn error(failure: Failure) -> Error {
-    match failure {
-        Failure::Error(error) => error,
-        Failure::Panic(text) => Error::msg(format!("panic: {text}")),
     }
 }

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ferricorn_base::{Body, Request};
 
+#[path = "sockets/class.rs"]
+mod class;
 #[path = "sockets/client.rs"]
 mod client;
 #[path = "sockets/server.rs"]

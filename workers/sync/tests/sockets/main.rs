@@ -7,6 +7,7 @@ mod accounts;
 mod balance;
 mod bodies;
 mod bound;
+mod class;
 mod client;
 mod drain;
 mod failures;

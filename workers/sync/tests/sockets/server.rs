@@ -1,4 +1,4 @@
-//! `sync` workers as threads of the test process, and the master's side of them.
+//! Workers as threads of the test process, and the master's side of them.
 //!
 //! Workers of one server share a listener, a scoreboard and the doors, each with descriptors of its
 //! own, as after a fork. Whatever is waited for has a deadline.
@@ -18,8 +18,7 @@ use ferricorn_base::lifeline::{Down, MasterEnd, Stage, Up};
 use ferricorn_base::logs::Outlet;
 use ferricorn_base::rendezvous::Rendezvous;
 use ferricorn_base::transport::{Ready, wait};
-use ferricorn_base::{App, Conf, Context, Exit, Hooked, Networks, Parts, ProxyVersions, Worker};
-use ferricorn_sync::Sync;
+use ferricorn_base::{App, Conf, Context, Exit, Hooked, Networks, Parts, ProxyVersions};
 use nix::sys::epoll::Epoll;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::os::fd::AsFd;
@@ -64,7 +63,10 @@ impl Setup {
     pub fn new() -> Setup {
         logs();
         Setup {
-            conf: Conf::default(),
+            conf: Conf {
+                threads: crate::class::THREADS,
+                ..Conf::default()
+            },
             workers: 1,
             unix: false,
             access: false,
@@ -193,7 +195,7 @@ impl Setup {
             let app = app.clone();
             std::thread::spawn(move || {
                 let context = Context::new(parts).unwrap();
-                let mut class = Box::new(Sync::new(app));
+                let mut class = crate::class::of(app);
                 let exit = match class.load() {
                     Ok(()) => class.run(context),
                     Err(error) => context.fail(Stage::Load, &error),

@@ -1,0 +1,266 @@
+//! Several threads that turn one loop: each may have it in hand, and runs its own handler then, with the
+//! loop laid down. The first thread of the process has no handler. It is the watch, and keeps the loop
+//! going when all the others are in handlers: then nothing is accepted, and requests wait.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use ferricorn_base::board::Cell;
+use ferricorn_base::lifeline::Stage;
+use ferricorn_base::sys::breath;
+use ferricorn_base::{Context, Error, Exit, Handler, Seat};
+use mio::Waker;
+
+use crate::baton::Baton;
+use crate::core::Core;
+use crate::event_loop::{Loop, Stop};
+use crate::executor::Executor;
+use crate::protocol::Protocol;
+
+/// Bytes of the stack of a handler thread: those of a process's first thread, by default. What is not
+/// used takes no memory.
+const STACK: usize = 8 << 20;
+
+type Shared<P> = Baton<Box<Core<P>>, Exit>;
+
+/// One of the threads, which may have the loop in hand.
+#[derive(Debug)]
+pub(crate) struct Member<P: Protocol, H> {
+    core: Option<Box<Core<P>>>,
+    /// The watch has none.
+    handler: Option<H>,
+    baton: Arc<Shared<P>>,
+    /// Wakes who has the loop and sleeps.
+    waker: Arc<Waker>,
+    number: usize,
+}
+
+impl<P: Protocol, H: Handler> Executor<P> for Member<P, H> {
+    type Handler = H;
+
+    #[inline(always)]
+    fn core(&self) -> &Core<P> {
+        // Whatever looks at it runs while it is in hand.
+        self.core.as_deref().expect("the loop is in hand")
+    }
+
+    #[inline(always)]
+    fn core_mut(&mut self) -> &mut Core<P> {
+        self.core.as_deref_mut().expect("the loop is in hand")
+    }
+
+    #[inline]
+    fn has_handler(&self) -> bool {
+        self.handler.is_some()
+    }
+
+    #[inline]
+    fn is_wanted(&self) -> bool {
+        self.baton.is_wanted()
+    }
+
+    #[inline]
+    fn serves(&mut self, cell: Cell) {
+        breath::serve(cell);
+    }
+
+    #[inline]
+    fn call<R>(&mut self, key: Option<usize>, run: impl FnOnce(&mut H) -> R) -> R {
+        let mut core = self.core.take().expect("the loop is in hand");
+        core.calling = key;
+        let call = self.baton.lay_down(core);
+        let handler = self.handler.as_mut().expect("who calls has a handler");
+        let result = run(handler);
+        breath::served();
+        self.core = self.baton.pick_up(call);
+        if self.core.is_none() {
+            self.line_up(key);
+        }
+        result
+    }
+}
+
+impl<P: Protocol, H: Handler> Member<P, H> {
+    /// Waits for the loop, which another thread has.
+    #[cold]
+    fn line_up(&mut self, key: Option<usize>) {
+        let waker = &self.waker;
+        let mut core = self.baton.line_up(self.number, || wake(waker));
+        if let Some(key) = key {
+            core.rejoin(key);
+        }
+        self.core = Some(core);
+    }
+}
+
+/// Who has the loop wakes at least once a second; a failed wake-up only delays.
+fn wake(waker: &Waker) {
+    let _ = waker.wake();
+}
+
+/// A loop that so many threads turn, each with the handler that `boot` makes there. In the worker; on its
+/// first thread, which returns when the worker is to end. Tells the master that it is ready, or which
+/// handler could not be made.
+pub fn run_threads<P, H>(
+    context: Context,
+    threads: usize,
+    boot: impl Fn(&Seat) -> Result<H, Error> + Send + Sync + 'static,
+) -> Exit
+where
+    P: Protocol,
+    H: Handler,
+{
+    let seats: Vec<Seat> = (0..threads).map(|thread| context.seat(thread)).collect();
+    let core = match Core::<P>::new(context) {
+        Ok(core) => Box::new(core),
+        Err(error) => return Exit::Broken(format!("cannot make the event loop: {error}")),
+    };
+    let baton = Arc::new(Baton::new(threads));
+    let waker = Arc::clone(&core.finished.waker);
+    let crew = Crew {
+        baton,
+        waker,
+        boot: Arc::new(boot),
+    };
+    let (booted, reports) = channel();
+    let mut handles = Vec::new();
+    for (number, seat) in seats.into_iter().enumerate() {
+        let (crew, booted) = (crew.clone(), booted.clone());
+        let thread = thread::Builder::new()
+            .name(format!("handler-{number}"))
+            .stack_size(STACK)
+            .spawn(move || crew.live(number, &seat, booted));
+        match thread {
+            Ok(handle) => handles.push(Some(handle)),
+            Err(error) => return Exit::Broken(format!("cannot start a handler thread: {error}")),
+        }
+    }
+    drop(booted);
+    if let Err(error) = all_booted(&reports, threads) {
+        return core.context.fail(Stage::Boot, &error);
+    }
+    let exit = crew.keep(core);
+    // The others are in handlers, or were about to go on with a request: they are cut.
+    for number in crew.baton.resting() {
+        // Its handler is dropped now; a panic there was logged.
+        let _ = handles[number].take().map(JoinHandle::join);
+    }
+    exit
+}
+
+/// Whether all handlers could be made.
+fn all_booted(reports: &Receiver<Result<(), Error>>, threads: usize) -> Result<(), Error> {
+    let mut booted = 0;
+    for report in reports {
+        report?;
+        booted += 1;
+    }
+    if booted < threads {
+        return Err(Error::msg("a handler thread ended while it booted"));
+    }
+    Ok(())
+}
+
+/// What all threads have.
+struct Crew<P: Protocol, B> {
+    baton: Arc<Shared<P>>,
+    waker: Arc<Waker>,
+    boot: Arc<B>,
+}
+
+impl<P: Protocol, B> Clone for Crew<P, B> {
+    fn clone(&self) -> Self {
+        Crew {
+            baton: Arc::clone(&self.baton),
+            waker: Arc::clone(&self.waker),
+            boot: Arc::clone(&self.boot),
+        }
+    }
+}
+
+impl<P: Protocol, B> Crew<P, B> {
+    fn member<H: Handler>(&self, number: usize, handler: Option<H>) -> Loop<P, Member<P, H>> {
+        Loop::with(Member {
+            core: None,
+            handler,
+            baton: Arc::clone(&self.baton),
+            waker: Arc::clone(&self.waker),
+            number,
+        })
+    }
+
+    /// The life of a handler thread.
+    fn live<H: Handler>(self, number: usize, seat: &Seat, booted: Sender<Result<(), Error>>)
+    where
+        B: Fn(&Seat) -> Result<H, Error>,
+    {
+        // Without it, whom this thread serves is reset when the process dies.
+        let _seated = breath::sit(true);
+        let handler = match (self.boot)(seat) {
+            Ok(handler) => handler,
+            Err(error) => return drop(booted.send(Err(error))),
+        };
+        // Nobody asks any more when another handler could not be made.
+        let _ = booted.send(Ok(()));
+        drop(booted);
+        let mut member = self.member(number, Some(handler));
+        while let Some(core) = self.baton.wait(number, || wake(&self.waker)) {
+            member.turn_in_hand(core);
+        }
+    }
+
+    /// The life of the watch: why the worker ends.
+    fn keep<H: Handler>(&self, core: Box<Core<P>>) -> Exit
+    where
+        B: Fn(&Seat) -> Result<H, Error>,
+    {
+        let mut keeper = self.member::<H>(usize::MAX, None);
+        keeper.executor.core = Some(core);
+        if let Some(exit) = keeper.start() {
+            self.baton.end(exit, None);
+        } else if let Some(core) = keeper.executor.core.take() {
+            keeper.hand_on(core);
+        }
+        loop {
+            match self.baton.watch() {
+                Err(exit) => return exit,
+                Ok(mut core) => {
+                    core.move_on();
+                    keeper.hand_on(core);
+                }
+            }
+        }
+    }
+}
+
+impl<P: Protocol, H: Handler> Loop<P, Member<P, H>> {
+    /// Gives the loop to a thread with a handler; until there is one, keeps it going.
+    fn hand_on(&mut self, core: Box<Core<P>>) {
+        let baton = Arc::clone(&self.executor.baton);
+        if let Some(mut core) = baton.pass(core) {
+            core.close_doors();
+            self.turn_in_hand(core);
+        }
+    }
+
+    /// Turns the loop until another thread has it, or the worker ends.
+    fn turn_in_hand(&mut self, core: Box<Core<P>>) {
+        let mut back = Some(core);
+        while back.is_some() {
+            self.executor.core = back;
+            let stop = self.turn_on();
+            let core = self.executor.core.take().expect("the loop is in hand");
+            let baton = &self.executor.baton;
+            back = match stop {
+                Stop::Wanted => baton.give_way(core),
+                Stop::Over(exit) => {
+                    drop(core);
+                    let me = self.executor.handler.as_ref().map(|_| self.executor.number);
+                    baton.end(exit, me);
+                    None
+                }
+            };
+        }
+    }
+}
