@@ -29,7 +29,7 @@ class Progress:
         self.done += estimate
         share = self.done / self.total
         left = (time.monotonic() - self.begin) * (1 / share - 1)
-        self.say(f"[{share:4.0%}, {left / 60:.0f} min left] {text}")
+        self.say(f"[{share:4.0%}, {max(left, 0) / 60:.0f} min left] {text}")
 
 
 class Suite:
@@ -140,33 +140,37 @@ class Suite:
     # Latency.
 
     def latency(self, estimate, failed):
-        """At shares of what the slowest of these could do with a core."""
+        """At shares of what the slowest of these can do."""
         able = self.able(LATENCY_NEEDS)
-        workload = BY_KEY["plaintext"]
-        bare = workload.bare(self.tools["limit-epoll"])
+        bare = BY_KEY["plaintext"].bare(self.tools["limit-epoll"])
         servers = {BARE: bare, **able, AGAIN: bare}
-        slowest = max(self.cpu_of(workload.key, name) for name in servers)
-        found = {name: {} for name in servers}
+        found, most = {name: {} for name in servers}, None
         for turn in range(2):
             with ExitStack() as stack:
                 running = []
                 for name, command in servers.items():
                     with cpu.guarded(name, failed):
                         running.append(stack.enter_context(Server(name, command, self.options.cpu)))
+                if not most:
+                    most = self.slowest(running, failed)
                 for share in SHARES:
                     for server in reversed(running) if turn else running:
                         with cpu.guarded(server.name, failed):
-                            one = latency.measure(server, self.tools["openloop"], share * 1e6 / slowest, 64,
+                            one = latency.measure(server, self.tools["openloop"], share * most, 64,
                                                   self.options.latency, self.options.cpu)
                             found[server.name].setdefault(str(share), []).append(one)
-                    self.progress.step(estimate / 2 / len(SHARES), f"latency at {share:.0%} of {1e6 / slowest:.0f}/s")
+                    self.progress.step(estimate / 2 / len(SHARES), f"latency at {share:.0%} of {most}/s")
         self.result[LATENCY] = {name: runs for name, runs in found.items() if name not in failed}
 
-    def cpu_of(self, workload, name):
-        blocks = [block[name] for block in self.result["cpu"].get(workload, []) if name in block]
-        if not blocks:
-            raise Failed(f"the latency needs the workload {workload}, too")
-        return statistics.median(blocks)
+    def slowest(self, running, failed):
+        """Requests per second of the slowest of these servers."""
+        found = []
+        for server in running:
+            with cpu.guarded(server.name, failed):
+                found.append(latency.capacity(server, self.tools["openloop"], 64, self.options.cpu))
+        if not found:
+            raise Failed("nothing answers")
+        return min(found)
 
     def mixed(self, estimate, failed):
         able = self.able(MIXED_NEEDS)
