@@ -15,6 +15,8 @@ EXACT, LATENCY, MIXED, IDLE = "exact", "latency", "mixed", "idle"
 KINDS = [EXACT, *BY_KEY, LATENCY, MIXED, IDLE]
 # A server that is far off takes part in so many blocks.
 FAR_BLOCKS = 2
+# How often each share of latency is measured; seconds of the mixed load.
+TURNS, MIXED_SECONDS = 5, 5
 # About how many seconds a slice takes beside its load, and the start of a server.
 AROUND, START = 0.15, 0.4
 
@@ -79,9 +81,9 @@ class Suite:
         if kind == EXACT:
             return 8.0 * len(self.found)
         if kind == LATENCY:
-            return (len(self.able(LATENCY_NEEDS)) + 2) * (2 * len(SHARES) * (self.options.latency + AROUND) + START)
+            return (len(self.able(LATENCY_NEEDS)) + 2) * TURNS * (len(SHARES) * (self.options.latency + AROUND) + START)
         if kind == MIXED:
-            return len(self.able(MIXED_NEEDS)) * (4 * self.options.latency + START)
+            return len(self.able(MIXED_NEEDS)) * (MIXED_SECONDS + START)
         return 5.0 * len(self.able(IDLE_NEEDS))
 
     # CPU time.
@@ -145,7 +147,7 @@ class Suite:
         bare = BY_KEY["plaintext"].bare(self.tools["limit-epoll"])
         servers = {BARE: bare, **able, AGAIN: bare}
         found, most = {name: {} for name in servers}, None
-        for turn in range(2):
+        for turn in range(TURNS):
             with ExitStack() as stack:
                 running = []
                 for name, command in servers.items():
@@ -154,12 +156,12 @@ class Suite:
                 if not most:
                     most = self.slowest(running, failed)
                 for share in SHARES:
-                    for server in reversed(running) if turn else running:
+                    for server in reversed(running) if turn % 2 else running:
                         with cpu.guarded(server.name, failed):
                             one = latency.measure(server, self.tools["openloop"], share * most, 64,
                                                   self.options.latency, self.options.cpu)
                             found[server.name].setdefault(str(share), []).append(one)
-                    self.progress.step(estimate / 2 / len(SHARES), f"latency at {share:.0%} of {most}/s")
+                    self.progress.step(estimate / TURNS / len(SHARES), f"latency at {share:.0%} of {most}/s")
         self.result[LATENCY] = {name: runs for name, runs in found.items() if name not in failed}
 
     def slowest(self, running, failed):
@@ -177,7 +179,7 @@ class Suite:
         for name, command in able.items():
             with cpu.guarded(name, failed), Server(name, command, self.options.cpu) as server:
                 self.result[MIXED][name] = latency.measure(
-                    server, self.tools["openloop"], MIXED_RATE, 64, 4 * self.options.latency, self.options.cpu,
+                    server, self.tools["openloop"], MIXED_RATE, 64, MIXED_SECONDS, self.options.cpu,
                     ("/plaintext", "/slow"), MIXED_SHARE)
             self.progress.step(estimate / len(able), f"{MIXED_SHARE:.0%} slow requests: {name}")
 
