@@ -42,5 +42,6 @@ mod status;
 mod stored;
 mod supervision;
 mod syslog;
+mod threads;
 mod upgrade;
 mod watch;

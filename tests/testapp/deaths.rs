@@ -42,6 +42,11 @@ pub fn answer(verb: &str, rest: &str, request: &mut Request) -> Option<Result<Re
         }
         // Nobody sends anything.
         "wait-for" => wait_for(rest).into_response(),
+        // With time for it.
+        "patient" => {
+            request.extend_timeout(Duration::from_secs(60));
+            wait_for(rest).into_response()
+        }
         "extend" => extend(rest, request).into_response(),
         "id" => request.id().to_owned().into_response(),
         "vfork" => vfork().into_response(),

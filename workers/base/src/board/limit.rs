@@ -54,6 +54,7 @@ impl Limit {
 }
 
 /// Says that the request of `cell` is with the thread of this number (gettid(2)). On that thread.
+#[inline]
 pub(crate) fn name_thread(area: &[AtomicU64], cell: Cell, tid: i32) {
     if let Some(word) = area.get(cell.0 + CELL_THREAD) {
         word.store(tid as u64, Ordering::Relaxed);

@@ -88,10 +88,12 @@ pub fn cover() {
 /// Says that this thread has the request of `cell` from now on, and on the scoreboard, which is `area`, that
 /// it is this one. For classes whose workers have several requests at once: what such a worker dies of, and
 /// which of them is late, is not clear otherwise.
+#[inline]
 pub(super) fn serve(area: &[AtomicU64], cell: Cell) {
     if let Some(desk) = DESK.get() {
         board::name_thread(area, cell, desk.thread.load(Relaxed));
-        desk.cell.store(cell.number(), SeqCst);
+        desk.cell.store(cell.number(), Relaxed);
+        compiler_fence(SeqCst);
     }
 }
 
@@ -99,7 +101,8 @@ pub(super) fn serve(area: &[AtomicU64], cell: Cell) {
 #[inline]
 pub fn served() {
     if let Some(desk) = DESK.get() {
-        desk.cell.store(0, SeqCst);
+        compiler_fence(SeqCst);
+        desk.cell.store(0, Relaxed);
     }
 }
 
