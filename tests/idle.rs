@@ -4,7 +4,7 @@
 mod bench;
 
 #[test]
-fn an_idle_connection_costs_at_most_256_bytes() {
+fn an_idle_connection_costs_at_most_100_bytes() {
     let ferricorn = env!("CARGO_BIN_EXE_ferricorn");
     bench::check("idle", &["--check"], ferricorn.as_ref());
 }

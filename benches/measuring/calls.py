@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 
-from .server import PATH, REQUEST, Client, Failed, Server
+from .server import REQUEST, Client, Failed, Server
 
 GAP = 0.003
 # As long as any other request: the bare loop counts bytes.
@@ -54,12 +54,12 @@ def per_request(name, command, requests, connections=1, depth=1):
 
 def per_connection(name, command, requests):
     """System calls of a connection for one request as {name: count}: those from one accept to the next,
-    of the connection in the middle. The request is there with the connection: one that is late by a moment
-    costs calls that are not the server's doing."""
+    of the connection in the middle. A request that is late by a moment costs calls that are not
+    the server's doing; most are not late."""
     def load(server, _):
         for _ in range(requests):
             time.sleep(GAP)
-            with Client(server, quiet=True) as client:
+            with Client(server) as client:
                 client.socket.sendall(CLOSING)
                 client.receive()
                 if client.file.read(1):
@@ -118,15 +118,14 @@ def mark(server, client, path):
 
 
 def between(lines, master):
-    """The calls from the one that reads the first request behind the first marker to before the one that
-    reads the last marker. What the master does meanwhile is not done for a request."""
-    calls, marked, counting = [], False, False
+    """The calls from the one that reads the first marker to before the one that reads the last.
+    What the master does meanwhile is not done for a request."""
+    calls, counting = [], False
     for line in lines:
         pid, _, call = line.partition(" ")
         if f'"GET {LAST} ' in line:
             return calls
-        counting |= marked and f'"GET {PATH} ' in line
-        marked |= f'"GET {FIRST} ' in line
+        counting |= f'"GET {FIRST} ' in line
         # A call that was interrupted in the trace is counted where it begins.
         found = re.match(r"\s*(\w+)\(", call)
         # F_GETFD before a close is a check of Rust's standard library in debug builds.

@@ -8,6 +8,8 @@ from .server import Client, descendants
 # Descriptors that the client needs besides.
 SPARE = 1000
 SAMPLE = 100
+# What a server does for the first time in its first seconds is no connection's.
+WARM = 2
 
 
 def unavailable(connections):
@@ -23,7 +25,8 @@ def idle(server, connections):
     """Opens the connections, asks once on each, and leaves them idle. Gives what was found: bytes before
     and after, seconds for a new client, alone and beside them, and how many still serve."""
     quiet = [fresh(server) for _ in range(SAMPLE)]
-    before, start, clients = memory(server), time.monotonic(), []
+    time.sleep(WARM)
+    before, start, clients = settled(server), time.monotonic(), []
     try:
         for _ in range(connections):
             clients.append(asked(server))
@@ -52,11 +55,12 @@ def fresh(server):
 
 
 def memory(server):
-    """The server's share of memory in bytes: what several processes share counts once."""
+    """The server's share of memory in bytes: what several processes share counts once. Pages of files are not in it:
+    which of them are mapped the system changes at any time (proc(5), smaps_rollup)."""
     total = 0
     for pid in descendants(server.root()):
         with open(f"/proc/{pid}/smaps_rollup") as maps:
-            total += int(re.search(r"^Pss:\s+(\d+)", maps.read(), re.M)[1])
+            total += sum(map(int, re.findall(r"^Pss_(?:Anon|Shmem):\s+(\d+)", maps.read(), re.M)))
     return total * 1024
 
 

@@ -216,7 +216,7 @@ PEERS = [
     Peer("nginx", {ONE, KEEP, CLOSE, PIPELINE, MANY, IDLE}, nginx("/"), nginx_version, "`return 200`"),
     Peer("nginx, files", {ONE, KEEP, CLOSE, PIPELINE, CONTENT}, nginx("/none"), nginx_version,
          "files, open_file_cache"),
-    Peer("Apache event", {ONE, KEEP, CLOSE, PIPELINE, CONTENT}, apache("event"), apache_version, "files, 128 threads", far=True),
+    Peer("Apache event", {ONE, KEEP, CLOSE, PIPELINE, CONTENT}, apache("event"), apache_version, "files, 64 threads", far=True),
     Peer("Apache prefork", {ONE, KEEP, CLOSE, PIPELINE, CONTENT}, apache("prefork"), apache_version, "files, 100 processes at most", far=True),
     Peer("gunicorn sync", {CLOSE}, gunicorn("--worker-class", "sync"), module("gunicorn"), "WSGI; keeps no connection", far=True),
     Peer("gunicorn gthread", WSGI, gunicorn("--worker-class", "gthread", "--threads", "4"), module("gunicorn"),

@@ -15,7 +15,7 @@ use crate::board::{self, Limit, Page};
 use crate::conf::LocalAddr;
 use crate::incoming::Incoming;
 use crate::peer::Peer;
-use crate::transport::Transport;
+use crate::transport::AnyTransport;
 
 mod id;
 mod origin;
@@ -45,7 +45,7 @@ pub struct Request {
     id: OnceCell<String>,
     trace: OnceCell<Trace>,
     extensions: Option<Box<Extensions>>,
-    wire: Option<Box<dyn Transport>>,
+    wire: Option<AnyTransport>,
     interim: Vec<u8>,
     /// How long its handler may take.
     limit: Option<Limit>,
@@ -386,13 +386,13 @@ impl Request {
 
     /// Lends the connection to the request while its handler runs, for [`Request::inform`].
     #[inline]
-    pub fn lend(&mut self, wire: Box<dyn Transport>) {
+    pub fn lend(&mut self, wire: AnyTransport) {
         self.wire = Some(wire);
     }
 
     /// Takes the connection back, with what could not be sent of interim responses.
     #[inline]
-    pub fn reclaim(&mut self) -> (Option<Box<dyn Transport>>, &mut Vec<u8>) {
+    pub fn reclaim(&mut self) -> (Option<AnyTransport>, &mut Vec<u8>) {
         (self.wire.take(), &mut self.interim)
     }
 }

@@ -1,6 +1,6 @@
 //! A connection as bytes: what TCP, unix sockets and later TLS have in common.
 //!
-//! The loop holds connections as `Box<dyn Transport>`, so listeners of all kinds meet in one loop;
+//! The loop holds connections as [`AnyTransport`], so listeners of all kinds meet in one loop;
 //! the two virtual calls of a request cost nothing beside its system calls. Sockets are
 //! non-blocking; whoever wants to wait uses [`wait`].
 
@@ -8,6 +8,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
@@ -113,6 +114,51 @@ pub enum Socket {
     Tcp(std::net::TcpStream),
     /// A unix stream socket.
     Unix(std::os::unix::net::UnixStream),
+}
+
+/// A transport of any kind: a plain socket without an allocation of its own, as most are, and there may be
+/// ten thousand idle ones.
+#[derive(Debug)]
+pub enum AnyTransport {
+    /// A plain socket.
+    Socket(Socket),
+    /// Another one; in two boxes, so that a plain socket is not larger for it.
+    Other(Box<Box<dyn Transport>>),
+}
+
+impl From<Socket> for AnyTransport {
+    #[inline]
+    fn from(socket: Socket) -> AnyTransport {
+        AnyTransport::Socket(socket)
+    }
+}
+
+impl From<Box<dyn Transport>> for AnyTransport {
+    fn from(other: Box<dyn Transport>) -> AnyTransport {
+        AnyTransport::Other(Box::new(other))
+    }
+}
+
+impl Deref for AnyTransport {
+    type Target = dyn Transport;
+
+    #[inline]
+    fn deref(&self) -> &(dyn Transport + 'static) {
+        match self {
+            AnyTransport::Socket(socket) => socket,
+            AnyTransport::Other(other) => &***other,
+        }
+    }
+}
+
+impl DerefMut for AnyTransport {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut (dyn Transport + 'static) {
+        match self {
+            AnyTransport::Socket(socket) => socket,
+            AnyTransport::Other(other) => &mut ***other,
+        }
+    }
 }
 
 macro_rules! each {

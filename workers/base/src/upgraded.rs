@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::closing::Closing;
-use crate::transport::{Ready, Transport, wait, wait_or};
+use crate::transport::{AnyTransport, Ready, Transport, wait, wait_or};
 
 /// A connection that speaks another protocol now: what [`crate::Body::upgrade`] gives.
 ///
@@ -29,7 +29,7 @@ use crate::transport::{Ready, Transport, wait, wait_or};
 /// sends (`linger-timeout`).
 pub struct Upgraded {
     /// Gone only while it is dropped.
-    wire: Option<Box<dyn Transport>>,
+    wire: Option<AnyTransport>,
     early: Vec<u8>,
     at: usize,
     read_limit: Option<Duration>,
@@ -41,13 +41,13 @@ pub struct Upgraded {
 
 /// Where a connection lies when its code is done with it.
 #[doc(hidden)]
-pub type Returned = Mutex<Option<Box<dyn Transport>>>;
+pub type Returned = Mutex<Option<AnyTransport>>;
 
 impl Upgraded {
     /// Over `wire`, behind the bytes of it that were read already. Given up, it goes to `back`.
     #[doc(hidden)]
     pub fn new(
-        wire: Box<dyn Transport>,
+        wire: AnyTransport,
         early: Vec<u8>,
         write_limit: Duration,
         closing: Arc<Closing>,

@@ -14,7 +14,13 @@ pub(crate) struct Buffer {
     data: Vec<u8>,
     start: usize,
     end: usize,
+    /// What it grows to at once when a read has filled it.
+    most: usize,
 }
+
+/// Bytes that the first read of a shared buffer brings at most: a worker whose clients ask for little needs
+/// no more memory.
+const FIRST: usize = 8 * 1024;
 
 /// What one read brought.
 #[derive(Debug)]
@@ -28,18 +34,24 @@ pub(crate) enum Filled {
 }
 
 impl Buffer {
-    /// A buffer that reads up to `size` bytes at a time.
-    pub(crate) fn new(size: usize) -> Buffer {
+    /// A buffer that reads up to `most` bytes at a time, once somebody sends so much.
+    pub(crate) fn shared(most: usize) -> Buffer {
+        Buffer {
+            most,
+            ..Buffer::sized(FIRST.min(most))
+        }
+    }
+
+    fn sized(size: usize) -> Buffer {
         Buffer {
             data: vec![0; size],
-            start: 0,
-            end: 0,
+            ..Buffer::default()
         }
     }
 
     /// A buffer of its own for what a connection left unparsed.
     pub(crate) fn holding(bytes: &[u8]) -> Buffer {
-        let mut buffer = Buffer::new((bytes.len() * 2).next_power_of_two().max(1024));
+        let mut buffer = Buffer::sized((bytes.len() * 2).next_power_of_two().max(1024));
         buffer.data[..bytes.len()].copy_from_slice(bytes);
         buffer.end = bytes.len();
         buffer
@@ -75,6 +87,14 @@ impl Buffer {
         self.end = 0;
     }
 
+    /// Somebody sends much at a time.
+    #[cold]
+    fn widen(&mut self) {
+        if self.data.len() < self.most {
+            self.data.resize(self.most, 0);
+        }
+    }
+
     /// Reads once. The buffer doubles when it is full of unparsed bytes; the parser's limits bound it.
     pub(crate) fn fill(&mut self, wire: &mut dyn Transport) -> io::Result<Filled> {
         if self.end == self.data.len() {
@@ -94,6 +114,9 @@ impl Buffer {
                 Ok(0) => return Ok(Filled::End),
                 Ok(n) => {
                     self.end += n;
+                    if n == size {
+                        self.widen();
+                    }
                     return Ok(Filled::Bytes(n, n < size));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -131,6 +154,30 @@ mod tests {
             buffer.consume(consume(n));
         }
         moved
+    }
+
+    #[test]
+    fn a_shared_buffer_grows_for_who_sends_much_and_another_only_for_what_it_holds() {
+        let (mut sender, receiver) = UnixStream::pair().unwrap();
+        let mut wire = Socket::unix(receiver.into());
+        let reads = |buffer: &mut Buffer, wire: &mut Socket| -> Vec<usize> {
+            let mut brought = vec![];
+            while brought.iter().sum::<usize>() < 48 * 1024 {
+                let Filled::Bytes(n, _) = buffer.fill(wire).unwrap() else {
+                    panic!("there is more");
+                };
+                brought.push(n);
+                buffer.clear();
+            }
+            brought
+        };
+        let mut shared = Buffer::shared(64 * 1024);
+        sender.write_all(&[b'x'; 48 * 1024]).unwrap();
+        assert_eq!(reads(&mut shared, &mut wire), [FIRST, 48 * 1024 - FIRST]);
+        let mut own = Buffer::holding(b"GET ");
+        own.clear();
+        sender.write_all(&[b'x'; 48 * 1024]).unwrap();
+        assert_eq!(reads(&mut own, &mut wire), [1024; 48]);
     }
 
     #[test]

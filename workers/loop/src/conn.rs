@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ferricorn_base::board::Cell;
 use ferricorn_base::conf::LocalAddr;
-use ferricorn_base::transport::Transport;
+use ferricorn_base::transport::AnyTransport;
 use ferricorn_base::{Link, Peer, Request};
 use ferricorn_http::{Facts, ProxyVersions};
 use http::HeaderMap;
@@ -66,7 +66,7 @@ pub(crate) enum Registered {
 #[derive(Debug)]
 pub(crate) struct Conn<P> {
     /// The socket; `None` while it is away or in the hands of the loop.
-    pub(crate) wire: Option<Box<dyn Transport>>,
+    pub(crate) wire: Option<AnyTransport>,
     pub(crate) peer: Peer,
     /// Where it came in.
     pub(crate) local: Arc<LocalAddr>,
@@ -167,7 +167,7 @@ impl<P: Protocol> Work<P> {
 pub(crate) struct Active<P: Protocol> {
     pub(crate) key: usize,
     /// `None` only while a handler has it.
-    pub(crate) wire: Option<Box<dyn Transport>>,
+    pub(crate) wire: Option<AnyTransport>,
     pub(crate) phase: Phase,
     pub(crate) work: Box<Work<P>>,
     pub(crate) request: Box<Request>,
@@ -215,4 +215,24 @@ pub(crate) enum Next {
     Streamed,
     /// It waits for a handler.
     Hold(Call),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an idle connection takes in the loop beside its [`crate::timers::Timers`].
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert_eq!(size_of::<Option<AnyTransport>>(), 16);
+        assert_eq!(size_of::<Peer>(), 32);
+        assert_eq!(size_of::<Conn<()>>(), 72);
+        // As the slab has it.
+        #[expect(dead_code, reason = "it is only measured")]
+        enum Entry {
+            Vacant(usize),
+            Occupied(Conn<()>),
+        }
+        assert_eq!(size_of::<Entry>(), size_of::<Conn<()>>());
+    }
 }

@@ -32,6 +32,9 @@ use crate::timers::{KINDS, Timers, Wait};
 
 /// Bytes that one read brings at most.
 const READ: usize = 64 * 1024;
+/// Connections for which there is room from the start, if so many are allowed: room is not memory before it
+/// is used, and what grows leaves holes behind.
+const EXPECTED: usize = 16 * 1024;
 /// Events that one turn asks for at most.
 const EVENTS: usize = 512;
 /// The longest sleep: the heartbeat on the scoreboard is at most this old, or a third of what the
@@ -195,6 +198,7 @@ impl<P: Protocol> Core<P> {
         let shed = conf.shed;
         let codel = (!shed.target.is_zero())
             .then(|| Codel::new(micros(shed.target), micros(shed.interval)));
+        let expected = conf.worker_connections.min(EXPECTED);
         Ok(Core {
             pool: Pool::new(conf.stream_threads),
             clock: Clock::new(conf.server.clone(), exact),
@@ -206,15 +210,15 @@ impl<P: Protocol> Core<P> {
             conf,
             context,
             poll,
-            conns: Slab::new(),
-            timers: Timers::new(),
+            conns: Slab::with_capacity(expected),
+            timers: Timers::new(expected),
             waits: waits(&deadlines),
             acceptor: Acceptor::default(),
             peers: peers.map(Box::new),
             drain: None,
             found: Found::default(),
             events: Events::with_capacity(EVENTS),
-            ready: VecDeque::new(),
+            ready: VecDeque::with_capacity(SPARE),
             held: VecDeque::new(),
             calling: None,
             displaced: Vec::new(),
@@ -224,7 +228,7 @@ impl<P: Protocol> Core<P> {
                 waker,
             },
             closing: Arc::new(Closing::new()?),
-            input: Buffer::new(READ),
+            input: Buffer::shared(READ),
             output: Output::default(),
             spare_requests: Vec::new(),
             spare_works: Vec::new(),
@@ -252,7 +256,7 @@ impl<P: Protocol> Core<P> {
         };
         self.leave(key);
         let input = self.spare_buffers.pop();
-        let input = input.unwrap_or_else(|| Buffer::new(READ));
+        let input = input.unwrap_or_else(|| Buffer::shared(READ));
         self.displaced.push(Displaced {
             key,
             input: std::mem::replace(&mut self.input, input),

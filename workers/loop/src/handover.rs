@@ -1,6 +1,6 @@
 //! Between the loop and its stream threads: a connection leaves with its request, and comes back.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ferricorn_base::conf::{LocalAddr, ProxyListener};
 use ferricorn_base::rendezvous::{Rendezvous, Stage, Taken};
-use ferricorn_base::transport::{Ready, Socket, Transport, wait};
+use ferricorn_base::transport::{AnyTransport, Ready, Socket, wait};
 use ferricorn_base::{Link, Listener, Peer};
 use mio::net::{TcpListener, UnixListener};
 
@@ -32,7 +32,7 @@ enum Accepts {
 /// A connection that has just been accepted.
 #[derive(Debug)]
 pub(crate) struct Arrival {
-    pub(crate) wire: Box<dyn Transport>,
+    pub(crate) wire: AnyTransport,
     pub(crate) peer: Peer,
     pub(crate) local: Arc<LocalAddr>,
     pub(crate) link: Link,
@@ -67,7 +67,7 @@ impl Arrival {
         } = taken;
         let known = locals.iter().find(|one| one.local == parcel.local);
         Ok(Arrival {
-            wire: Box::new(Socket::of(socket)?),
+            wire: Socket::of(socket)?.into(),
             peer: parcel.peer,
             local: known.map_or(parcel.local, |one| Arc::clone(&one.local)),
             link: parcel.link,
@@ -123,7 +123,7 @@ impl Listening {
         let proxy = self.proxy.as_ref().filter(|proxy| proxy.from.trusts(&peer));
         Ok(Arrival {
             phase: proxy.map_or(Phase::Fresh, |proxy| Phase::Preface(proxy.versions)),
-            wire: Box::new(wire),
+            wire: wire.into(),
             peer,
             local: Arc::clone(&self.local),
             link: Link::default(),

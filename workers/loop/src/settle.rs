@@ -1,6 +1,6 @@
 //! After a connection's turn: what it keeps, what it is registered for, its deadline, its end.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 
 use ferricorn_base::board::Counter;
 use http::StatusCode;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use ferricorn_base::board::Cell;
 use ferricorn_base::body::Kind;
 use ferricorn_base::sys::breath;
-use ferricorn_base::transport::Transport;
+use ferricorn_base::transport::AnyTransport;
 use ferricorn_base::{Closing, Conf, Error, Exchange, Request, Returned, Upgraded, logs};
 use ferricorn_http::{Date, Facts, Head, Length};
 use http::response::Parts;
@@ -29,7 +29,7 @@ use crate::wire::{StreamWire, defaults};
 pub(crate) struct Job<P> {
     /// The connection's key in the loop.
     pub(crate) key: usize,
-    pub(crate) wire: Box<dyn Transport>,
+    pub(crate) wire: AnyTransport,
     pub(crate) protocol: P,
     /// Bytes read and not parsed.
     pub(crate) input: Buffer,
@@ -59,7 +59,7 @@ pub(crate) struct Job<P> {
 pub(crate) struct Done<P> {
     pub(crate) key: usize,
     /// The connection, where it goes on or is to linger.
-    pub(crate) wire: Option<Box<dyn Transport>>,
+    pub(crate) wire: Option<AnyTransport>,
     pub(crate) protocol: P,
     pub(crate) input: Buffer,
     pub(crate) request: Box<Request>,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ferricorn_base::sys::breath;
-use ferricorn_base::transport::{Ready, Transport, wait};
+use ferricorn_base::transport::{AnyTransport, Ready, wait};
 use ferricorn_base::{Conf, Wire, clients};
 use ferricorn_http::{Date, Defaults, EncodeError, Event, Facts, Head, Length};
 use http::response::Parts;
@@ -20,7 +20,7 @@ use crate::protocol::{BodyWriter, Protocol};
 /// The connection's side of an exchange.
 #[derive(Debug)]
 pub(crate) struct StreamWire<P: Protocol> {
-    pub(crate) wire: Box<dyn Transport>,
+    pub(crate) wire: AnyTransport,
     pub(crate) protocol: P,
     pub(crate) input: Buffer,
     pub(crate) head: Head,
