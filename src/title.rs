@@ -4,6 +4,7 @@
 //! `std::env::args` finds them.
 
 use std::ffi::CString;
+use std::sync::OnceLock;
 
 use crate::sys::{self, MemoryMap};
 
@@ -21,10 +22,11 @@ pub fn set(title: &str) {
     }
 }
 
-/// The fields of /proc/self/stat (proc(5)) that the kernel wants to be told again.
+/// The fields of /proc/self/stat (proc(5)) that the kernel wants to be told again. A process that is forked has
+/// those of its parent.
 fn memory_map() -> Option<MemoryMap> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    parse(&stat)
+    static MAP: OnceLock<Option<MemoryMap>> = OnceLock::new();
+    *MAP.get_or_init(|| parse(&std::fs::read_to_string("/proc/self/stat").ok()?))
 }
 
 fn parse(stat: &str) -> Option<MemoryMap> {

@@ -7,7 +7,8 @@
 //! dies sends the others SIGUSR2, so that nobody writes to a connection that another one writes to.
 
 use std::ffi::c_void;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
@@ -157,8 +158,11 @@ pub fn install(area: Map, timeout: Duration) -> io::Result<()> {
 /// Where the program begins in memory (proc_pid_maps(5): the lowest mapping is its own); 0 where
 /// that cannot be read.
 fn program_base() -> u64 {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let base = maps.split('-').next().unwrap_or_default();
+    // Its first number: 16 digits at the most.
+    let mut start = [0; 17];
+    let read = File::open("/proc/self/maps").and_then(|mut maps| maps.read(&mut start));
+    let text = std::str::from_utf8(&start[..read.unwrap_or(0)]).unwrap_or_default();
+    let base = text.split('-').next().unwrap_or_default();
     u64::from_str_radix(base, 16).unwrap_or_default()
 }
 
