@@ -321,6 +321,17 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         }
     }
 
+    /// Accepts what an event of this listener tells of. A loop that slept until then accepts one
+    /// connection, which is nearly always all there is: to ask for another would be a system call in vain
+    /// for each connection. What is left is told of again at once.
+    pub(crate) fn accept_told(&mut self, listener: usize) {
+        if self.late.slept() && listener < self.acceptor.listeners.len() {
+            self.accept_some(Source::Listener(listener), 1);
+        } else {
+            self.accept();
+        }
+    }
+
     /// Takes what siblings hand over, as long as it is this worker's turn.
     pub(crate) fn take_over(&mut self) {
         self.accept_from(Source::Rendezvous);
@@ -335,7 +346,12 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
 
     /// Whether it is worth while to look elsewhere too.
     fn accept_from(&mut self, source: Source) -> bool {
-        for _ in 0..BATCH {
+        self.accept_some(source, BATCH)
+    }
+
+    /// As [`Loop::accept_from`], so many at most. Who is ahead of a sibling then gives way as ever.
+    fn accept_some(&mut self, source: Source, most: usize) -> bool {
+        for accepted in 0..=most {
             // While a handler ran, the loop may have been in other hands.
             if self.acceptor.is_closed() || self.executor.is_wanted() {
                 return false;
@@ -351,6 +367,9 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
                 self.context.knock(sibling.seat);
                 self.acceptor.balance.wait_for(sibling);
                 return false;
+            }
+            if accepted == most {
+                break;
             }
             if self.is_full() {
                 if !self.somebody_waits(source) {

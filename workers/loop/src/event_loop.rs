@@ -13,7 +13,7 @@ use ferricorn_base::board::Counter;
 use ferricorn_base::lifeline::Retirement;
 use ferricorn_base::{Command, Context, Exit, Handler, logs};
 
-use crate::core::{COMMAND, CONNECTIONS, Core, DOOR, SIGNAL, STREAMS, TAKING};
+use crate::core::{COMMAND, CONNECTIONS, Core, DOOR, LISTENERS, SIGNAL, STREAMS, TAKING};
 use crate::executor::{Executor, Inline, guard};
 use crate::found::Told;
 use crate::protocol::Protocol;
@@ -197,7 +197,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
             }
             TAKING => self.take_over(),
             STREAMS => self.take_finished(),
-            token if token < CONNECTIONS => self.accept(),
+            token if token < CONNECTIONS => self.accept_told(token - LISTENERS),
             token => {
                 self.late.ended = told.closed;
                 self.serve(token - CONNECTIONS, told.closed);

@@ -19,6 +19,8 @@ const UNKNOWN: u64 = u64::MAX;
 pub(crate) struct Lateness {
     /// When the turn began.
     turn: u64,
+    /// The loop slept until then.
+    slept: bool,
     events: Row,
     left_over: Row,
     /// When what is served now came.
@@ -49,6 +51,7 @@ impl Lateness {
     pub(crate) fn new() -> Lateness {
         Lateness {
             turn: 0,
+            slept: false,
             events: Row::default(),
             left_over: Row::default(),
             came: UNKNOWN,
@@ -63,7 +66,8 @@ impl Lateness {
     pub(crate) fn turn(&mut self, asked: u64, now: u64, events: usize, left_over: usize) {
         let before = std::mem::replace(&mut self.turn, now);
         self.events = Row { next: now, step: 0 };
-        if left_over == 0 && now.saturating_sub(asked) > SLEEP {
+        self.slept = left_over == 0 && now.saturating_sub(asked) > SLEEP;
+        if self.slept {
             return;
         }
         let busy = asked.saturating_sub(before);
@@ -77,6 +81,12 @@ impl Lateness {
             let next = asked - busy + step / 2;
             self.events = Row { next, step };
         }
+    }
+
+    /// Whether the loop slept until this turn: nothing had been left undone.
+    #[inline]
+    pub(crate) fn slept(&self) -> bool {
+        self.slept
     }
 
     /// The next event is dealt with.
@@ -143,11 +153,13 @@ mod tests {
     fn what_wakes_a_loop_has_not_waited_and_what_finds_it_busy_came_meanwhile() {
         let mut late = Lateness::new();
         assert_eq!(came(&mut late, 1_000, 50_000, 2), [50_000, 50_000]);
+        assert!(late.slept());
         // That turn took 8 ms.
         assert_eq!(
             came(&mut late, 58_000, 58_010, 4),
             [51_000, 53_000, 55_000, 57_000]
         );
+        assert!(!late.slept());
         assert_eq!(late.waited(60_000), Some(3_000));
         // Nothing was done in that turn, or the clock is odd.
         assert_eq!(came(&mut late, 58_010, 58_020, 1), [58_010]);
