@@ -215,7 +215,10 @@ impl Master {
             });
         }
         if exit.is_of_its_work() {
-            if view.in_flight.iter().any(meant) {
+            // One that was to leave has been asked to because of what hung, and whatever else it cut is none of
+            // the cause.
+            let leaves = matches!(fate, Some(Fate::Recycled(_)));
+            if leaves || view.in_flight.iter().any(meant) {
                 view.in_flight.retain(meant);
             }
             self.blame(&view);

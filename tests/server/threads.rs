@@ -284,7 +284,7 @@ fn only_the_request_that_workers_die_of_is_poison() {
 
 #[test]
 fn a_handler_that_hangs_is_named_and_the_others_go_on_until_there_is_a_successor() {
-    let server = threads(3).args("--timeout 1").ready();
+    let server = threads(3).args("--timeout 1 --poison-deaths 1").ready();
     let pid = server.pid_of(0);
     let mut hung = send(&server, "/hang");
     let peer = hung.stream().local_addr().unwrap();
@@ -326,7 +326,34 @@ fn a_handler_that_hangs_is_named_and_the_others_go_on_until_there_is_a_successor
         "(pid {pid}) was killed by SIGKILL from us: it has a request past timeout"
     ));
     assert_ne!(server.who().pid, pid);
+    server.wait("GET /hang is in quarantine");
+    let status = server.status();
+    assert_eq!(
+        status["quarantine"].as_array().map(Vec::len),
+        Some(1),
+        "{status}"
+    );
     server.stop();
+}
+
+/// Nor for as long as others may take that go on.
+#[test]
+fn a_stop_does_not_wait_for_what_hangs() {
+    let mut server = threads(2)
+        .args("--timeout 1 --graceful-timeout 300")
+        .ready();
+    let mut hung = send(&server, "/hang");
+    let hold = Hold::new();
+    let mut slow = send(&server, &hold.path().replace("wait-for", "patient"));
+    server.until_in_handler(2);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(hung.answer().unwrap().status, 504);
+    server.wait(" goes on with its other threads while serving GET /hang from ");
+    hold.let_go();
+    assert_eq!(slow.answer().unwrap().text(), "Ok(0)");
+    drop(slow);
+    server.wait(" was killed by SIGKILL from us: it has a request past timeout");
+    assert_eq!(server.wait_exit().code(), Some(0));
 }
 
 #[test]
