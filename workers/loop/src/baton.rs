@@ -2,8 +2,8 @@
 //! down and picks it up afterwards; if the handler lasts, the watch takes it up and passes it to a thread
 //! that has nothing to do.
 //!
-//! Only moves of a value under a lock, and waiting for them; it knows nothing of loops. Checked by loom:
-//! `RUSTFLAGS="--cfg loom" cargo test -p ferricorn-loop --lib baton`.
+//! Only moves of a value under a lock, and waiting for them; it knows nothing of loops. Checked by loom
+//! (`tests/models`).
 //!
 //! ```text
 //!            lay_down                 watch                 pass
