@@ -16,37 +16,59 @@
 
 use std::collections::VecDeque;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::time::Duration;
 
 #[cfg(loom)]
-use loom::sync::{Condvar, Mutex, MutexGuard, atomic::AtomicBool};
+use loom::sync::{
+    Condvar, Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicU64, fence},
+};
 #[cfg(not(loom))]
-use std::sync::{Condvar, Mutex, MutexGuard, atomic::AtomicBool};
+use std::sync::{
+    Condvar, Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicU64, fence},
+};
+
+use crate::slot::Slot;
 
 /// How long the baton lies until it passes on: a handler that lasts longer than this, and less than twice
 /// as long, loses it.
 const LIES: Duration = Duration::from_millis(1);
+/// Threads that a baton may have; they are numbered below it.
+const MOST: u64 = 1 << 16;
 /// After so many looks at which nothing was new, the watch sleeps until it is woken.
 const QUIET: u32 = if cfg!(loom) { 1 } else { 4 };
 
 /// A `T` that one thread has, until they end with an `X`.
 #[derive(Debug)]
 pub(crate) struct Baton<T, X> {
-    state: Mutex<State<T, X>>,
+    seats: Box<[Seat<T>]>,
+    /// How often it was laid down, and by which thread last ([`MOST`] to the count).
+    calls: AtomicU64,
+    /// It lies, or is about to.
+    lies: AtomicBool,
     /// Who has it should give way.
     wanted: AtomicBool,
+    /// The watch waits until it is woken.
+    asleep: AtomicBool,
+    state: Mutex<State<T, X>>,
     watch: Condvar,
-    /// What each thread waits at.
-    benches: Box<[Condvar]>,
+}
+
+/// What belongs to one thread. A handler is called and returns without a lock, and without touching what
+/// other threads write.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Seat<T> {
+    /// It lies here while the handler of this thread runs.
+    down: Slot<T>,
+    /// What the thread waits at.
+    bench: Condvar,
 }
 
 #[derive(Debug)]
 struct State<T, X> {
-    /// It lies here while the handler of its last call runs.
-    down: Option<T>,
-    /// How often it was laid down.
-    calls: u64,
     /// What was given to each thread, and not taken yet.
     given: Box<[Option<T>]>,
     /// Threads that are to go on with a request, in the order in which they came back.
@@ -55,8 +77,6 @@ struct State<T, X> {
     spare: Vec<usize>,
     /// The watch has it, as nobody was free.
     kept: bool,
-    /// The watch waits until it is woken.
-    asleep: bool,
     ended: bool,
     end: Option<X>,
 }
@@ -72,20 +92,25 @@ impl<T, X> Baton<T, X> {
     /// For so many threads. Nobody has it yet: the first is who calls [`Baton::pass`].
     pub(crate) fn new(threads: usize) -> Baton<T, X> {
         Baton {
+            seats: (0..threads)
+                .map(|_| Seat {
+                    down: Slot::new(),
+                    bench: Condvar::new(),
+                })
+                .collect(),
+            calls: AtomicU64::new(0),
+            lies: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
             state: Mutex::new(State {
-                down: None,
-                calls: 0,
                 given: (0..threads).map(|_| None).collect(),
                 line: VecDeque::new(),
                 spare: Vec::new(),
                 kept: false,
-                asleep: false,
                 ended: false,
                 end: None,
             }),
-            wanted: AtomicBool::new(false),
             watch: Condvar::new(),
-            benches: (0..threads).map(|_| Condvar::new()).collect(),
         }
     }
 
@@ -95,27 +120,36 @@ impl<T, X> Baton<T, X> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lays it down: the number of this call.
+    /// Lays it down on thread `me`, which runs a handler.
     #[inline]
-    pub(crate) fn lay_down(&self, baton: T) -> u64 {
-        let mut state = self.lock();
-        state.down = Some(baton);
-        state.calls += 1;
-        if state.asleep {
-            state.asleep = false;
-            self.watch.notify_one();
+    pub(crate) fn lay_down(&self, me: usize, baton: T) {
+        // Nobody else has it, so that nobody else counts.
+        let count = self.calls.load(Relaxed) / MOST + 1;
+        self.calls.store(count * MOST + me as u64, Release);
+        self.lies.store(true, Relaxed);
+        self.seats[me].down.put(baton);
+        // Either the watch sees that it lies before it sleeps, or it is seen to sleep here.
+        fence(SeqCst);
+        if self.asleep.load(Relaxed) {
+            self.wake_watch();
         }
-        state.calls
     }
 
-    /// Picks it up after the handler of this call, if it is still there.
+    /// Picks it up on thread `me`, whose handler has returned, if it is still there.
     #[inline]
-    pub(crate) fn pick_up(&self, call: u64) -> Option<T> {
-        let mut state = self.lock();
-        if state.calls != call {
-            return None;
+    pub(crate) fn pick_up(&self, me: usize) -> Option<T> {
+        let baton = self.seats[me].down.take();
+        if baton.is_some() {
+            self.lies.store(false, Relaxed);
         }
-        state.down.take()
+        baton
+    }
+
+    #[cold]
+    fn wake_watch(&self) {
+        let _state = self.lock();
+        self.asleep.store(false, Relaxed);
+        self.watch.notify_one();
     }
 
     /// Waits for it to go on with a request, on thread `me`; `wake` makes who has it look up from a sleep.
@@ -131,7 +165,7 @@ impl<T, X> Baton<T, X> {
             if let Some(baton) = state.given[me].take() {
                 return baton;
             }
-            state = self.rest(&self.benches[me], state);
+            state = self.rest(&self.seats[me].bench, state);
         }
     }
 
@@ -153,7 +187,7 @@ impl<T, X> Baton<T, X> {
             if let Some(baton) = state.given[me].take() {
                 return Some(baton);
             }
-            state = self.rest(&self.benches[me], state);
+            state = self.rest(&self.seats[me].bench, state);
         }
     }
 
@@ -193,7 +227,7 @@ impl<T, X> Baton<T, X> {
         };
         state.kept = false;
         state.given[next] = Some(baton);
-        self.benches[next].notify_one();
+        self.seats[next].bench.notify_one();
         None
     }
 
@@ -203,28 +237,38 @@ impl<T, X> Baton<T, X> {
     /// That the threads have ended.
     pub(crate) fn watch(&self) -> Result<T, X> {
         let mut state = self.lock();
-        let (mut seen, mut quiet) = (state.calls, 0);
+        let (mut seen, mut quiet) = (self.calls.load(Acquire), 0);
         loop {
-            state = if quiet < QUIET {
-                self.look_away(state)
-            } else {
+            state = if quiet >= QUIET && self.may_sleep() {
                 quiet = 0;
-                state.asleep = true;
                 self.rest(&self.watch, state)
+            } else {
+                self.look_away(state)
             };
+            self.asleep.store(false, Relaxed);
             if let Some(end) = state.end.take() {
                 return Err(end);
             }
-            let new = state.calls != seen;
-            seen = state.calls;
-            if new {
-                quiet = 0;
-            } else if let Some(baton) = state.down.take() {
-                return Ok(baton);
-            } else {
-                quiet += 1;
+            let calls = self.calls.load(Acquire);
+            if calls != seen {
+                (seen, quiet) = (calls, 0);
+                continue;
+            }
+            match self.seats[(calls % MOST) as usize].down.take() {
+                Some(baton) => {
+                    self.lies.store(false, Relaxed);
+                    return Ok(baton);
+                }
+                None => quiet += 1,
             }
         }
+    }
+
+    /// Whether whoever lays it down from now on wakes the watch: it does not lie already.
+    fn may_sleep(&self) -> bool {
+        self.asleep.store(true, Relaxed);
+        fence(SeqCst);
+        !self.lies.load(Relaxed)
     }
 
     /// Ends the threads. Thread `me`, where one says so, has nothing to do any more.
@@ -233,10 +277,9 @@ impl<T, X> Baton<T, X> {
         state.spare.extend(me);
         state.ended = true;
         state.end = Some(with);
-        state.asleep = false;
         self.watch.notify_one();
-        for bench in &self.benches {
-            bench.notify_one();
+        for seat in &self.seats {
+            seat.bench.notify_one();
         }
     }
 
@@ -337,9 +380,9 @@ mod tests {
                     turned.requests -= 1;
                     turned.calling = Some(me);
                     let left = turned.requests;
-                    let call = baton.lay_down(turned);
+                    baton.lay_down(me, turned);
                     handlers.call(left, left + 1 == all);
-                    turned = match baton.pick_up(call) {
+                    turned = match baton.pick_up(me) {
                         Some(turned) => {
                             assert_eq!(turned.calling, Some(me), "another's is not picked up");
                             turned

@@ -45,6 +45,7 @@ mod screen;
 mod send;
 mod serve;
 mod settle;
+mod slot;
 mod stream;
 mod timers;
 mod timing;

@@ -69,11 +69,11 @@ impl<P: Protocol, H: Handler> Executor<P> for Member<P, H> {
     fn call<R>(&mut self, key: Option<usize>, run: impl FnOnce(&mut H) -> R) -> R {
         let mut core = self.core.take().expect("the loop is in hand");
         core.calling = key;
-        let call = self.baton.lay_down(core);
+        self.baton.lay_down(self.number, core);
         let handler = self.handler.as_mut().expect("who calls has a handler");
         let result = run(handler);
         breath::served();
-        self.core = self.baton.pick_up(call);
+        self.core = self.baton.pick_up(self.number);
         if self.core.is_none() {
             self.line_up(key);
         }
