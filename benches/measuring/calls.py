@@ -14,11 +14,11 @@ import subprocess
 import tempfile
 import time
 
-from .server import REQUEST, Client, Failed, Server
+from .server import PATH, REQUEST, Client, Failed, Server
 
 GAP = 0.003
 # As long as any other request: the bare loop counts bytes.
-FIRST, LAST = "/marker-01", "/marker-02"
+FIRST, LAST, BATCH = "/marker-01", "/marker-02", "/marker-03"
 DEPTH = 16
 WAITS = {"epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6"}
 CLOSING = REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
@@ -34,49 +34,68 @@ def unavailable():
     return None
 
 
-def per_request(name, command, requests, connections=1, depth=1):
-    """System calls per request as {name: count}, most frequent first. On each of the connections
-    `depth` requests are sent at once, and on all of them before an answer is read."""
-    rounds = max(1, requests // (connections * depth))
+def per_request(name, command, requests, connections=1):
+    """System calls per request as {name: count}, most frequent first. Requests are sent on all the connections
+    before an answer is read."""
+    rounds = max(1, requests // connections)
 
     def load(server, clients):
         for _ in range(rounds):
             time.sleep(GAP)
             for client in clients:
-                client.send(depth)
+                client.send()
             for client in clients:
-                for _ in range(depth):
-                    client.receive()
+                client.receive()
 
     calls = collections.Counter(call for call, _ in trace(name, command, load, connections))
-    return {call: number / (rounds * connections * depth) for call, number in calls.most_common()}
+    return {call: number / (rounds * connections) for call, number in calls.most_common()}
 
 
 def per_connection(name, command, requests):
     """System calls of a connection for one request as {name: count}: those from one accept to the next,
-    of the connection in the middle. A request that is late by a moment costs calls that are not
-    the server's doing; most are not late."""
+    of the connection in the middle. The request is there with the connection: one that is late by a moment
+    costs calls that are not the server's doing."""
     def load(server, _):
         for _ in range(requests):
             time.sleep(GAP)
-            with Client(server) as client:
+            with Client(server, quiet=True) as client:
                 client.socket.sendall(CLOSING)
                 client.receive()
                 if client.file.read(1):
                     raise Failed(f"{name} does not close the connection")
 
-    connections = []
-    for call, accepted in trace(name, command, load):
-        if accepted:
-            connections.append([])
-        if connections:
-            connections[-1].append(call)
+    return middle(name, ((call, starts == "accept") for call, starts in trace(name, command, load)), 1)
+
+
+def per_pipelined(name, command, requests):
+    """System calls per request, of requests that come DEPTH at once, as {name: count}: those from one batch to the
+    next, of the batch in the middle."""
+    batch = REQUEST.replace(PATH.encode(), BATCH.encode()) + REQUEST * (DEPTH - 1)
+
+    def load(_, clients):
+        for _ in range(max(2, requests // DEPTH)):
+            time.sleep(GAP)
+            clients[0].socket.sendall(batch)
+            for _ in range(DEPTH):
+                clients[0].receive()
+
+    return middle(name, ((call, starts == "batch") for call, starts in trace(name, command, load)), DEPTH)
+
+
+def middle(name, calls, requests):
+    """Of calls, each with whether it starts something, those of the thing in the middle, for each of its requests."""
+    things = []
+    for call, starts in calls:
+        if starts:
+            things.append([])
+        if things:
+            things[-1].append(call)
     # The last one goes on into the request that marks the end.
-    lengths = [len(calls) for calls in connections[:-1]]
+    lengths = [len(thing) for thing in things[:-1]]
     if not lengths:
-        raise Failed(f"{name}: the trace shows no connection")
-    middle = connections[lengths.index(statistics.median_low(lengths))]
-    return dict(collections.Counter(middle).most_common())
+        raise Failed(f"{name}: the trace does not show the requests")
+    one = things[lengths.index(statistics.median_low(lengths))]
+    return {call: number / requests for call, number in collections.Counter(one).most_common()}
 
 
 def waits(calls):
@@ -85,8 +104,8 @@ def waits(calls):
 
 
 def trace(name, command, load, connections=1):
-    """The calls that the server makes while `load` runs: their names, and whether each is an accept that
-    gave a connection."""
+    """The calls that the server makes while `load` runs: their names, and what each starts: an accepted
+    connection, a batch, or nothing."""
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "trace")
         under = ["strace", "-f", "-qq", "-s", "48", "-o", path]
@@ -118,17 +137,20 @@ def mark(server, client, path):
 
 
 def between(lines, master):
-    """The calls from the one that reads the first marker to before the one that reads the last.
-    What the master does meanwhile is not done for a request."""
-    calls, counting = [], False
+    """The calls from the one that reads the first request behind the first marker to before the one that
+    reads the last marker. What the master does meanwhile is not done for a request."""
+    calls, marked, counting = [], False, False
     for line in lines:
         pid, _, call = line.partition(" ")
         if f'"GET {LAST} ' in line:
             return calls
-        counting |= f'"GET {FIRST} ' in line
+        batch = f'"GET {BATCH} ' in line
+        counting |= marked and (batch or f'"GET {PATH} ' in line)
+        marked |= f'"GET {FIRST} ' in line
         # A call that was interrupted in the trace is counted where it begins.
         found = re.match(r"\s*(\w+)\(", call)
         # F_GETFD before a close is a check of Rust's standard library in debug builds.
         if counting and found and pid != str(master) and "F_GETFD" not in call:
-            calls.append((found[1], found[1].startswith("accept") and "= -1" not in call))
+            accepted = found[1].startswith("accept") and "= -1" not in call
+            calls.append((found[1], "accept" if accepted else "batch" if batch else ""))
     raise Failed("the trace does not show the requests")

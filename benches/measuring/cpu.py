@@ -109,7 +109,7 @@ def block(commands, blast, workload, seconds, cpu, failed):
         running = []
         for name, command in commands.items():
             with guarded(name, failed):
-                server = stack.enter_context(Server(name, command, cpu))
+                server = stack.enter_context(Server(name, command, cpu, request=workload.request()))
                 # Warms up, and does not count.
                 slice_of(server, blast, workload, min(seconds, WARM), cpu)
                 running.append(server)

@@ -11,6 +11,15 @@ from .server import Failed
 PERCENTILES = ["50", "99", "99.9"]
 
 
+# More than anything here answers; for how many seconds.
+FLOOD, FLOODED = 250_000, 0.3
+
+
+def capacity(server, openloop, connections, cpu):
+    """Requests per second that this server and the client can do together at most."""
+    return measure(server, openloop, FLOOD, connections, FLOODED, cpu)["achieved"]
+
+
 def measure(server, openloop, rate, connections, seconds, cpu, paths=("/plaintext",), share=0.0):
     """What became of `rate` requests per second: achieved, errors, and for each path µs by percentile.
     The second path gets `share` of the requests."""

@@ -46,9 +46,10 @@ def page(result, pictures=()):
 
 def about(result):
     machine = result["machine"]
+    real_time = " Servers and clients ran with real-time priority." if machine["real_time"] else ""
     return (f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, {machine['date']}. Load average "
             f"{machine['load']} at the start, {result['load_after']} at the end. Server and client on core "
-            f"{result['cpu_pinned']}, slices of {result['seconds']} s. [README.md](README.md) says how to read this. Written by\n\n"
+            f"{result['cpu_pinned']}, slices of {result['seconds']} s.{real_time} [README.md](README.md) says how to read this. Written by\n\n"
             f"    {result['command_line']}")
 
 
@@ -154,11 +155,11 @@ def latency_rows(result):
             runs = result["latency"][name].get(str(share), [])
             bad = sum(run["errors"] for run in runs)
             for key in ("50", "99", "99.9"):
-                row.append(f"{statistics.mean(run['/plaintext'][key] for run in runs):.0f}" + (f" ({bad} errors)" if bad else "")
+                row.append(f"{statistics.median(run['/plaintext'][key] for run in runs):.0f}" + (f" ({bad} errors)" if bad else "")
                            if runs else "")
         rows.append(row)
     rates = sorted({run["rate"] for by_share in result["latency"].values() for runs in by_share.values() for run in runs})
-    text = "Requests per second: " + ", ".join(map(str, rates)) + ". Server and client on a core each; means of two runs."
+    text = "Requests per second: " + ", ".join(map(str, rates)) + ". Server and client on a core each; medians of the turns."
     return head, rows, text
 
 

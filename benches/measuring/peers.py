@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from typing import Callable, NamedTuple
 
 from .server import cargo
@@ -124,8 +125,8 @@ def system(program):
 
 def configured(place, name, port, **more):
     """A file of `benches/peers`, filled in, in a directory of its own."""
-    directory = os.path.join(place.directory, f"{name}-{port}")
-    os.makedirs(directory)
+    directory = tempfile.mkdtemp(prefix=f"{name}-", dir=place.directory)
+    os.chmod(directory, 0o755)
     os.symlink(os.path.join(place.directory, "files"), os.path.join(directory, "files"))
     values = {"directory": directory, "port": port, **more}
     with open(os.path.join(HERE, name)) as file:
@@ -216,7 +217,7 @@ PEERS = [
     Peer("nginx", {ONE, KEEP, CLOSE, PIPELINE, MANY, IDLE}, nginx("/"), nginx_version, "`return 200`"),
     Peer("nginx, files", {ONE, KEEP, CLOSE, PIPELINE, CONTENT}, nginx("/none"), nginx_version,
          "files, open_file_cache"),
-    Peer("Apache event", {ONE, KEEP, CLOSE, PIPELINE, CONTENT}, apache("event"), apache_version, "files, 64 threads", far=True),
+    Peer("Apache event", {ONE, KEEP, CLOSE, PIPELINE, CONTENT}, apache("event"), apache_version, "files, 128 threads", far=True),
     Peer("Apache prefork", {ONE, KEEP, CLOSE, PIPELINE, CONTENT}, apache("prefork"), apache_version, "files, 100 processes at most", far=True),
     Peer("gunicorn sync", {CLOSE}, gunicorn("--worker-class", "sync"), module("gunicorn"), "WSGI; keeps no connection", far=True),
     Peer("gunicorn gthread", WSGI, gunicorn("--worker-class", "gthread", "--threads", "4"), module("gunicorn"),

@@ -25,7 +25,8 @@ def machine():
         models = [line.partition(":")[2].strip() for line in info if line.startswith("model name")]
     return {"date": time.strftime("%Y-%m-%d %H:%M %Z"), "cpu": (models or [platform.machine()])[0],
             "cores": os.cpu_count(), "kernel": platform.release(),
-            "load": round(os.getloadavg()[0], 2)}
+            "load": round(os.getloadavg()[0], 2),
+            "real_time": os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR)}
 
 
 def version(command):

@@ -71,10 +71,10 @@ def compile_c(name, directory):
 
 class Server:
     """One running server. `command` has `{port}` where the port belongs, or makes the words from a
-    port; `under` goes before it: the tool that runs it."""
+    port; `under` goes before it: the tool that runs it. It is ready when it answers `request`."""
 
-    def __init__(self, name, command, cpu=None, under=()):
-        self.name = name
+    def __init__(self, name, command, cpu=None, under=(), request=REQUEST):
+        self.name, self.request = name, request
         self.port = free_port()
         self.under = bool(under)
         words = command(self.port) if callable(command) else [word.format(port=self.port) for word in command]
@@ -103,7 +103,8 @@ class Server:
         while time.monotonic() < end:
             try:
                 with Client(self) as client:
-                    self.answer = client.ask()
+                    client.socket.sendall(self.request)
+                    self.answer = client.receive()
                 return
             except OSError:
                 if self.process.poll() is not None:
@@ -159,10 +160,15 @@ class Server:
 
 
 class Client:
-    """One keep-alive connection that sends a request and waits for its whole answer."""
+    """One keep-alive connection that sends a request and waits for its whole answer. With `quiet` the server
+    does not see it before its first request: the handshake ends with that."""
 
-    def __init__(self, server):
-        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+    def __init__(self, server, quiet=False):
+        self.socket = socket.socket()
+        self.socket.settimeout(60)
+        if quiet:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+        self.socket.connect(("127.0.0.1", server.port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.file = self.socket.makefile("rb")
 

@@ -15,6 +15,8 @@ EXACT, LATENCY, MIXED, IDLE = "exact", "latency", "mixed", "idle"
 KINDS = [EXACT, *BY_KEY, LATENCY, MIXED, IDLE]
 # A server that is far off takes part in so many blocks.
 FAR_BLOCKS = 2
+# How often each share of latency is measured; seconds of the mixed load.
+TURNS, MIXED_SECONDS = 5, 5
 # About how many seconds a slice takes beside its load, and the start of a server.
 AROUND, START = 0.15, 0.4
 
@@ -29,7 +31,7 @@ class Progress:
         self.done += estimate
         share = self.done / self.total
         left = (time.monotonic() - self.begin) * (1 / share - 1)
-        self.say(f"[{share:4.0%}, {left / 60:.0f} min left] {text}")
+        self.say(f"[{share:4.0%}, {max(left, 0) / 60:.0f} min left] {text}")
 
 
 class Suite:
@@ -79,9 +81,9 @@ class Suite:
         if kind == EXACT:
             return 8.0 * len(self.found)
         if kind == LATENCY:
-            return (len(self.able(LATENCY_NEEDS)) + 2) * (2 * len(SHARES) * (self.options.latency + AROUND) + START)
+            return (len(self.able(LATENCY_NEEDS)) + 2) * TURNS * (len(SHARES) * (self.options.latency + AROUND) + START)
         if kind == MIXED:
-            return len(self.able(MIXED_NEEDS)) * (4 * self.options.latency + START)
+            return len(self.able(MIXED_NEEDS)) * (MIXED_SECONDS + START)
         return 5.0 * len(self.able(IDLE_NEEDS))
 
     # CPU time.
@@ -131,7 +133,7 @@ class Suite:
             found["keep"] = calls.per_request(name, command, requests)
         if PIPELINE in can:
             pipelined = BY_KEY["pipelined"].bare(self.tools["limit-epoll"]) if name == BARE else command
-            found["pipelined"] = calls.per_request(name, pipelined, requests, depth=calls.DEPTH)
+            found["pipelined"] = calls.per_pipelined(name, pipelined, requests)
         if CLOSE in can:
             closing = BY_KEY["close"].bare(self.tools["limit-epoll"]) if name == BARE else command
             found["close"] = calls.per_connection(name, closing, requests // 4)
@@ -140,40 +142,44 @@ class Suite:
     # Latency.
 
     def latency(self, estimate, failed):
-        """At shares of what the slowest of these could do with a core."""
+        """At shares of what the slowest of these can do."""
         able = self.able(LATENCY_NEEDS)
-        workload = BY_KEY["plaintext"]
-        bare = workload.bare(self.tools["limit-epoll"])
+        bare = BY_KEY["plaintext"].bare(self.tools["limit-epoll"])
         servers = {BARE: bare, **able, AGAIN: bare}
-        slowest = max(self.cpu_of(workload.key, name) for name in servers)
-        found = {name: {} for name in servers}
-        for turn in range(2):
+        found, most = {name: {} for name in servers}, None
+        for turn in range(TURNS):
             with ExitStack() as stack:
                 running = []
                 for name, command in servers.items():
                     with cpu.guarded(name, failed):
                         running.append(stack.enter_context(Server(name, command, self.options.cpu)))
+                if not most:
+                    most = self.slowest(running, failed)
                 for share in SHARES:
-                    for server in reversed(running) if turn else running:
+                    for server in reversed(running) if turn % 2 else running:
                         with cpu.guarded(server.name, failed):
-                            one = latency.measure(server, self.tools["openloop"], share * 1e6 / slowest, 64,
+                            one = latency.measure(server, self.tools["openloop"], share * most, 64,
                                                   self.options.latency, self.options.cpu)
                             found[server.name].setdefault(str(share), []).append(one)
-                    self.progress.step(estimate / 2 / len(SHARES), f"latency at {share:.0%} of {1e6 / slowest:.0f}/s")
+                    self.progress.step(estimate / TURNS / len(SHARES), f"latency at {share:.0%} of {most}/s")
         self.result[LATENCY] = {name: runs for name, runs in found.items() if name not in failed}
 
-    def cpu_of(self, workload, name):
-        blocks = [block[name] for block in self.result["cpu"].get(workload, []) if name in block]
-        if not blocks:
-            raise Failed(f"the latency needs the workload {workload}, too")
-        return statistics.median(blocks)
+    def slowest(self, running, failed):
+        """Requests per second of the slowest of these servers."""
+        found = []
+        for server in running:
+            with cpu.guarded(server.name, failed):
+                found.append(latency.capacity(server, self.tools["openloop"], 64, self.options.cpu))
+        if not found:
+            raise Failed("nothing answers")
+        return min(found)
 
     def mixed(self, estimate, failed):
         able = self.able(MIXED_NEEDS)
         for name, command in able.items():
             with cpu.guarded(name, failed), Server(name, command, self.options.cpu) as server:
                 self.result[MIXED][name] = latency.measure(
-                    server, self.tools["openloop"], MIXED_RATE, 64, 4 * self.options.latency, self.options.cpu,
+                    server, self.tools["openloop"], MIXED_RATE, 64, MIXED_SECONDS, self.options.cpu,
                     ("/plaintext", "/slow"), MIXED_SHARE)
             self.progress.step(estimate / len(able), f"{MIXED_SHARE:.0%} slow requests: {name}")
 

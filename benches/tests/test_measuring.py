@@ -70,6 +70,9 @@ TRACE = f"""\
 10 epoll_wait(4, [{{EPOLLIN}}], 512, 1000) = 1
 10 recvfrom(8, "GET {calls.FIRST} HTTP/1.1\\r\\n", 65536, 0) = 45
 10 sendto(8, "HTTP/1.1 200 OK", 134, 0) = 134
+10 epoll_wait(4, [{{EPOLLIN}}], 512, 1000) = 1
+10 recvfrom(8, "GET {calls.PATH} HTTP/1.1\\r\\n", 65536, 0) = 45
+10 sendto(8, "HTTP/1.1 200 OK", 134, 0) = 134
 9 poll([{{fd=3}}], 1, 500 <unfinished ...>
 10 epoll_wait(4,  <unfinished ...>
 9 <... poll resumed>) = 0 (Timeout)
@@ -87,9 +90,13 @@ class Outputs(unittest.TestCase):
         found = calls.between(TRACE.splitlines(), 9)
         self.assertEqual([call for call, _ in found],
                          ["recvfrom", "sendto", "epoll_wait", "accept4", "accept4", "epoll_wait"])
-        self.assertEqual([call for call, accepted in found if accepted], ["accept4"])
+        self.assertEqual([call for call, starts in found if starts == "accept"], ["accept4"])
         self.assertEqual(calls.waits({"epoll_wait": 0.5, "read": 1}), 0.5)
         self.assertEqual(gates.words({"read": 1, "epoll_wait": 0.5}), "1.50 (read 1.00, epoll_wait 0.50)")
+
+    def test_what_is_counted_is_the_thing_in_the_middle_without_what_comes_before_the_first(self):
+        found = [("getpid", False), *[("read", True), ("write", False), ("epoll_wait", False)] * 3, ("read", True), *[("x", False)] * 9]
+        self.assertEqual(calls.middle("a", found, 2), {"read": 0.5, "write": 0.5, "epoll_wait": 0.5})
 
     def test_the_clients_words_are_read(self):
         text = ("offered 500/s  achieved 499/s  errors 2  dials 9  max_backlog 3\n"
@@ -111,7 +118,7 @@ class Pages(unittest.TestCase):
     def setUp(self):
         each = [block(ratio, granian=50.0) for ratio in (1.05, 1.06, 1.04)]
         self.result = {
-            "machine": {"cpu": "Z80", "cores": 2, "kernel": "6.1", "date": "today", "load": 0.1}, "load_after": 0.2,
+            "machine": {"cpu": "Z80", "cores": 2, "kernel": "6.1", "date": "today", "load": 0.1, "real_time": True}, "load_after": 0.2,
             "command_line": "benches/run", "seconds": 0.4, "cpu_pinned": 1, "missing": {"bjoern": "is not installed"},
             "versions": {OURS: "0.1.0", "nginx": "1.22"}, "answers": {OURS: (4, 121)}, "stolen": {"close": 0.2},
             "cpu": {workload.key: each for workload in workloads.WORKLOADS},
@@ -134,7 +141,7 @@ class Pages(unittest.TestCase):
     def test_the_page_says_figures_null_test_verdict_and_what_is_missing(self):
         text = pages.page(self.result)
         for words in ["| **ferricorn hello** ", "bare loop again (null test)", "1.05 [1.04, 1.06]", "| met |", " 2488 |",
-                      "- bjoern is not installed", "- nginx in close: it <broke>", "took up to 20%", "2.00 µs"]:
+                      "- bjoern is not installed", "- nginx in close: it <broke>", "took up to 20%", "real-time", "2.00 µs"]:
             self.assertIn(words, text)
         self.assertIn("The null test does not contain 1", text)
 
