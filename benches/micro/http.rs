@@ -73,6 +73,19 @@ fn head_of_14_fields_recalled(bencher: Bencher<'_, '_>) {
     head(bencher, BROWSER, usize::MAX / 2, true);
 }
 
+/// Behind one that has another cookie: all but that is recalled.
+#[divan::bench]
+fn head_of_14_fields_one_differs(bencher: Bencher<'_, '_>) {
+    let other = String::from_utf8_lossy(BROWSER).replace("session=0", "session=1");
+    let mut both = [BROWSER, other.as_bytes()].into_iter().cycle();
+    let (limits, mut head) = (Limits::default(), Head::new());
+    let bencher = bencher.counter(BytesCount::new(BROWSER.len()));
+    bencher.bench_local(|| {
+        let bytes = black_box(both.next());
+        bytes.map(|bytes| Reader::new().next(bytes, &limits, &mut head))
+    });
+}
+
 #[divan::bench(args = [1, 64])]
 fn head_of_14_fields_in_pieces_of(bencher: Bencher<'_, '_>, piece: usize) {
     head(bencher, BROWSER, piece, false);

@@ -53,13 +53,17 @@ impl FieldLines {
         &mut self,
         section: &[u8],
         bounds: Bounds,
-        mut each: impl FnMut(Field) -> Result<(), Reject>,
+        taker: &mut impl Taker,
     ) -> Result<Option<usize>, Reject> {
         // A copy, which need not be in memory.
         let mut state = *self;
         let stopped = loop {
-            match state.line(section, bounds) {
-                Line::Field(field) if state.count <= bounds.fields => each(field)?,
+            let line = match state.recalled(section, bounds, taker) {
+                Some(field) => Line::Field(field),
+                None => state.line(section, bounds),
+            };
+            match line {
+                Line::Field(field) if state.count <= bounds.fields => taker.take(field)?,
                 Line::Field(_) => return Err(too_many_fields()),
                 Line::Empty => break Ok(Some(state.pos)),
                 Line::Stopped(byte) => break state.stopped(byte, section.len(), bounds),
@@ -67,6 +71,22 @@ impl FieldLines {
         };
         *self = state;
         stopped
+    }
+
+    /// Skips a line that the taker knows, if the next is one.
+    #[inline(always)]
+    fn recalled(&mut self, section: &[u8], bounds: Bounds, taker: &impl Taker) -> Option<Field> {
+        if self.pos != self.line {
+            return None;
+        }
+        let (field, len) = taker.recall(section, self.line)?;
+        let end = self.line + len;
+        if end > bounds.of(self.line) {
+            return None;
+        }
+        (self.pos, self.line) = (end, end);
+        self.count += 1;
+        Some(field)
     }
 
     /// Goes on to the end of a line.
@@ -138,6 +158,26 @@ impl FieldLines {
     }
 }
 
+/// Is handed fields over, one by one.
+pub(crate) trait Taker {
+    /// The next field.
+    fn take(&mut self, field: Field) -> Result<(), Reject>;
+
+    /// The field of the line that begins here, and the length of that, where it is known without reading:
+    /// the same bytes were read before, under the same limits, and no name in them holds `_`.
+    #[inline(always)]
+    fn recall(&self, _section: &[u8], _line: usize) -> Option<(Field, usize)> {
+        None
+    }
+}
+
+impl<F: FnMut(Field) -> Result<(), Reject>> Taker for F {
+    #[inline(always)]
+    fn take(&mut self, field: Field) -> Result<(), Reject> {
+        self(field)
+    }
+}
+
 /// What came of a line.
 enum Line {
     Field(Field),
@@ -197,6 +237,23 @@ impl Field {
             name_len: offset(colon - name),
             value: offset(end - value.len()),
             value_len: offset(syntax::trim_end(value).len()),
+        }
+    }
+
+    /// Where its line begins.
+    #[inline]
+    pub(crate) fn line(self) -> usize {
+        self.name as usize
+    }
+
+    /// The same field in a line that begins here.
+    #[inline]
+    pub(crate) fn at(self, line: usize) -> Self {
+        let name = offset(line);
+        Self {
+            name,
+            value: name + (self.value - self.name),
+            ..self
         }
     }
 
@@ -280,7 +337,7 @@ mod tests {
     fn read(section: &[u8], ends: impl IntoIterator<Item = usize>, bounds: Bounds) -> Outcome {
         let (mut lines, mut fields) = (FieldLines::default(), Vec::new());
         for end in ends {
-            let found = lines.read(&section[..end], bounds, |field| {
+            let found = lines.read(&section[..end], bounds, &mut |field: Field| {
                 fields.push((field.name(section).into(), field.value(section).into()));
                 Ok(())
             })?;

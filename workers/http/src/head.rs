@@ -15,6 +15,8 @@ use std::ops::Range;
 mod recall;
 mod retain;
 
+use recall::Last;
+
 /// One request head.
 ///
 /// Reusable: the [`Reader`](crate::Reader) refills it, without allocating once it has grown to the
@@ -37,6 +39,8 @@ pub struct Head {
     /// The limits under which the section was read, while all that was found in it is here and
     /// nothing was taken out: see `recall`.
     read_under: Option<Limits>,
+    /// The head before, while this one is read.
+    last: Last,
 }
 
 /// Length of ` HTTP/1.x`, and of the end of a line.
@@ -69,11 +73,11 @@ impl Head {
     }
 
     /// Takes a request line over, which was checked and is given with its CRLF; nothing is left of the
-    /// fields of the last head.
-    pub(crate) fn begin(&mut self, line: &[u8], parts: Parts, target: Target) {
-        self.bytes.clear();
-        self.forget_fields();
+    /// fields of the last head, but that their lines are recalled that come again.
+    pub(crate) fn begin(&mut self, line: &[u8], parts: Parts, target: Target, limits: &Limits) {
+        self.begin_again(limits);
         self.set_line(line, parts, target);
+        self.bytes.clear();
         self.bytes.extend_from_slice(line);
     }
 
@@ -112,8 +116,9 @@ impl Head {
     /// What there is of a head that is not complete, to go on with later; leaves an empty one.
     pub(crate) fn take(&mut self) -> Self {
         let mut part = std::mem::take(self);
-        // As large as the largest head so far, and not needed before the end.
+        // As large as the largest head so far, and not needed before the end, or not at all.
         part.bytes.shrink_to_fit();
+        part.last = Last::default();
         part
     }
 

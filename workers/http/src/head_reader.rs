@@ -2,7 +2,7 @@
 //! by line; the syntax of the lines is in `request_line` and `field_lines`.
 
 use crate::{
-    field_lines::{Bounds, FieldLines, offset},
+    field_lines::{Bounds, Field, FieldLines, Taker, offset},
     framing::Gathered,
     head::Head,
     limits::Limits,
@@ -59,7 +59,7 @@ impl HeadReader {
                 Self::RequestLine(line) => {
                     let start = match head.same_line(input, limits) {
                         Some(start) => {
-                            head.forget_fields();
+                            head.begin_again(limits);
                             start
                         }
                         None => {
@@ -75,7 +75,7 @@ impl HeadReader {
                                 return Ok(Some(end));
                             }
                             let start = parts.line_len() + 2;
-                            head.begin(&input[..start], parts, target);
+                            head.begin(&input[..start], parts, target, limits);
                             start
                         }
                     };
@@ -109,17 +109,40 @@ fn fields(
     head: &mut Head,
 ) -> Result<Option<usize>, Reject> {
     let bounds = Bounds::new(limits, limits.longest_head().saturating_sub(start));
-    let end = lines.read(section, bounds, |field| {
-        let (index, name) = (head.fields().len(), field.name(section));
-        if Gathered::is_relevant(name) {
-            gathered.note(offset(index), name, field.value(section))?;
-        }
-        head.push(field, name);
-        Ok(())
-    })?;
+    let mut taking = Taking {
+        section,
+        gathered,
+        head,
+    };
+    let end = lines.read(section, bounds, &mut taking)?;
     let Some(end) = end else { return Ok(None) };
     let (method, form) = (head.method_bytes(), head.form());
     let framing = gathered.decide(head.version(), method, form, limits)?;
     head.complete(&section[..end], framing, lines.underscores(), limits);
     Ok(Some(end))
+}
+
+/// Puts the fields of a section into a head.
+struct Taking<'a> {
+    section: &'a [u8],
+    gathered: &'a mut Gathered,
+    head: &'a mut Head,
+}
+
+impl Taker for Taking<'_> {
+    #[inline(always)]
+    fn take(&mut self, field: Field) -> Result<(), Reject> {
+        let (index, name) = (self.head.fields().len(), field.name(self.section));
+        if Gathered::is_relevant(name) {
+            let value = field.value(self.section);
+            self.gathered.note(offset(index), name, value)?;
+        }
+        self.head.push(field, name);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn recall(&self, section: &[u8], line: usize) -> Option<(Field, usize)> {
+        self.head.recall_line(section, line)
+    }
 }

@@ -29,7 +29,7 @@ impl Trailers {
         let new = input.get(..most - before).unwrap_or(input);
         self.section.extend_from_slice(new);
         let (section, fields) = (&self.section, &mut self.fields);
-        let each = |field: Field| {
+        let mut each = |field: Field| {
             let name = HeaderName::from_bytes(field.name(section));
             let value = HeaderValue::from_bytes(field.value(section));
             let (Ok(name), Ok(value)) = (name, value) else {
@@ -43,7 +43,7 @@ impl Trailers {
             Ok(())
         };
         let bounds = Bounds::new(limits, most);
-        let end = self.lines.read(section, bounds, each)?;
+        let end = self.lines.read(section, bounds, &mut each)?;
         Ok(end.map(|end| end - before))
     }
 

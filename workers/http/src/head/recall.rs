@@ -3,10 +3,24 @@
 //!
 //! Clients repeat themselves, and comparing is an order of magnitude cheaper than reading. It is a
 //! worker's last head, whoever has sent it: the same bytes mean the same, wherever they come from. A
-//! request line and a section both are recalled as a whole only, with the line ends that complete them.
+//! head is recalled as a whole; else its request line, or its section, and of a section that is not
+//! the same the lines that are, each at its own place among them. All with the line ends that complete
+//! them.
 
 use super::{CRLF_LEN, Head};
-use crate::{limits::Limits, request_line::Parts, target::Target};
+use crate::{
+    field_lines::Field, initials::Initials, limits::Limits, request_line::Parts, target::Target,
+};
+
+/// The section of the head before, while one is read that has another.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Last {
+    bytes: Vec<u8>,
+    /// Where the section begins.
+    start: usize,
+    /// Where the fields are in it; none where their lines may not be recalled.
+    spans: Vec<Field>,
+}
 
 impl Head {
     /// The length of this head, if `input` begins with it and reading that under these limits would
@@ -51,6 +65,43 @@ impl Head {
         self.bytes.clear();
         self.bytes.extend_from_slice(&input[..end]);
         Some(end)
+    }
+
+    /// Puts the fields aside, to recall those whose lines come again under the same limits, and keeps the
+    /// request line.
+    pub(crate) fn begin_again(&mut self, limits: &Limits) {
+        // Of names with `_` it is not known here which they are.
+        let known = self.was_read_under(limits) && !self.initials.meets(Initials::UNDERSCORE);
+        let last = &mut self.last;
+        last.spans.clear();
+        if known {
+            std::mem::swap(&mut self.bytes, &mut last.bytes);
+            std::mem::swap(&mut self.spans, &mut last.spans);
+            last.start = self.line_len + CRLF_LEN;
+            self.bytes.clear();
+            self.bytes.extend_from_slice(&last.bytes[..last.start]);
+        }
+        self.forget_fields();
+    }
+
+    /// The next field, if the line that begins at `line` of the section is that of the field that was in
+    /// its place; and how long the line is.
+    #[inline(always)]
+    pub(crate) fn recall_line(&self, section: &[u8], line: usize) -> Option<(Field, usize)> {
+        let Last {
+            bytes,
+            start,
+            spans,
+        } = &self.last;
+        let at = self.spans.len();
+        let field = *spans.get(at)?;
+        let end = match spans.get(at + 1) {
+            Some(next) => start + next.line(),
+            None => bytes.len() - CRLF_LEN,
+        };
+        let known = bytes.get(start + field.line()..end)?;
+        let same = section.get(line..line + known.len())? == known;
+        same.then(|| (field.at(line), known.len()))
     }
 
     /// Whether all is here that was found in a head that was read under these limits.
