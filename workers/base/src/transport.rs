@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
 use std::net::Shutdown;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -17,6 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, SockaddrLike, SockaddrStorage, getsockname, setsockopt, sockopt,
 };
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 /// Seconds of silence after which a peer is probed that has no limit of its own.
 const SILENCE: u64 = 60;
@@ -170,15 +171,18 @@ macro_rules! each {
     };
 }
 
+// The C library's recv(2) and send(2) are points at which a thread can be cancelled, which costs as much
+// again as the call itself on this side of the kernel once there are threads. These are the bare calls.
 impl Transport for Socket {
     #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        each!(self, stream => stream.read(buffer))
+        let (_, n) = recv(&*self, buffer, RecvFlags::empty())?;
+        Ok(n)
     }
 
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        each!(self, stream => stream.write(bytes))
+        Ok(send(&*self, bytes, SendFlags::NOSIGNAL)?)
     }
 
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
