@@ -158,6 +158,14 @@ impl<P: Protocol> Core<P> {
         }
     }
 
+    /// Whether it is there still: while a handler ran, the loop may have been in other hands.
+    fn is_open(&self, source: Source) -> bool {
+        match source {
+            Source::Listener(n) => n < self.acceptor.listeners.len(),
+            Source::Rendezvous => true,
+        }
+    }
+
     fn source(&self, source: Source) -> BorrowedFd<'_> {
         match source {
             Source::Listener(n) => self.acceptor.listeners[n].as_fd(),
@@ -346,7 +354,9 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
 
     /// Whether it is worth while to look elsewhere too.
     fn accept_from(&mut self, source: Source) -> bool {
-        self.accept_some(source, BATCH)
+        // Who waits for a handler is not to wait behind many who come later, nor to keep them out.
+        let most = if self.held.is_empty() { BATCH } else { 1 };
+        self.accept_some(source, most)
     }
 
     /// As [`Loop::accept_from`], so many at most. Who is ahead of a sibling then gives way as ever.
@@ -375,10 +385,14 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
                 if !self.somebody_waits(source) {
                     return true;
                 }
-                if !self.make_room() {
-                    self.refrain(Watch::Full);
-                    return false;
+                if self.make_room() {
+                    // Whoever made room may have asked something, and a handler run.
+                    continue;
                 }
+                if !self.acceptor.is_closed() {
+                    self.refrain(Watch::Full);
+                }
+                return false;
             }
             match self.next_from(source) {
                 Ok(arrival) => self.welcome(arrival),
@@ -406,7 +420,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         };
         let rendezvous = (!heirs).then_some(Source::Rendezvous);
         for source in (0..listeners).map(Source::Listener).chain(rendezvous) {
-            loop {
+            while self.is_open(source) {
                 if self.is_full() {
                     if !self.somebody_waits(source) {
                         break;
@@ -414,6 +428,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
                     if !self.make_room() {
                         return false;
                     }
+                    continue;
                 }
                 match self.next_from(source) {
                     Ok(arrival) => {

@@ -283,17 +283,22 @@ impl<P: Protocol> Core<P> {
         }
     }
 
-    /// Waits for events.
+    /// Waits for events; who `hurries` takes those that are there.
     ///
     /// # Errors
     /// That it cannot.
     #[inline]
-    pub(crate) fn wait(&mut self) -> Result<(), Exit> {
+    pub(crate) fn wait(&mut self, hurries: bool) -> Result<(), Exit> {
         if self.clock.has_untimed() || self.codel.is_some() {
             // How long the turn took that ends here, and its handlers.
             self.read_clock();
         }
-        let (asked, sleep) = (self.clock.now(), self.sleep());
+        let sleep = if hurries {
+            Duration::ZERO
+        } else {
+            self.sleep()
+        };
+        let asked = self.clock.now();
         match self.poll.poll(&mut self.events, Some(sleep)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                 return Err(Exit::Broken(format!("cannot wait for events: {error}")));

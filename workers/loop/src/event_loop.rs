@@ -94,12 +94,12 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
 
     /// Waits for events, unless some are left, and deals with them.
     fn turn(&mut self) -> Result<(), Stop> {
-        self.serve_held()?;
+        if self.executor.has_handler() {
+            self.open_doors();
+        }
         if self.found.is_over() {
-            if self.executor.has_handler() {
-                self.open_doors();
-            }
-            self.wait().map_err(Stop::Over)?;
+            let hurries = self.executor.has_handler() && !self.held.is_empty();
+            self.wait(hurries).map_err(Stop::Over)?;
         }
         let requests = self.context.page.counter(Counter::Requests);
         // They have waited longer than what is new.
@@ -111,11 +111,16 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
                 self.yield_loop()?;
             }
         }
-        while let Some(told) = self.found.next() {
-            self.late.event();
+        loop {
+            let core = &mut **self;
+            let Some(told) = core.found.next() else {
+                break;
+            };
+            core.late.event();
             self.dispatch(told);
             self.yield_loop()?;
         }
+        self.serve_held()?;
         self.late.forget();
         // What came before is seen now.
         let now = self.found.told_us();
@@ -159,17 +164,17 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         Ok(())
     }
 
-    /// Serves what waits for a handler, if there is one now.
+    /// Serves what has waited longest for a handler, if there is one now. One in each turn, so that who comes
+    /// anew is let in.
     #[inline]
     fn serve_held(&mut self) -> Result<(), Stop> {
-        while self.executor.has_handler() {
-            let Some((active, call)) = self.unhold() else {
-                return Ok(());
-            };
-            self.resume(active, call);
-            self.yield_loop()?;
+        if self.held.is_empty() || !self.executor.has_handler() {
+            return Ok(());
         }
-        Ok(())
+        if let Some((active, call)) = self.unhold() {
+            self.resume(active, call);
+        }
+        self.yield_loop()
     }
 
     /// Nothing waits: the handler may do what it put off.

@@ -24,6 +24,9 @@ pub trait Executor<P: Protocol> {
     /// Whether it can run a handler.
     fn has_handler(&self) -> bool;
 
+    /// Whether it can run a handler for a request that comes now: others do not wait for one.
+    fn is_free(&self) -> bool;
+
     /// Whether a thread waits for the loop that is to go on with a request.
     fn is_wanted(&self) -> bool;
 
@@ -65,6 +68,11 @@ impl<P: Protocol, H: Handler> Executor<P> for Inline<P, H> {
 
     #[inline(always)]
     fn has_handler(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn is_free(&self) -> bool {
         true
     }
 

@@ -56,6 +56,11 @@ impl<P: Protocol, H: Handler> Executor<P> for Member<P, H> {
     }
 
     #[inline]
+    fn is_free(&self) -> bool {
+        self.handler.is_some() && self.core().held.is_empty()
+    }
+
+    #[inline]
     fn is_wanted(&self) -> bool {
         self.baton.is_wanted()
     }
@@ -162,6 +167,18 @@ fn all_booted(reports: &Receiver<Result<(), Error>>, threads: usize) -> Result<(
     Ok(())
 }
 
+/// Ends the worker when a thread panics outside of a handler: the loop may be lost with it.
+struct Alarm<'a, P: Protocol>(&'a Shared<P>);
+
+impl<P: Protocol> Drop for Alarm<'_, P> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let text = "a thread panicked outside of a handler".to_owned();
+            self.0.end(Exit::Broken(text), None);
+        }
+    }
+}
+
 /// What all threads have.
 struct Crew<P: Protocol, B> {
     baton: Arc<Shared<P>>,
@@ -205,6 +222,7 @@ impl<P: Protocol, B> Crew<P, B> {
         let _ = booted.send(Ok(()));
         drop(booted);
         let mut member = self.member(number, Some(handler));
+        let _alarm = Alarm(&self.baton);
         while let Some(core) = self.baton.wait(number, || wake(&self.waker)) {
             member.turn_in_hand(core);
         }

@@ -20,43 +20,44 @@ use crate::timers::Wait;
 impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     /// The head is complete: the handler may decide now.
     pub(crate) fn on_head(&mut self, active: &mut Active<P>) -> Option<Served> {
-        let number = self.ids.next_number();
-        let Some(conn) = self.conns.get(active.key) else {
+        let core = &mut **self;
+        let number = core.ids.next_number();
+        let Some(conn) = core.conns.get(active.key) else {
             return Some(Served::Flush);
         };
         let work = &mut active.work;
         let has_body = active.request.head().body() != BodyLength::None;
         if has_body {
-            work.receive_due = self.receive_due(active.key, active.waits);
+            work.receive_due = core.receive_due(active.key, active.waits);
         }
         // This wait is over: the next of its kind has a time of its own.
         active.waits = None;
         let request = &mut active.request;
         request.renew(&conn.peer, &conn.local, conn.link, number);
         let head = active.request.head();
-        let concerned = head.initials().meets(self.concerns);
+        let concerned = head.initials().meets(core.concerns);
         let mut facts = P::facts(head);
-        facts.keep_alive &= self.goes_on() && self.waits[Wait::KeepAlive as usize] > 0;
+        facts.keep_alive &= core.goes_on() && core.waits[Wait::KeepAlive as usize] > 0;
         work.facts = Some(facts);
         work.wants_go_on = has_body && head.expects_continue();
         work.body_read = 0;
         work.window = 0;
-        work.began_us = self.clock.now();
+        work.began_us = core.clock.now();
         active.phase = Phase::Body;
         if concerned {
-            if let Err(reject) = self.conf.trust.judge(&mut active.request) {
-                self.reject(active, reject);
+            if let Err(reject) = core.conf.trust.judge(&mut active.request) {
+                core.reject(active, reject);
                 return Some(Served::Flush);
             }
         }
         let request = &active.request;
         let head = request.head();
         if head.is_https_target() && request.scheme() != "https" {
-            self.reject(active, misdirected());
+            core.reject(active, misdirected());
             return Some(Served::Flush);
         }
-        if let Some(waited) = self.late.sample(active.work.began_us) {
-            self.context.page.queued(waited);
+        if let Some(waited) = core.late.sample(active.work.began_us) {
+            core.context.page.queued(waited);
         }
         if self.screens {
             if let Some(response) = self.screen(active) {
@@ -68,18 +69,19 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
             self.refuse(active, StatusCode::NOT_IMPLEMENTED);
             return Some(Served::Flush);
         }
+        if !self.executor.is_free() {
+            return Some(Served::Hold(Call::Begin { has_body }));
+        }
         self.begin(active, has_body)
     }
 
     /// The handler is shown the head, and answers where nothing follows it.
     #[inline]
     pub(crate) fn begin(&mut self, active: &mut Active<P>, has_body: bool) -> Option<Served> {
-        if !self.executor.has_handler() {
-            return Some(Served::Hold(Call::Begin { has_body }));
-        }
-        let cell = self.note(active);
+        let core = &mut **self;
+        let cell = core.note(active);
         active.work.cell = Some(cell);
-        self.lend(active);
+        core.lend(active);
         self.executor.serves(cell);
         let (key, request) = (Some(active.key), &mut active.request);
         let begun = self
@@ -132,14 +134,14 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         if let Err(error) = request.body_mut().complete(trailers) {
             return self.answer(active, Err(Failure::Error(error.into())));
         }
+        if !self.executor.is_free() {
+            return Some(Served::Hold(Call::Handle));
+        }
         self.handle(active)
     }
 
     /// The handler answers a request that is complete.
     pub(crate) fn handle(&mut self, active: &mut Active<P>) -> Option<Served> {
-        if !self.executor.has_handler() {
-            return Some(Served::Hold(Call::Handle));
-        }
         let cell = self.note(active);
         active.work.cell = Some(cell);
         self.lend(active);
@@ -157,29 +159,30 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         result: Result<Response, Failure>,
     ) -> Option<Served> {
         active.phase = Phase::Idle;
+        let core = &mut **self;
         let streamed = match result {
-            Ok(response) => self.respond(active, response, true),
+            Ok(response) => core.respond(active, response, true),
             Err(failure) => {
-                self.fail(active, &failure);
+                core.fail(active, &failure);
                 false
             }
         };
         if streamed {
             return Some(Served::Streamed);
         }
-        active.phase = self.between();
+        active.phase = core.between();
         None
     }
+}
 
+impl<P: Protocol> Core<P> {
     /// A handler failed before its response was sent: 500 for the client, the detail for the log.
     fn fail(&mut self, active: &mut Active<P>, failure: &Failure) {
         self.log_failure(&active.request, failure);
         let response = error_response(StatusCode::INTERNAL_SERVER_ERROR);
         self.respond(active, response, true);
     }
-}
 
-impl<P: Protocol> Core<P> {
     /// When the request whose head is complete now must be here as a whole, in µs of
     /// CLOCK_MONOTONIC: it began when its connection began to wait for a head, if it did.
     fn receive_due(&self, key: usize, waits: Option<Wait>) -> u64 {

@@ -41,8 +41,9 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     /// Serves the connection `key`, if it is there. `closed` says that the client has sent its last
     /// byte, so that a short read may still have an end behind it.
     pub(crate) fn serve(&mut self, key: usize, closed: bool) {
-        let Some(mut active) = self.take(key) else {
-            return self.miss(key);
+        let core = &mut **self;
+        let Some(mut active) = core.take(key) else {
+            return core.miss(key);
         };
         let next = self.advance(&mut active, closed);
         self.settle(active, next);
@@ -57,7 +58,6 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         };
         let next = match served {
             Some(Served::Streamed) => Next::Streamed,
-            Some(Served::Hold(call)) => Next::Hold(call),
             // What came meanwhile is read, and its end with it.
             _ => self.advance(&mut active, true),
         };
@@ -70,10 +70,15 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         }
         let mut drained = false;
         for _ in 0..ROUNDS {
-            while !self.is_at_rest(active) {
-                if !self.output.is_empty() {
-                    match self.flush(active) {
-                        Ok(Flushed::All) if self.is_at_rest(active) => break,
+            loop {
+                // Asked for once: each time costs a look whether it is in hand.
+                let core = &mut **self;
+                if core.is_at_rest(active) {
+                    break;
+                }
+                if !core.output.is_empty() {
+                    match core.flush(active) {
+                        Ok(Flushed::All) if core.is_at_rest(active) => break,
                         Ok(Flushed::All) => {}
                         Ok(Flushed::Blocked) => return Next::Write,
                         Ok(Flushed::Turn) => return Next::Turn,
@@ -81,19 +86,19 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
                     }
                 }
                 match active.work.after {
-                    After::Next if self.clock.now() > active.until => return Next::Turn,
+                    After::Next if core.clock.now() > active.until => return Next::Turn,
                     After::Next => {}
                     // Only if surely nothing more is there: closing would reset the client then.
-                    After::Close if drained && self.input.is_empty() => return Next::Close,
+                    After::Close if drained && core.input.is_empty() => return Next::Close,
                     After::Close | After::Linger => {
                         active.phase = Phase::Lingering;
                         active.work.body_read = 0;
-                        self.input.clear();
+                        core.input.clear();
                         // The client may be gone already; reading says so.
                         if let Some(wire) = &mut active.wire {
                             let _ = wire.finish();
                         }
-                        return self.linger(active);
+                        return core.linger(active);
                     }
                 }
                 let served = match active.phase {
@@ -117,10 +122,11 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
             let Some(wire) = &mut active.wire else {
                 return Next::Close;
             };
-            match self.input.fill(&mut **wire) {
+            let core = &mut **self;
+            match core.input.fill(&mut **wire) {
                 Ok(Filled::Bytes(n, all)) => {
                     drained = all;
-                    self.context.page.add(Counter::BytesIn, n as u64);
+                    core.context.page.add(Counter::BytesIn, n as u64);
                     if matches!(active.phase, Phase::Fresh | Phase::Idle) {
                         active.phase = Phase::Head;
                     }
@@ -139,12 +145,13 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     /// Parses and serves what is in the input, pipelined requests one after the other.
     pub(crate) fn parse(&mut self, active: &mut Active<P>) -> Served {
         loop {
-            let enough = self.output.is_full() || self.clock.now() > active.until;
+            let core = &mut **self;
+            let enough = core.output.is_full() || core.clock.now() > active.until;
             if enough || active.work.after != After::Next {
                 return Served::Flush;
             }
             // Between messages an empty input has nothing to tell.
-            if self.input.is_empty()
+            if core.input.is_empty()
                 && matches!(active.phase, Phase::Fresh | Phase::Idle | Phase::Head)
             {
                 return Served::More;
@@ -153,20 +160,20 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
             let head = active.request.head_mut();
             match work
                 .protocol
-                .next(self.input.bytes(), &self.conf.limits, head)
+                .next(core.input.bytes(), &core.conf.limits, head)
             {
                 Ok(Event::NeedMore { consumed }) => {
-                    self.input.consume(consumed);
+                    core.input.consume(consumed);
                     // RFC 9110 section 10.1.1: the body is wanted, and does not come by itself.
-                    let waits = work.body_read == 0 && self.input.is_empty();
+                    let waits = work.body_read == 0 && core.input.is_empty();
                     if work.wants_go_on && active.phase == Phase::Body && waits {
                         work.wants_go_on = false;
-                        work.protocol.go_on(&mut self.output.bytes);
+                        work.protocol.go_on(&mut core.output.bytes);
                     }
                     return Served::More;
                 }
                 Ok(Event::Head { consumed }) => {
-                    self.input.consume(consumed);
+                    core.input.consume(consumed);
                     if let Some(served) = self.on_head(active) {
                         return served;
                     }

@@ -195,6 +195,58 @@ fn a_client_that_leaves_in_the_middle_takes_nobody_along() {
     eventually("their connections are gone", || server.connections(0) == 0);
 }
 
+/// Twice as many as there are threads ask again and again, and a new one gets its turn.
+#[test]
+fn who_comes_anew_is_not_kept_out_by_those_who_are_there() {
+    let server = Setup::new().serve(|request: &mut Request| {
+        if request.path() == "/slow" {
+            thread::sleep(Duration::from_millis(5));
+        }
+        request.path().to_owned()
+    });
+    let (over, busy) = (AtomicUsize::new(0), 2 * THREADS + 2);
+    let clients: Vec<Client> = (0..busy).map(|_| server.connect()).collect();
+    thread::scope(|scope| {
+        for mut client in clients {
+            let over = &over;
+            scope.spawn(move || {
+                let mut rounds = 0;
+                while over.load(Ordering::SeqCst) == 0 {
+                    client.get("/slow");
+                    assert_eq!(client.reply().text(), "/slow");
+                    rounds += 1;
+                    assert!(rounds < 2000, "nobody new was served meanwhile");
+                }
+            });
+        }
+        eventually("they are busy", || !server.board.is_accepting(0));
+        for _ in 0..3 {
+            assert_eq!(server.get("/new").reply().text(), "/new");
+        }
+        over.store(1, Ordering::SeqCst);
+    });
+}
+
+/// The oldest connection brings a request in the moment in which it is to make room, and the worker drains
+/// while that is in its handler.
+#[test]
+fn a_drain_while_a_handler_runs_for_who_was_to_make_room() {
+    let gate = Gate::new();
+    let mut server = Setup::new()
+        .conf(|conf| conf.worker_connections = 2)
+        .serve(gated(&gate));
+    let (mut first, second) = (kept(&server), kept(&server));
+    first.get("/wait/room");
+    let mut third = server.get("/third");
+    gate.reached(1);
+    server.drain(true);
+    gate.open();
+    assert_eq!(first.reply().text(), "/wait/room");
+    assert_eq!(third.reply().text(), "/third");
+    drop(second);
+    assert!(matches!(server.exit(0), Exit::Done));
+}
+
 /// One thread's handler, which no other may touch.
 struct Own {
     thread: thread::ThreadId,
