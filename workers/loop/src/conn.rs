@@ -196,6 +196,8 @@ pub(crate) enum Call {
 pub(crate) struct Held<P: Protocol> {
     pub(crate) active: Active<P>,
     pub(crate) call: Call,
+    /// Since when it waits, in µs of CLOCK_MONOTONIC.
+    pub(crate) since_us: u64,
 }
 
 /// What is to happen with a connection after its turn.

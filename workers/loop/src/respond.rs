@@ -60,7 +60,8 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
             core.context.page.queued(waited);
         }
         if self.screens {
-            if let Some(response) = self.screen(active) {
+            let waits = !self.executor.is_free();
+            if let Some(response) = self.screen(active, waits) {
                 return self.respond_early(active, response, has_body);
             }
         }
@@ -105,7 +106,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     }
 
     /// The handler answered from the head alone.
-    fn respond_early(
+    pub(crate) fn respond_early(
         &mut self,
         active: &mut Active<P>,
         response: Response,

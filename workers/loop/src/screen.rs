@@ -17,17 +17,18 @@ use crate::respond::error_response;
 const QUARANTINE: &str = "60";
 
 impl<P: Protocol> Core<P> {
-    /// The answer of the loop to a request whose head is here, if it has one.
-    pub(crate) fn screen(&mut self, active: &Active<P>) -> Option<Response> {
+    /// The answer of the loop to a request whose head is here, if it has one. One that waits for a handler
+    /// first is judged by its wait when that is over.
+    pub(crate) fn screen(&mut self, active: &Active<P>, waits: bool) -> Option<Response> {
         let answer = self.readiness(active);
         let answer = answer.or_else(|| self.quarantined(active));
-        let answer = answer.or_else(|| self.overloaded());
+        let answer = answer.or_else(|| if waits { None } else { self.overloaded() });
         answer.or_else(|| self.over_rate(active))
     }
 
     /// The answer to a request that has waited too long, when all do. Meanwhile nothing is run for who
     /// has closed the connection, or half of it: most of those have gone.
-    fn overloaded(&mut self) -> Option<Response> {
+    pub(crate) fn overloaded(&mut self) -> Option<Response> {
         let codel = self.codel.as_mut()?;
         let now = self.clock.now();
         let waited = self.late.waited(now)?;

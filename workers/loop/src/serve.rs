@@ -51,9 +51,15 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
 
     /// Goes on with a request that waited for a handler.
     pub(crate) fn resume(&mut self, mut active: Active<P>, call: Call) {
-        self.late.forget();
+        let now = self.clock.now();
+        if let Some(waited) = self.late.sample(now) {
+            self.context.page.queued(waited);
+        }
         let served = match call {
-            Call::Begin { has_body } => self.begin(&mut active, has_body),
+            Call::Begin { has_body } => match self.overloaded() {
+                Some(refusal) => self.respond_early(&mut active, refusal, has_body),
+                None => self.begin(&mut active, has_body),
+            },
             Call::Handle => self.handle(&mut active),
         };
         let next = match served {
@@ -367,7 +373,13 @@ impl<P: Protocol> Core<P> {
 
     /// Takes out the request that has waited longest for a handler, and what it waits for.
     pub(crate) fn unhold(&mut self) -> Option<(Active<P>, Call)> {
-        let Held { mut active, call } = self.held.pop_front()?;
+        let Held {
+            mut active,
+            call,
+            since_us,
+        } = self.held.pop_front()?;
+        let now = self.clock.now();
+        self.late.accepted(now, now.saturating_sub(since_us), false);
         (active.own_input, active.own_output) = self.borrow(&mut active.work);
         active.until = self.clock.now() + SHARE_US;
         Some((active, call))

@@ -38,7 +38,12 @@ impl<P: Protocol> Core<P> {
             Next::Hold(call) => {
                 self.leave(key);
                 self.give_back(&mut active);
-                return self.held.push_back(Held { active, call });
+                let since_us = self.clock.now();
+                return self.held.push_back(Held {
+                    active,
+                    call,
+                    since_us,
+                });
             }
             Next::Read | Next::Write | Next::Turn => {}
         }

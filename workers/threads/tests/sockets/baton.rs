@@ -227,6 +227,40 @@ fn who_comes_anew_is_not_kept_out_by_those_who_are_there() {
     });
 }
 
+/// What waits for a thread has waited, where that decides who is refused.
+#[test]
+fn an_overload_of_the_threads_is_one() {
+    let server = Setup::new()
+        .conf(|conf| {
+            conf.shed.target = Duration::from_millis(10);
+            conf.shed.interval = Duration::from_millis(50);
+        })
+        .serve(|_: &mut Request| {
+            thread::sleep(Duration::from_millis(10));
+            "well"
+        });
+    let refused = AtomicUsize::new(0);
+    let clients: Vec<Client> = (0..8 * THREADS).map(|_| server.connect()).collect();
+    thread::scope(|scope| {
+        for mut client in clients {
+            let refused = &refused;
+            scope.spawn(move || {
+                for _ in 0..1000 {
+                    client.get("/");
+                    if client.reply().status == 503 {
+                        refused.fetch_add(1, Ordering::SeqCst);
+                    }
+                    if refused.load(Ordering::SeqCst) > 0 {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    assert!(refused.load(Ordering::SeqCst) > 0);
+    assert!(server.counter(0, Counter::Shed) > 0);
+}
+
 /// The oldest connection brings a request in the moment in which it is to make room, and the worker drains
 /// while that is in its handler.
 #[test]
