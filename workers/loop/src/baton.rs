@@ -77,6 +77,8 @@ struct State<T, X> {
     spare: Vec<usize>,
     /// The watch has it, as nobody was free.
     kept: bool,
+    /// It is for the watch, as nobody else was free.
+    left: Option<T>,
     ended: bool,
     end: Option<X>,
 }
@@ -107,6 +109,7 @@ impl<T, X> Baton<T, X> {
                 line: VecDeque::new(),
                 spare: Vec::new(),
                 kept: false,
+                left: None,
                 ended: false,
                 end: None,
             }),
@@ -143,6 +146,16 @@ impl<T, X> Baton<T, X> {
             self.lies.store(false, Relaxed);
         }
         baton
+    }
+
+    /// Lets go of it for a handler that is likely to last: who waits for it has it at once, or who has
+    /// nothing to do, or the watch.
+    pub(crate) fn let_go(&self, baton: T) {
+        if let Some(baton) = self.pass(baton) {
+            let mut state = self.lock();
+            state.left = Some(baton);
+            self.watch.notify_one();
+        }
     }
 
     #[cold]
@@ -239,7 +252,9 @@ impl<T, X> Baton<T, X> {
         let mut state = self.lock();
         let (mut seen, mut quiet) = (self.calls.load(Acquire), 0);
         loop {
-            state = if quiet >= QUIET && self.may_sleep() {
+            state = if state.left.is_some() {
+                state
+            } else if quiet >= QUIET && self.may_sleep() {
                 quiet = 0;
                 self.rest(&self.watch, state)
             } else {
@@ -248,6 +263,9 @@ impl<T, X> Baton<T, X> {
             self.asleep.store(false, Relaxed);
             if let Some(end) = state.end.take() {
                 return Err(end);
+            }
+            if let Some(baton) = state.left.take() {
+                return Ok(baton);
             }
             let calls = self.calls.load(Acquire);
             if calls != seen {
@@ -380,9 +398,16 @@ mod tests {
                     turned.requests -= 1;
                     turned.calling = Some(me);
                     let left = turned.requests;
-                    baton.lay_down(me, turned);
+                    let lasts = left == 0 && all > 1;
+                    if lasts {
+                        turned.calling = None;
+                        baton.let_go(turned);
+                    } else {
+                        baton.lay_down(me, turned);
+                    }
                     handlers.call(left, left + 1 == all);
-                    turned = match baton.pick_up(me) {
+                    let picked = if lasts { None } else { baton.pick_up(me) };
+                    turned = match picked {
                         Some(turned) => {
                             assert_eq!(turned.calling, Some(me), "another's is not picked up");
                             turned

@@ -147,7 +147,8 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         if self.found.is_empty() && self.ready.is_empty() {
             // What a slow reader of the error log left behind.
             logs::flush();
-            if std::mem::take(&mut self.served_since_idle) {
+            if self.served_since_idle && self.executor.has_handler() {
+                self.served_since_idle = false;
                 self.idle();
             }
         }
@@ -179,9 +180,6 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
 
     /// Nothing waits: the handler may do what it put off.
     fn idle(&mut self) {
-        if !self.executor.has_handler() {
-            return;
-        }
         let done = self.executor.call(None, |handler| {
             guard(|| {
                 handler.idle();

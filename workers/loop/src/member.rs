@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use ferricorn_base::board::Cell;
 use ferricorn_base::lifeline::Stage;
@@ -21,6 +22,11 @@ use crate::protocol::Protocol;
 /// Bytes of the stack of a handler thread: those of a process's first thread, by default. What is not
 /// used takes no memory.
 const STACK: usize = 8 << 20;
+
+/// A handler that lasts so long is worth two switches between threads many times over.
+const LASTING: Duration = Duration::from_micros(300);
+/// Behind one that lasts, so many are taken for such as well.
+const SLOWNESS: u8 = 8;
 
 type Shared<P> = Baton<Box<Core<P>>, Exit>;
 
@@ -74,28 +80,50 @@ impl<P: Protocol, H: Handler> Executor<P> for Member<P, H> {
     fn call<R>(&mut self, key: Option<usize>, run: impl FnOnce(&mut H) -> R) -> R {
         let mut core = self.core.take().expect("the loop is in hand");
         core.calling = key;
+        if core.slowness > 0 {
+            return self.call_apart(core, run);
+        }
         self.baton.lay_down(self.number, core);
         let handler = self.handler.as_mut().expect("who calls has a handler");
         let result = run(handler);
         breath::served();
         self.core = self.baton.pick_up(self.number);
         if self.core.is_none() {
-            self.line_up(key);
+            self.line_up(key).slowness = SLOWNESS;
         }
         result
     }
 }
 
 impl<P: Protocol, H: Handler> Member<P, H> {
+    /// Runs code of the application with the loop in other hands from the start: handlers have lasted
+    /// lately, and each that is waited for in vain would cost as long as the watch takes.
+    fn call_apart<R>(&mut self, mut core: Box<Core<P>>, run: impl FnOnce(&mut H) -> R) -> R {
+        let key = core.calling;
+        core.move_on();
+        self.baton.let_go(core);
+        let began = Instant::now();
+        let handler = self.handler.as_mut().expect("who calls has a handler");
+        let result = run(handler);
+        breath::served();
+        let lasted = began.elapsed() >= LASTING;
+        let slowness = &mut self.line_up(key).slowness;
+        *slowness = if lasted {
+            SLOWNESS
+        } else {
+            slowness.saturating_sub(1)
+        };
+        result
+    }
+
     /// Waits for the loop, which another thread has.
-    #[cold]
-    fn line_up(&mut self, key: Option<usize>) {
+    fn line_up(&mut self, key: Option<usize>) -> &mut Core<P> {
         let waker = &self.waker;
         let mut core = self.baton.line_up(self.number, || wake(waker));
         if let Some(key) = key {
             core.rejoin(key);
         }
-        self.core = Some(core);
+        self.core.insert(core)
     }
 }
 

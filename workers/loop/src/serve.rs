@@ -379,7 +379,10 @@ impl<P: Protocol> Core<P> {
             since_us,
         } = self.held.pop_front()?;
         let now = self.clock.now();
-        self.late.accepted(now, now.saturating_sub(since_us), false);
+        let waited = now.saturating_sub(since_us);
+        self.late.accepted(now, waited, false);
+        // That was not its client's time.
+        active.work.receive_due = active.work.receive_due.saturating_add(waited);
         (active.own_input, active.own_output) = self.borrow(&mut active.work);
         active.until = self.clock.now() + SHARE_US;
         Some((active, call))

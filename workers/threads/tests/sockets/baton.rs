@@ -227,6 +227,33 @@ fn who_comes_anew_is_not_kept_out_by_those_who_are_there() {
     });
 }
 
+/// Handlers that each last for some milliseconds run on all threads, and not one after the other as fast as
+/// the watch looks.
+#[test]
+fn threads_that_are_all_in_use_are_in_use_at_once() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (inside, all) = (Arc::clone(&now), Arc::clone(&most));
+    let server = Setup::new().serve(move |_: &mut Request| {
+        all.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        thread::sleep(Duration::from_millis(2));
+        inside.fetch_sub(1, Ordering::SeqCst);
+        "well"
+    });
+    let connect = || server.connect();
+    let clients: Vec<Client> = (0..2 * THREADS).map(|_| connect()).collect();
+    thread::scope(|scope| {
+        for mut client in clients {
+            scope.spawn(move || {
+                for _ in 0..100 {
+                    client.get("/");
+                    assert_eq!(client.reply().text(), "well");
+                }
+            });
+        }
+    });
+    assert_eq!(most.load(Ordering::SeqCst), THREADS);
+}
+
 /// What waits for a thread has waited, where that decides who is refused.
 #[test]
 fn an_overload_of_the_threads_is_one() {
