@@ -19,9 +19,9 @@ pub(crate) const PATIENCE_US: u64 = 3_000;
 /// A handler that has lasted so long may last for long, in µs: nobody waits for its worker.
 pub(crate) const SLOW_US: u64 = 1_000;
 
-/// How many connections more than the least loaded sibling a worker may hold and still accept: so many, or one
-/// for so many that the sibling holds. It is woken so much less often that it was not its turn.
-const SLACK: u64 = 1;
+/// How many connections more than the least loaded sibling a worker may hold and still accept: one for so
+/// many that the sibling holds, but one at least, unless the sibling has none. It is woken so much less often
+/// that it was not its turn.
 const SHARE: u64 = 16;
 
 /// Memory of the siblings that did not move when they were woken.
@@ -56,7 +56,7 @@ impl Balance {
                     }
                 })
                 .min_by_key(|sibling| sibling.connections)
-                .filter(|least| own > least.connections + SLACK.max(least.connections / SHARE))?;
+                .filter(|least| own > least.connections + slack(least.connections))?;
             if !held_up(least.seat) {
                 return Some(least);
             }
@@ -78,6 +78,11 @@ impl Balance {
     }
 }
 
+/// What may be held more than such a sibling.
+fn slack(connections: u64) -> u64 {
+    connections.min(1).max(connections / SHARE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +99,20 @@ mod tests {
     fn ask(balance: &mut Balance, own: u64, siblings: &[Sibling]) -> Option<usize> {
         let turn = balance.yield_to(own, siblings.iter().copied(), |_| false);
         turn.map(|sibling| sibling.seat)
+    }
+
+    #[test]
+    fn nobody_has_two_while_another_has_none() {
+        let mut balance = Balance::default();
+        for (own, least, expected) in [(0, 0, None), (1, 0, Some(2)), (2, 1, None), (3, 1, Some(2))]
+        {
+            let siblings = [sibling(1, 5, 0), sibling(2, least, 0)];
+            assert_eq!(
+                ask(&mut balance, own, &siblings),
+                expected,
+                "{own} and {least}"
+            );
+        }
     }
 
     #[test]

@@ -244,7 +244,9 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     }
 
     /// Tells the master what became of the connections; those that are there still are ended next.
-    pub(crate) fn part(&self) {
+    pub(crate) fn part(&mut self) {
+        // The last handlers count as well.
+        self.read_clock();
         let page = &self.context.page;
         page.logged(logs::counted());
         let mut closed_idle = self.drain.as_ref().map_or(0, |drain| drain.closed_idle);

@@ -180,12 +180,19 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
 
     /// Nothing waits: the handler may do what it put off.
     fn idle(&mut self) {
+        let cell = self.executor.is_shared().then(|| self.note_idle());
+        if let Some(cell) = cell {
+            self.executor.serves(cell);
+        }
         let done = self.executor.call(None, |handler| {
             guard(|| {
                 handler.idle();
                 Ok(())
             })
         });
+        if let Some(cell) = cell {
+            self.context.page.cancel(cell);
+        }
         if let Err(failure) = done {
             self.log_idle_failure(&failure);
         }

@@ -27,6 +27,9 @@ pub trait Executor<P: Protocol> {
     /// Whether it can run a handler for a request that comes now: others do not wait for one.
     fn is_free(&self) -> bool;
 
+    /// Whether the loop goes on in other hands while a handler runs.
+    fn is_shared(&self) -> bool;
+
     /// Whether a thread waits for the loop that is to go on with a request.
     fn is_wanted(&self) -> bool;
 
@@ -74,6 +77,11 @@ impl<P: Protocol, H: Handler> Executor<P> for Inline<P, H> {
     #[inline(always)]
     fn is_free(&self) -> bool {
         true
+    }
+
+    #[inline(always)]
+    fn is_shared(&self) -> bool {
+        false
     }
 
     #[inline(always)]

@@ -67,6 +67,11 @@ impl<P: Protocol, H: Handler> Executor<P> for Member<P, H> {
     }
 
     #[inline]
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    #[inline]
     fn is_wanted(&self) -> bool {
         self.baton.is_wanted()
     }

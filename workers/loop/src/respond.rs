@@ -4,7 +4,7 @@
 use ferricorn_base::board::{Cell, Counter};
 use ferricorn_base::lifeline::Retirement;
 use ferricorn_base::sys::breath;
-use ferricorn_base::{Request, Response, logs};
+use ferricorn_base::{Peer, Request, RequestId, Response, logs};
 use ferricorn_http::{BodyLength, Reject};
 use http::StatusCode;
 
@@ -208,6 +208,14 @@ impl<P: Protocol> Core<P> {
         let cell = page.begin(line, request.client(), id, self.clock.now());
         request.limit(page, cell);
         cell
+    }
+
+    /// A handler is told that nothing waits. Where the loop goes on meanwhile, only the scoreboard can show
+    /// that it hangs in that.
+    pub(crate) fn note_idle(&mut self) -> Cell {
+        let number = RequestId::Made(self.ids.next_number());
+        let (peer, now) = (&Peer::Unix, self.clock.read());
+        self.context.page.begin(b"(idle)", peer, number, now)
     }
 
     /// Before a handler is called: it has the connection meanwhile, for interim responses. Those go

@@ -254,6 +254,38 @@ fn threads_that_are_all_in_use_are_in_use_at_once() {
     assert_eq!(most.load(Ordering::SeqCst), THREADS);
 }
 
+/// Who hangs where nothing waits is seen, though the loop goes on.
+#[test]
+fn a_handler_that_hangs_while_nothing_waits_is_on_the_scoreboard() {
+    struct Idler(Gate);
+    impl Handler for Idler {
+        fn handle(&mut self, request: &mut Request) -> Result<Response, Error> {
+            Ok(Response::new(request.path().to_owned().into()))
+        }
+        fn idle(&mut self) {
+            self.0.pass();
+        }
+    }
+    #[derive(Clone)]
+    struct Idle(Gate);
+    impl App for Idle {
+        type Handler = Idler;
+        fn boot(&self, _: &Seat) -> Result<Idler, Error> {
+            Ok(Idler(self.0.clone()))
+        }
+    }
+    let gate = Gate::new();
+    let server = Setup::new().serve(Idle(gate.clone()));
+    assert_eq!(server.get("/first").reply().text(), "/first");
+    gate.reached(1);
+    let in_flight = server.view(0).in_flight;
+    let lines: Vec<_> = in_flight.iter().map(|one| &one.line[..]).collect();
+    assert_eq!(lines, [b"(idle)"]);
+    assert_eq!(server.get("/second").reply().text(), "/second");
+    gate.open();
+    eventually("it is over", || server.view(0).in_flight.is_empty());
+}
+
 /// What waits for a thread has waited, where that decides who is refused.
 #[test]
 fn an_overload_of_the_threads_is_one() {
