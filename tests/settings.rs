@@ -138,8 +138,9 @@ fn a_command_line_that_cannot_be_read_exits_2() {
             "{arguments:?}"
         );
     }
-    let output = here.run(&[], &["--threads", "4"]);
-    assert!(text(&output.stderr).contains("worker classes with threads are not available yet"));
+    let output = here.run(&[], &["--no-control-socket"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("Gunicorn has it, Ferricorn does not"));
 }
 
 #[test]
