@@ -28,7 +28,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         default: "sync",
         doc: "The class of the workers.\n\n\
               sync is one event loop per worker that runs handlers one at a time; no client can \
-              hold it up. A program may register classes of its own.",
+              hold it up. threads is the same loop with several handler threads (see threads), of \
+              which a slow one delays nobody. A program may register classes of its own.",
         ..HERE
     },
     Setting {

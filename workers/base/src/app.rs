@@ -45,7 +45,8 @@ pub trait Handler: 'static {
     /// Anything: the client gets a 500 with a generic body, the log gets the detail.
     fn handle(&mut self, request: &mut Request) -> Result<Response, Error>;
 
-    /// Between requests, when nothing waits.
+    /// Between requests, when nothing waits. Where a worker has several handlers, it is called of one of
+    /// them, on the thread that has the event loop then.
     fn idle(&mut self) {}
 }
 

@@ -13,6 +13,7 @@
 //!      ▲                                                it keeps it      │
 //!      └──── line_up ◄──────────── give_way ◄────────────────────────────┘
 //! ```
+//! For a handler that is likely to last it is passed on before (`let_go`), and lined up for afterwards.
 
 use std::collections::VecDeque;
 use std::sync::PoisonError;

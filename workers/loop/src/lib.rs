@@ -2,12 +2,14 @@
 //! the handler with complete requests.
 //!
 //! # Layout
-//! - [`Loop`]: `event_loop` turns; `accept` and `balance` decide who accepts; `serve` is one
+//! - [`Core`]: what a loop has, a value; [`Loop`]: it in the hands of an executor, which runs handlers.
+//!   `baton`, `slot` and `member`: how several threads pass it among them ([`run_threads`]).
+//! - `event_loop` turns, `found` has what is left of a turn; `accept` and `balance` decide who accepts; `serve` is one
 //!   connection's turn and `settle` what it leaves; `respond` runs handlers, `send` encodes
 //!   their answers; `drain` ends it, and `giving` hands what it has to siblings.
 //! - `screen` answers some requests before a handler sees them; `quota` is what one peer address may
 //!   take; `codel` and `lateness` tell when the worker is overloaded.
-//! - Seams: [`Protocol`] (HTTP/1.1: [`Http1`]), [`Executor`] (inline: [`Inline`]), and the transport,
+//! - Seams: [`Protocol`] (HTTP/1.1: [`Http1`]), [`Executor`] ([`Inline`], or a member of a crew), and the transport,
 //!   which is `ferricorn_base::transport::Transport`.
 //! - `timers`, `pace`, `buffer`, `output`, `clock`, `conn`: what the loop is made of.
 //! - `handover`, `pool`, `stream`, `wire`: threads for what may block, and the way there and back.
