@@ -7,7 +7,7 @@ import xml.etree.ElementTree as xml
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from measuring import calls, charts, cpu, gates, goals, latency, pages, peers, report, workloads  # noqa: E402
+from measuring import calls, charts, cpu, gates, goals, latency, pages, peers, report, stalls, workloads  # noqa: E402
 from measuring.goals import AGAIN, BARE  # noqa: E402
 from measuring.peers import OURS  # noqa: E402
 
@@ -83,6 +83,38 @@ TRACE = f"""\
 10 epoll_wait(4, [{{EPOLLIN}}], 512, 1000) = 1
 10 recvfrom(8, "GET {calls.LAST} HTTP/1.1\\r\\n", 65536, 0) = 45
 """
+
+
+class Machine(unittest.TestCase):
+    def test_a_stall_is_where_a_server_was_ready_and_not_let_run(self):
+        # Time, what the server computed, and for how long each worker was not let run.
+        looks = [(number / 100, number / 1000, [0, 0]) for number in range(100)]
+        looks[60:] = [(now, computed, [0, 0.3]) for now, computed, _ in looks[60:]]
+        (begin, end), = stalls.stalls(looks)
+        self.assertAlmostEqual(begin, 0.29)
+        self.assertEqual(end, 0.6)
+        self.assertTrue(stalls.overlaps([(begin, end)], 0.1, 0.3))
+        self.assertTrue(stalls.overlaps([(begin, end)], 0.5, 0.7))
+        self.assertFalse(stalls.overlaps([(begin, end)], 0.1, 0.2))
+        self.assertFalse(stalls.overlaps([(begin, end)], 0.6, 0.7))
+        # Its own threads had the processor meanwhile.
+        busy = [(now, now, delays) for now, _, delays in looks]
+        self.assertEqual(list(stalls.stalls(busy)), [])
+
+    def test_a_stall_is_where_nobody_looked(self):
+        looks = [(now, 0, [0]) for now in (0, 0.01, 0.03, 0.33, 0.34)]
+        self.assertEqual(list(stalls.stalls(looks)), [(0.03, 0.33)])
+
+    def test_a_server_that_sleeps_or_is_stopped_makes_no_stall(self):
+        looks = [(number / 100, 0, [0.002 * number]) for number in range(100)]
+        self.assertEqual(list(stalls.stalls(looks)), [])
+
+    def test_who_looks_sees_what_this_process_computes(self):
+        pid = os.getpid()
+        before = stalls.used(pid)
+        sum(range(1_000_000))
+        self.assertGreater(stalls.used(pid), before)
+        self.assertGreaterEqual(stalls.delay(pid), 0)
 
 
 class Outputs(unittest.TestCase):
