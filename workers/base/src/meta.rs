@@ -22,7 +22,8 @@ const SOFTWARE: &str = concat!("ferricorn/", env!("CARGO_PKG_VERSION"));
 /// A name, and a value as bytes.
 pub type Variable<'a> = (Cow<'a, str>, Bytes<'a>);
 
-type Bytes<'a> = Cow<'a, [u8]>;
+/// Bytes of a request, or made of it.
+pub type Bytes<'a> = Cow<'a, [u8]>;
 
 /// Fields that do not become `HTTP_*`, as they would be called there.
 const LEFT_OUT: [&str; 5] = [
@@ -107,8 +108,8 @@ fn bad(reason: &'static str) -> Reject {
     Reject::new(StatusCode::BAD_REQUEST, reason)
 }
 
-/// Percent-decoding, once. The parser admits a `%` of a path before two digits only.
-fn decode(path: &str) -> Bytes<'_> {
+/// Percent-decoding of a path, once. The parser admits a `%` there before two digits only.
+pub fn decode(path: &str) -> Bytes<'_> {
     if !path.contains('%') {
         return path.as_bytes().into();
     }
@@ -134,17 +135,23 @@ fn decode(path: &str) -> Bytes<'_> {
     decoded.into()
 }
 
-fn connection<'a>(request: &'a Request, all: &mut Vec<Variable<'a>>) {
-    let host = request.host();
-    let name = host.and_then(split_authority).map(|(host, _)| host.into());
-    let name = name.unwrap_or_else(|| match request.local() {
-        Some(LocalAddr::Tcp(address)) => match address.ip() {
+/// `SERVER_NAME`: the host that the client asked, else the address of the listener (RFC 3875 section
+/// 4.1.14).
+pub fn server_name(request: &Request) -> Cow<'_, str> {
+    let host = request.host().and_then(split_authority);
+    match (host, request.local()) {
+        (Some((host, _)), _) => host.into(),
+        (None, Some(LocalAddr::Tcp(address))) => match address.ip() {
             ip if ip.is_ipv6() => Cow::Owned(format!("[{ip}]")),
             ip => Cow::Owned(ip.to_string()),
         },
         _ => "localhost".into(),
-    });
-    all.push(text("SERVER_NAME", name));
+    }
+}
+
+fn connection<'a>(request: &'a Request, all: &mut Vec<Variable<'a>>) {
+    let host = request.host();
+    all.push(text("SERVER_NAME", server_name(request)));
     all.push(text("SERVER_PORT", request.port().to_string()));
     all.push(text("REQUEST_SCHEME", request.scheme()));
     if request.scheme() == "https" {
