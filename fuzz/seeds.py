@@ -82,6 +82,58 @@ def in_turn():
         yield control + b"\0".join([usual, other, usual, usual, other])
 
 
+def record(kind, request, content=b"", padding=0):
+    """One of FastCGI."""
+    header = bytes([1, kind, 0, request]) + len(content).to_bytes(2, "big") + bytes([padding, 0])
+    return header + content + bytes(padding)
+
+
+def gateways():
+    """What web servers and applications say to each other."""
+    pairs = b"\x0b\x02SERVER_PORT80\x01\x80\0\0\x04Avvvv\x01\0B"
+    ask = record(9, 0, b"\x0e\0FCGI_MAX_CONNS\x0f\0FCGI_MPXS_CONNS")
+    begin, end = bytes([0, 1, 1, 0, 0, 0, 0, 0]), bytes(8)
+    params = record(4, 1, pairs[:9]) + record(4, 1, pairs[9:], 7) + record(4, 1)
+    request = record(1, 1, begin) + params + record(5, 1, b"content", 1) + record(5, 1)
+    second = record(1, 2, begin) + record(4, 2) + record(5, 2)
+    records = [
+        request,
+        request + request,
+        record(1, 1, begin) + second + params + record(5, 1),
+        record(1, 1, begin) + params + record(2, 1) + request,
+        ask + request + record(9, 0) + record(77, 0, b"x"),
+        record(1, 1, bytes([0, 2, 0, 0, 0, 0, 0, 0])) + request,
+        record(1, 1, begin) + record(4, 1, b"\x01\xff\xff\xff\xffA") + record(4, 1) + record(5, 1) + request,
+        record(6, 1, b"Status: 200\r\n\r\n", 3) + record(7, 1, b"warning") + record(3, 1, end) + record(6, 1, b"x"),
+        record(6, 1, b"x") + record(6, 1) + record(7, 1) + record(3, 1, end, 8),
+        record(6, 1) + record(6, 1, b"x"),
+        record(6, 2, b"x"),
+        b"HTTP/1.1 200 OK\r\n\r\n",
+    ]
+    heads = [
+        b"Content-Type: text/html\n\ncontent",
+        b"Status: 404 Not Found\r\nContent-Type: a/b\r\nContent-Length: 7, 7\r\n\r\ncontent",
+        b"Location: /a?b\n\n",
+        b"Location: http://h/\nStatus: 307 x\nContent-Type: a/b\n\n",
+        b"HTTP/1.1 302 Found\r\nLocation: //h\r\nConnection: x-a, close\r\nX-A: b\r\nStatus: x\r\n\r\n",
+        b"Status: 200\nStatus: 200\n\n",
+        b"Content-Type: a/b\nTransfer-Encoding: chunked\n\n",
+        b"Content-Type : a\n\n",
+    ]
+    variables = [
+        b"REQUEST_METHOD=POST\nREQUEST_URI=/a%20b?c\nCONTENT_LENGTH=5\nCONTENT_TYPE=a/b\nHTTP_HOST=h\nHTTP_X_Y=1\nHTTPS=on",
+        b"REQUEST_METHOD=GET\nSCRIPT_NAME=/a\nPATH_INFO=/b c\nQUERY_STRING=d=%e\nSERVER_NAME=_\nHTTP_PROXY=x",
+        b"REQUEST_METHOD=GET\nDOCUMENT_URI=/\xff\nREMOTE_ADDR=unix:\nSERVER_PROTOCOL=HTTP/1.0\nHTTP_COOKIE=a=b",
+        b"REQUEST_METHOD=OPTIONS\nREQUEST_URI=*\nCONTENT_LENGTH=\nHTTP_A_B=1\nHTTP_A-B=2",
+        b"REQUEST_METHOD=CONNECT\nREQUEST_URI=h:80\nHTTP_HOST=h:80",
+        b"REQUEST_METHOD=GET\nREQUEST_URI=http://h:8/a?b\nHTTP_HOST=other\nSCRIPT_NAME=/a\nPATH_INFO=",
+    ]
+    for target, inputs in (("fastcgi", records), ("cgi_head", heads), ("variables", variables)):
+        for data in inputs:
+            for tune in (0, 0x2B, 0xE1):
+                yield target, bytes([0, tune, 4, 0, 30, 9]) + data
+
+
 def write(directory, data):
     directory.mkdir(parents=True, exist_ok=True)
     (directory / hashlib.sha1(data).hexdigest()).write_bytes(data)
@@ -98,6 +150,8 @@ def main():
             write(root / "chunked", UNLIMITED + rest)
             write(root / "chunked", SMALL + rest)
     for target, data in boundaries():
+        write(root / target, data)
+    for target, data in gateways():
         write(root / target, data)
     for data in in_turn():
         write(root / "recall", data)

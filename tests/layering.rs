@@ -19,6 +19,7 @@ const HEIGHTS: &[(&str, u8)] = &[
     ("ferricorn-loop", 2),
     ("ferricorn-aide", 3),
     ("ferricorn-apps", 3),
+    ("ferricorn-gateway", 2),
     ("ferricorn-sync", 3),
     ("ferricorn-threads", 3),
     ("ferricorn", 4),

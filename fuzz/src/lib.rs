@@ -26,3 +26,6 @@ pub const TARGETS: [(&str, Check); 7] = [
     ("proxy", proxy::check),
     ("forwarded", forwarded::check),
 ];
+
+/// The targets of `gateway.rs`, which the tests of `ferricorn-gateway` replay.
+pub const GATEWAY: [&str; 3] = ["fastcgi", "variables", "cgi_head"];
