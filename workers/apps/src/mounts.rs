@@ -1,7 +1,8 @@
 //! Several applications under path prefixes.
 //!
 //! The longest prefix wins and ends where a segment ends: `/shop` has `/shop` and `/shop/cart`, but
-//! not `/shopping`. An application sees the whole path as it was received.
+//! not `/shopping`. An application sees the whole path as it was received, and how much of it leads to
+//! the application ([`Request::script_name`]).
 
 use std::fmt;
 use std::time::Duration;
@@ -107,7 +108,11 @@ impl Mounted {
     /// Chosen anew in `begin` and in `handle`: other requests come between the two.
     fn find(&mut self, request: &mut Request) -> Option<&mut Box<dyn Handler>> {
         let path = request.path();
-        let mount = self.0.iter_mut().find(|m| is_under(&m.prefix, path))?;
+        let (mount, len) = self.0.iter_mut().find_map(|mount| {
+            let len = led_by(&mount.prefix, path)?;
+            Some((mount, len))
+        })?;
+        request.set_script_name(len);
         if let Some(time) = mount.timeout {
             request.set_timeout(time);
         }
@@ -142,26 +147,24 @@ impl fmt::Debug for Mounted {
     }
 }
 
-/// Whether `path` is `prefix` or goes on behind it with a slash. Percent-encoded unreserved
-/// characters count as themselves (RFC 3986 section 6.2.2.2), so that no spelling of a path reaches
-/// another application.
-fn is_under(prefix: &str, path: &str) -> bool {
+/// How many bytes of `path` are `prefix`, where it ends there or goes on with a slash. Percent-encoded
+/// unreserved characters count as themselves (RFC 3986 section 6.2.2.2), so that no spelling of a path
+/// reaches another application.
+fn led_by(prefix: &str, path: &str) -> Option<usize> {
     let mut rest = path.as_bytes();
     for &expected in prefix.as_bytes() {
         let (byte, after) = match rest {
-            [b'%', high, low, after @ ..] => match unreserved(*high, *low) {
-                Some(byte) => (byte, after),
-                None => return false,
-            },
+            [b'%', high, low, after @ ..] => (unreserved(*high, *low)?, after),
             [byte, after @ ..] => (*byte, after),
-            [] => return false,
+            [] => return None,
         };
         if byte != expected {
-            return false;
+            return None;
         }
         rest = after;
     }
-    prefix.is_empty() || matches!(rest, [] | [b'/', ..])
+    let ends = prefix.is_empty() || matches!(rest, [] | [b'/', ..]);
+    ends.then_some(path.len() - rest.len())
 }
 
 fn unreserved(high: u8, low: u8) -> Option<u8> {
@@ -211,6 +214,27 @@ mod tests {
             ("/shop/cartoons", "200 /shop"),
             ("/sh%6Fp/c%61rt", "200 /shop/cart"),
             ("/shop%2Fcart", "200 /"),
+        ] {
+            assert_eq!(get(&mut handler, path), answer, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_application_knows_what_leads_to_it() {
+        let tell = |request: &mut Request| {
+            let (script_name, path_info) = (request.script_name(), request.path_info());
+            format!("{script_name} + {path_info}")
+        };
+        let mut mounts = Mounts::new();
+        mounts.add("/", BoxApp::new(tell)).unwrap();
+        mounts.add("/shop", BoxApp::new(tell)).unwrap();
+        let mut handler = mounts.boot(&Seat::default()).unwrap();
+        for (path, answer) in [
+            ("/", "200  + /"),
+            ("/shop", "200 /shop + "),
+            ("/shop/a/?x", "200 /shop + /a/"),
+            ("/sh%6Fp/%61", "200 /sh%6Fp + /%61"),
+            ("/shopping", "200  + /shopping"),
         ] {
             assert_eq!(get(&mut handler, path), answer, "{path}");
         }

@@ -84,22 +84,23 @@ fn request_line(request: &Request) -> Vec<Variable<'_>> {
     ]
 }
 
-/// `SCRIPT_NAME` and `PATH_INFO`: what a trusted proxy gave, else nothing and the path, decoded once.
+/// `SCRIPT_NAME` and `PATH_INFO`: what a trusted proxy gave, else the prefix of the mount, and the
+/// rest of the path, decoded once.
 fn paths(request: &Request) -> Result<(Bytes<'_>, Bytes<'_>), Reject> {
     let said = request.forwarded();
     let script_name = said.and_then(|said| said.script_name.as_deref());
-    let script_name = script_name.unwrap_or_default();
+    let script_name = script_name.map_or_else(|| decode(request.script_name()), Cow::Borrowed);
     if let Some(path) = said.and_then(|said| said.path_info.as_deref()) {
-        return Ok((script_name.into(), path.into()));
+        return Ok((script_name, path.into()));
     }
     let path = decode(request.path());
     if path.contains(&0) {
         return Err(bad("the path holds a NUL"));
     }
-    let inside = path.strip_prefix(script_name);
+    let inside = path.strip_prefix(&*script_name);
     match inside.filter(|rest| rest.is_empty() || rest.starts_with(b"/")) {
         _ if script_name.is_empty() => Ok((Cow::default(), path)),
-        Some(rest) => Ok((script_name.into(), rest.to_vec().into())),
+        Some(rest) => Ok((script_name, rest.to_vec().into())),
         None => Err(bad("the path is not inside of SCRIPT_NAME")),
     }
 }

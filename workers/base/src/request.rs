@@ -37,6 +37,8 @@ pub struct Request {
     forwarded: Option<Box<Forwarded>>,
     /// Whether some of what is made when somebody asks for it was made.
     made: Cell<bool>,
+    /// How much of the path leads to the application; 0 unless `made`.
+    script: usize,
     method: OnceCell<Method>,
     uri: OnceCell<Uri>,
     headers: OnceCell<Box<HeaderMap>>,
@@ -101,6 +103,26 @@ impl Request {
     #[must_use]
     pub fn path(&self) -> &str {
         self.head.path()
+    }
+
+    /// What of [`Request::path`] leads to the application, as the client spelled it: the prefix of its
+    /// mount. Empty at the root.
+    #[must_use]
+    pub fn script_name(&self) -> &str {
+        self.path().get(..self.script).unwrap_or_default()
+    }
+
+    /// What of [`Request::path`] is the application's own, as received: empty, or from a `/` on.
+    #[must_use]
+    pub fn path_info(&self) -> &str {
+        self.path().get(self.script..).unwrap_or_default()
+    }
+
+    /// The first `len` bytes of the path lead to the application that is called next.
+    pub fn set_script_name(&mut self, len: usize) {
+        self.script = len;
+        // It is forgotten with what is made of this request.
+        self.made.set(true);
     }
 
     /// What follows the `?` of the target.
@@ -347,6 +369,7 @@ impl Request {
             self.local = Some(Arc::clone(local));
         }
         if self.made.take() {
+            self.script = 0;
             self.method.take();
             self.uri.take();
             self.headers.take();
@@ -407,6 +430,7 @@ impl Default for Request {
             link: Link::default(),
             forwarded: None,
             made: Cell::new(false),
+            script: 0,
             method: OnceCell::new(),
             uri: OnceCell::new(),
             headers: OnceCell::new(),
