@@ -8,6 +8,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -34,8 +35,8 @@ pub enum Kind {
     Bytes(Bytes),
     /// A range of a file.
     File {
-        /// The file.
-        file: File,
+        /// The file, perhaps one that goes out to several clients at once.
+        file: Arc<File>,
         /// The first byte.
         start: u64,
         /// How many bytes.
@@ -77,7 +78,8 @@ impl Body {
     /// `len` bytes of `file` from `start`, by sendfile(2) where that goes. A file that is shorter
     /// than promised by then aborts the connection.
     #[must_use]
-    pub fn file(file: File, start: u64, len: u64) -> Body {
+    pub fn file(file: impl Into<Arc<File>>, start: u64, len: u64) -> Body {
+        let file = file.into();
         Kind::File { file, start, len }.into()
     }
 

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ferricorn_base::transport::Transport;
@@ -20,7 +21,7 @@ pub(crate) enum Large {
     Static(&'static [u8]),
     Bytes(Bytes),
     File {
-        file: File,
+        file: Arc<File>,
         at: u64,
         left: u64,
         sendfile: bool,

@@ -1,6 +1,8 @@
 //! A response into the output, or with its connection to a stream thread; and its line in the access
 //! log. Runs no handler.
 
+use std::sync::Arc;
+
 use ferricorn_base::access::{AccessLog, Record};
 use ferricorn_base::board::Counter;
 use ferricorn_base::body::Kind;
@@ -212,7 +214,7 @@ enum Content {
     Static(&'static [u8]),
     Bytes(bytes::Bytes),
     /// So many bytes of a file from here on.
-    File(std::fs::File, u64, u64),
+    File(Arc<std::fs::File>, u64, u64),
 }
 
 impl Content {
