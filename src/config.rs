@@ -14,6 +14,7 @@ mod file;
 mod lists;
 mod load;
 mod names;
+mod options;
 mod print;
 pub(crate) mod raw;
 mod tables;

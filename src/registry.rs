@@ -4,8 +4,9 @@
 //! copy. The master asks for names and never loads an application.
 
 use ferricorn_apps::Mounts;
-use ferricorn_base::conf::Conf;
+use ferricorn_base::conf::{Conf, MountConf};
 use ferricorn_base::{App, BoxApp, Hooked, Worker};
+use ferricorn_files::{Files, Options};
 use ferricorn_sync::Sync;
 use ferricorn_threads::Threads;
 
@@ -95,6 +96,9 @@ impl Registry {
             ));
         }
         for (n, mount) in conf.mounts.iter().enumerate() {
+            if files(mount).transpose()?.is_some() {
+                continue;
+            }
             let registered = self.apps.iter().any(|(name, _)| *name == mount.app);
             if !registered {
                 return Err(format!(
@@ -129,12 +133,19 @@ impl Registry {
         };
         if let [only] = &conf.mounts[..] {
             if only.prefix == "/" && only.timeout.is_none() {
-                return Ok(entry(&only.app)?.worker(wanted));
+                return match files(only).transpose()? {
+                    Some(files) => Ok(built_in(wanted, files)),
+                    None => Ok(entry(&only.app)?.worker(wanted)),
+                };
             }
         }
         let mut mounts = Mounts::new();
         for mount in &conf.mounts {
-            let added = mounts.add(&mount.prefix, entry(&mount.app)?.erased());
+            let app = match files(mount).transpose()? {
+                Some(files) => BoxApp::new(files),
+                None => entry(&mount.app)?.erased(),
+            };
+            let added = mounts.add(&mount.prefix, app);
             added.map_err(|error| format!("{error:#}"))?;
             if let Some(time) = mount.timeout {
                 mounts.set_timeout(&mount.prefix, time);
@@ -157,6 +168,19 @@ impl std::fmt::Debug for Registry {
             .field("classes", &self.classes())
             .finish()
     }
+}
+
+/// The application `static:DIR`, if that is what is mounted.
+fn files(mount: &MountConf) -> Option<Result<Files, String>> {
+    let directory = mount.app.strip_prefix("static:")?;
+    let mut options = Options::default();
+    for (name, values) in &mount.options {
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        if let Err(error) = options.set(name, &values) {
+            return Some(Err(format!("mount {}: {name}: {error}", mount.prefix)));
+        }
+    }
+    Some(Ok(Files::new(directory, options)))
 }
 
 /// An application in a class that is built in.
@@ -189,7 +213,6 @@ impl<A: App> Entry for A {
 #[cfg(test)]
 mod tests {
     use ferricorn_apps::{Echo, Hello};
-    use ferricorn_base::conf::MountConf;
     use ferricorn_base::{Context, Exit};
 
     use super::*;
@@ -215,6 +238,7 @@ mod tests {
             prefix: (*prefix).to_owned(),
             app: (*app).to_owned(),
             timeout: None,
+            options: Vec::new(),
         };
         Conf {
             worker_class: class.to_owned(),
@@ -255,6 +279,28 @@ mod tests {
         assert_eq!(class(&mut registry, "own", &[]), Ok("own"));
         assert_eq!(class(&mut registry, "sync", &[("/", "hello")]), Ok("sync"));
         assert!(class(&mut registry, "gevent", &[]).is_err());
+    }
+
+    #[test]
+    fn files_are_served_without_being_registered() {
+        let mut registry = registry();
+        let mut conf = conf("threads", &[("/", "static:/"), ("/tmp", "static:/tmp")]);
+        assert_eq!(
+            registry.take(&conf).map(|class| class.name()),
+            Ok("threads")
+        );
+        conf.mounts.truncate(1);
+        assert_eq!(
+            registry.take(&conf).map(|class| class.name()),
+            Ok("threads")
+        );
+        conf.mounts[0].options = vec![("listing".to_owned(), vec!["perhaps".to_owned()])];
+        assert!(
+            registry
+                .check(&conf)
+                .unwrap_err()
+                .contains("mount /: listing:")
+        );
     }
 
     #[test]

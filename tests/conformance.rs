@@ -17,7 +17,7 @@ use std::time::Instant;
 use serde_json::Value;
 use support::{PATIENCE, Server, ferricorn, testapp};
 
-/// What cases need that is not offered: these are about files.
+/// What cases need that is not offered here: these are about files, which another application has.
 const NOT_OFFERED: [&str; 1] = ["static"];
 
 /// Runs the cases: the table that is printed, and the results.
@@ -130,6 +130,30 @@ fn no_case_fails_and_what_is_soft_is_a_decision() {
     for row in rows(&results) {
         assert!(measured.contains(&row), "not in the page: {row}\n{table}");
     }
+    server.stop();
+}
+
+#[test]
+fn files_are_served_as_their_cases_want() {
+    let server = ferricorn().args("--mount /=echo --mount /static=static:docroot");
+    let docroot = server.dir().path("docroot");
+    let made = Command::new("python3")
+        .args(["tests/conformance/run_cases.py", "--make-docroot"])
+        .arg(docroot)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(made.unwrap().success());
+    let server = server.ready();
+    let options = ["--static-prefix", "/static", "--group", "static"];
+    let (table, results) = run(&server, &options);
+    assert_eq!(with_verdict(&results, "fail"), BTreeSet::new(), "{table}");
+    assert_eq!(results["alive_after"], true, "{table}");
+    let (page, rows) = (page(), rows(&results));
+    let measured = part(&page, "The cases by group");
+    assert!(
+        measured.contains(&rows[0]),
+        "{rows:?} is not in the page\n{table}"
+    );
     server.stop();
 }
 

@@ -20,6 +20,7 @@ const HEIGHTS: &[(&str, u8)] = &[
     ("ferricorn-aide", 3),
     ("ferricorn-apps", 3),
     ("ferricorn-gateway", 2),
+    ("ferricorn-files", 3),
     ("ferricorn-sync", 3),
     ("ferricorn-threads", 3),
     ("ferricorn", 4),

@@ -2,7 +2,7 @@
 
 use crate::settings::nearest;
 
-/// Schemes of applications that are other programs.
+/// Schemes of applications that are made of what follows the colon.
 pub(crate) const SCHEMES: &[&str] = &["static", "cgi", "fastcgi", "scgi", "uwsgi", "http", "wsgi"];
 
 /// Sub-commands to come; their names are no applications.
@@ -21,7 +21,12 @@ pub(crate) fn check(app: &str, known: &[&str]) -> Result<(), String> {
             "the sub-command \"{app}\" is reserved and not available yet"
         ));
     }
-    if let Some((scheme, _)) = app.split_once(':') {
+    if let Some((scheme, rest)) = app.split_once(':') {
+        if scheme == "static" {
+            let directory = !rest.is_empty() && !rest.contains('\0');
+            let wrong = || format!("expected \"static:DIR\", found \"{app}\"");
+            return directory.then_some(()).ok_or_else(wrong);
+        }
         if SCHEMES.contains(&scheme) {
             return Err(format!("applications \"{scheme}:\" are not available yet"));
         }
@@ -96,10 +101,9 @@ mod tests {
                 "top",
                 "the sub-command \"top\" is reserved and not available yet",
             ),
-            (
-                "static:/srv",
-                "applications \"static:\" are not available yet",
-            ),
+            ("static:/srv", ""),
+            ("static:", "expected \"static:DIR\", found \"static:\""),
+            ("cgi:/srv", "applications \"cgi:\" are not available yet"),
             ("wsgi:a:b", "applications \"wsgi:\" are not available yet"),
             (
                 "statik:/srv",

@@ -531,7 +531,7 @@ fn show_path(path: Option<&Path>) -> String {
     quote(&path.unwrap_or(Path::new("")).to_string_lossy())
 }
 
-fn is_directory(path: &Path) -> Result<(), String> {
+pub(super) fn is_directory(path: &Path) -> Result<(), String> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err(format!("\"{}\" is not a directory", path.display())),

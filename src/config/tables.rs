@@ -2,16 +2,16 @@
 
 use ferricorn_base::conf::{ListenerConf, LocalAddr, MountConf, ProxyListener};
 
-use super::check::{Checker, listener_settings};
+use super::check::{Checker, is_directory, listener_settings};
 use super::print::Shown;
 use super::raw::{Given, Raw, Values};
-use super::{Address, Bind, Origin, apps, file};
+use super::{Address, Bind, Origin, apps, file, options};
 use crate::address;
 use crate::settings::value::{self, quote};
 use crate::settings::{self, Kind};
 
-/// An application, its prefix, and where it was given.
-type Candidate = (MountConf, Origin);
+/// An application, its prefix, where it was given, and how its options are printed.
+type Candidate = (MountConf, Origin, Vec<Shown>);
 
 impl Checker<'_> {
     /// Makes the listeners, from `bind` and from the `[[listen]]` tables of the file. The command
@@ -172,7 +172,7 @@ impl Checker<'_> {
         let mut candidates: Vec<Candidate> = Vec::new();
         for item in given.get("mount").map(Given::items).unwrap_or_default() {
             match self.mount(item) {
-                Ok(mount) => candidates.push((mount, item.origin.clone())),
+                Ok((mount, shown)) => candidates.push((mount, item.origin.clone(), shown)),
                 Err(Some(message)) => self.wrong("mount", &item.origin, message),
                 Err(None) => {}
             }
@@ -192,8 +192,9 @@ impl Checker<'_> {
                         prefix: "/".to_owned(),
                         app: name,
                         timeout: None,
+                        options: Vec::new(),
                     };
-                    root = Some((mount, app.origin.clone()));
+                    root = Some((mount, app.origin.clone(), Vec::new()));
                 }
                 Err(message) => self.wrong("app", &app.origin, message),
             }
@@ -205,42 +206,44 @@ impl Checker<'_> {
             .iter()
             .partition(|mount| root.as_ref() == Some(*mount));
         let shown = match app.first() {
-            Some((mount, origin)) => Shown::new("app", quote(&mount.app), origin),
+            Some((mount, origin, _)) => Shown::new("app", quote(&mount.app), origin),
             None => Shown::new("app", quote(""), &Origin::Default),
         };
         self.config.shown.push(shown);
-        for (mount, origin) in tables {
+        for (mount, origin, options) in tables {
             let mut shown = vec![
                 Shown::new("prefix", quote(&mount.prefix), origin),
                 Shown::new("app", quote(&mount.app), origin),
             ];
             let timeout = mount.timeout.map(value::show_time);
             shown.extend(timeout.map(|time| Shown::new("timeout", time, origin)));
+            shown.extend(options.iter().cloned());
             self.config.mounts.push(shown);
         }
-        self.config.conf.mounts = mounts.into_iter().map(|(mount, _)| mount).collect();
+        self.config.conf.mounts = mounts.into_iter().map(|(mount, ..)| mount).collect();
     }
 
     /// One mount: `PREFIX=APP` or a table. `Err(None)` when all is said already.
-    fn mount(&mut self, given: &Given) -> Result<MountConf, Option<String>> {
+    fn mount(&mut self, given: &Given) -> Result<(MountConf, Vec<Shown>), Option<String>> {
         let expected = || {
             let kind = Kind::Mounts.expected();
             Some(format!("expected {kind}, found {}", given.raw))
         };
         if let Raw::Table(entries) = &given.raw {
             let (mut prefix, mut app, mut timeout) = (None, None, None);
-            for (name, value) in entries {
+            let mut others = Vec::new();
+            for entry in entries {
+                let (name, value) = entry;
                 match name.as_str() {
                     "prefix" => prefix = Some(value),
                     "app" => app = Some(value),
                     "timeout" => timeout = Some(value),
-                    _ => {
-                        let message = file::misplaced(name, "mount", &["prefix", "app", "timeout"]);
-                        let origin = value.origin.clone();
-                        self.errors.push(super::ConfigError { origin, message });
-                    }
+                    _ => others.push(entry),
                 }
             }
+            let named = app.and_then(|app| app.raw.text()).unwrap_or_default();
+            let said = options::read(named, &others);
+            let said = said.map_err(|mut errors| self.errors.append(&mut errors));
             let (Some(prefix), Some(app)) = (prefix, app) else {
                 return Err(Some("a mount has a prefix and an app".to_owned()));
             };
@@ -261,12 +264,16 @@ impl Checker<'_> {
             if let Err(message) = &name {
                 self.wrong("app", &app.origin, message.clone());
             }
-            return match (prefix_error, text, name) {
-                (None, Some(text), Ok(app)) if time != Some(None) => Ok(MountConf {
-                    prefix: text.to_owned(),
-                    app,
-                    timeout: time.flatten(),
-                }),
+            return match (prefix_error, text, name, said) {
+                (None, Some(text), Ok(app), Ok(said)) if time != Some(None) => {
+                    let mount = MountConf {
+                        prefix: text.to_owned(),
+                        app,
+                        timeout: time.flatten(),
+                        options: said.options,
+                    };
+                    Ok((mount, said.shown))
+                }
                 _ => Err(None),
             };
         }
@@ -277,11 +284,13 @@ impl Checker<'_> {
             .ok_or_else(expected)?;
         apps::check_prefix(prefix)?;
         let app = self.app(&Raw::Text(app.to_owned()))?;
-        Ok(MountConf {
+        let mount = MountConf {
             prefix: prefix.to_owned(),
             app,
             timeout: None,
-        })
+            options: Vec::new(),
+        };
+        Ok((mount, Vec::new()))
     }
 
     fn app(&self, raw: &Raw) -> Result<String, String> {
@@ -289,6 +298,13 @@ impl Checker<'_> {
             .text()
             .ok_or_else(|| format!("expected {}, found {raw}", Kind::App.expected()))?;
         apps::check(app, self.known.apps)?;
+        if let Some(directory) = app.strip_prefix("static:") {
+            let path = self.config.directory.join(directory);
+            is_directory(&path)?;
+            let path = path.to_str();
+            let path = path.ok_or_else(|| "the working directory is not UTF-8".to_owned())?;
+            return Ok(format!("static:{path}"));
+        }
         Ok(app.to_owned())
     }
 
@@ -300,12 +316,12 @@ impl Checker<'_> {
             Origin::CommandLine(_) => 3,
         };
         let mut mounts: Vec<Candidate> = Vec::new();
-        for (mount, origin) in candidates {
+        for (mount, origin, shown) in candidates {
             let other = mounts
                 .iter()
-                .position(|(other, _)| other.prefix == mount.prefix);
+                .position(|(other, ..)| other.prefix == mount.prefix);
             let Some(other) = other else {
-                mounts.push((mount, origin));
+                mounts.push((mount, origin, shown));
                 continue;
             };
             let first = mounts[other].1.clone();
@@ -313,7 +329,7 @@ impl Checker<'_> {
                 let message = format!("\"{}\" is mounted twice, first at {first}", mount.prefix);
                 self.wrong("mount", &origin, message);
             } else if rank(&first) < rank(&origin) {
-                mounts[other] = (mount, origin);
+                mounts[other] = (mount, origin, shown);
             }
         }
         mounts

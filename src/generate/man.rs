@@ -348,7 +348,9 @@ pub(super) fn file() -> String {
     );
     page.item(
         "[[mount]]",
-        "One application under a prefix. Its keys are prefix, app and timeout.",
+        "One application under a prefix. Its keys are prefix, app and timeout. Where app is static:DIR, \
+         there are more: index, listing, symlinks, dotfiles, precompressed, cache-control, default-type, \
+         types, recheck and memory.",
     );
     page.item("[env]", "Variables for the environment of the workers.");
     page.section("SETTINGS");

@@ -12,8 +12,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         doc: "The application that answers at /.\n\n\
               On the command line it is the argument APP. The stock program offers welcome (a page \
               that shows what is running, the default), hello (Hello, World! as text/plain) and \
-              echo (sends the request body back).\n\n\
-              SCHEME:REST is kept for applications that are other programs; the schemes static, \
+              echo (sends the request body back). static:DIR serves the files of a directory.\n\n\
+              SCHEME:REST is kept for applications that are other programs; the schemes \
               cgi, fastcgi, scgi, uwsgi, http and wsgi are reserved and not available yet.",
         ..HERE
     },
@@ -36,7 +36,9 @@ pub(super) const SETTINGS: &[Setting] = &[
         doc: "Serve an application under a path prefix: PREFIX=APP.\n\n\
               Repeatable. A prefix matches at segment boundaries, and the longest that matches \
               wins: /a matches /a and /a/b, not /ab. In the file each mount is a table [[mount]] \
-              with the keys prefix, app and timeout. Where there are mounts, app is served at / only if it \
+              with the keys prefix, app and timeout, and those of the app: static:DIR takes index, listing, \
+              symlinks, dotfiles, precompressed, cache-control, default-type, types, recheck and \
+              memory. Where there are mounts, app is served at / only if it \
               is given.",
         ..HERE
     },

@@ -70,6 +70,45 @@ fn two_listeners_cannot_have_one_address() {
 }
 
 #[test]
+fn a_mount_of_files_takes_options() {
+    let file = "[[mount]]\nprefix = \"/s\"\napp = \"static:/\"\nlisting = true\nrecheck = \"500ms\"\n\
+                cache-control = \"no-cache\"\nmemory = \"1MiB\"\nprecompressed = [\"gzip\"]\n\
+                [[mount]]\nprefix = \"/t\"\napp = \"static:/\"";
+    let config = fine(file, &[], &[]);
+    let again = fine(&config.print(), &[], &[]);
+    for config in [config, again] {
+        let mount = &config.conf.mounts[0];
+        assert_eq!(mount.app, "static:/");
+        let told = mount.options.iter();
+        let mut told: Vec<String> = told
+            .map(|(name, values)| format!("{name}={}", values.join("|")))
+            .collect();
+        told.sort();
+        let expected = [
+            "cache-control=no-cache",
+            "listing=true",
+            "memory=1048576",
+            "precompressed=gzip",
+            "recheck=500",
+        ];
+        assert_eq!(told, expected);
+    }
+    let file = "[[mount]]\nprefix = \"/s\"\napp = \"static:/no-such-directory\"\n\
+                listing = \"yes\"\nsymlinks = \"all\"\nindx = \"a\"\nrecheck = true\n\
+                [[mount]]\nprefix = \"/t\"\napp = \"echo\"\nlisting = true";
+    let expected = [
+        "3: app: cannot use \"/no-such-directory\": No such file or directory (os error 2)",
+        "4: listing: expected true or false, found \"yes\"",
+        "5: symlinks: expected inside or owner or no, found \"all\"",
+        "6: unknown setting \"indx\" in [[mount]]; did you mean \"index\"?",
+        "7: recheck: expected a time such as 1 or \"500ms\", found true",
+        "11: unknown setting \"listing\" in [[mount]]; expected one of prefix, app, timeout",
+    ];
+    let expected = expected.map(|line| format!("ferricorn.toml:{line}"));
+    assert_eq!(wrong(file, &[], &[]), expected);
+}
+
+#[test]
 fn mounts() {
     let tables =
         "[[mount]]\nprefix = \"/\"\napp = \"echo\"\n[[mount]]\nprefix = \"/h\"\napp = \"hello\"";

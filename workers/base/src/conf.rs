@@ -188,6 +188,8 @@ pub struct MountConf {
     pub app: String,
     /// How long its handlers may take instead of [`Deadlines::request`]; zero: no limit.
     pub timeout: Option<Duration>,
+    /// What else was said of it, for the application that is mounted: names, each with its values.
+    pub options: Vec<(String, Vec<String>)>,
 }
 
 impl Default for Shed {

@@ -1,0 +1,95 @@
+//! What a `[[mount]]` table says to an application that takes options: files. Checks them; opens nothing.
+
+use ferricorn_files::{OPTIONS, Options, Takes};
+
+use super::print::Shown;
+use super::raw::{Given, Raw};
+use super::{ConfigError, file};
+use crate::settings::value::{self, quote};
+
+/// The keys of every mount.
+const KEYS: [&str; 3] = ["prefix", "app", "timeout"];
+
+/// What was said, in the form in which the application reads it, and as it is printed.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    pub(super) options: Vec<(String, Vec<String>)>,
+    pub(super) shown: Vec<Shown>,
+}
+
+/// Reads what else a mount of `app` is told.
+pub(super) fn read(app: &str, entries: &[&(String, Given)]) -> Result<Said, Vec<ConfigError>> {
+    let known = match app.starts_with("static:") {
+        true => OPTIONS,
+        false => &[],
+    };
+    let mut said = Said::default();
+    let mut errors = Vec::new();
+    for (name, given) in entries {
+        let Some((known, takes)) = known.iter().find(|(known, _)| known == name) else {
+            let keys = KEYS.into_iter().chain(known.iter().map(|(name, _)| *name));
+            let keys: Vec<&str> = keys.collect();
+            errors.push(ConfigError {
+                origin: given.origin.clone(),
+                message: file::misplaced(name, "mount", &keys),
+            });
+            continue;
+        };
+        let read = texts(&given.raw, *takes).and_then(|(texts, literal)| {
+            let values: Vec<&str> = texts.iter().map(String::as_str).collect();
+            Options::default().set(name, &values)?;
+            Ok((texts, literal))
+        });
+        match read {
+            Ok((texts, literal)) => {
+                said.options.push((name.clone(), texts));
+                said.shown.push(Shown::new(known, literal, &given.origin));
+            }
+            Err(message) => errors.push(ConfigError {
+                origin: given.origin.clone(),
+                message: format!("{name}: {message}"),
+            }),
+        }
+    }
+    if errors.is_empty() {
+        Ok(said)
+    } else {
+        Err(errors)
+    }
+}
+
+/// A value as texts, and in TOML.
+fn texts(raw: &Raw, takes: Takes) -> Result<(Vec<String>, String), String> {
+    let wrong = |expected: &str| format!("expected {expected}, found {raw}");
+    let one = |text: String, literal| Ok((vec![text], literal));
+    match takes {
+        Takes::Switch => match raw {
+            Raw::Boolean(yes) => one(yes.to_string(), yes.to_string()),
+            _ => Err(wrong("true or false")),
+        },
+        Takes::Word => {
+            let text = raw.text().ok_or_else(|| wrong("a text"))?;
+            one(text.to_owned(), quote(text))
+        }
+        Takes::Texts => {
+            let items = match raw {
+                Raw::List(items) => items.iter().map(|item| item.raw.text()).collect(),
+                _ => raw.text().map(|text| vec![text]),
+            };
+            let items: Vec<&str> = items.ok_or_else(|| wrong("a text or a list of texts"))?;
+            let literals: Vec<String> = items.iter().map(|item| quote(item)).collect();
+            let items = items.into_iter().map(str::to_owned).collect();
+            Ok((items, format!("[{}]", literals.join(", "))))
+        }
+        Takes::Time => {
+            let time = raw.measure().and_then(|text| value::time(&text));
+            let time = time.ok_or_else(|| wrong("a time such as 1 or \"500ms\""))?;
+            one(time.as_millis().to_string(), value::show_time(time))
+        }
+        Takes::Size => {
+            let size = raw.measure().and_then(|text| value::size(&text));
+            let size = size.ok_or_else(|| wrong("a size such as \"16MiB\""))?;
+            one(size.to_string(), value::show_size(size))
+        }
+    }
+}
