@@ -58,8 +58,8 @@ impl<F: Fn(&str) -> String + 'static> Worker for Lines<F> {
                 Some(Command::Drain { .. } | Command::Quit | Command::Orphaned) => {
                     return Exit::Done;
                 }
-                // To one that drains, which this one never does for long.
-                Some(Command::Hurry(_)) | None => {}
+                // To one that drains, which this one never does for long, or that has several handlers.
+                Some(Command::Hurry(_) | Command::Doomed) | None => {}
             }
             let wake = context.wake_fds();
             let mut waits: Vec<PollFd> = wake.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).into();

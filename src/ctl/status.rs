@@ -174,6 +174,14 @@ fn under_way(text: &mut String, status: &Status) {
             let more = count((worker.in_flight - worker.current.len()) as f64);
             let _ = writeln!(text, "  worker {}: {more} more", worker.slot);
         }
+        if worker.waiting > 0 {
+            let _ = writeln!(
+                text,
+                "  worker {}: {} wait for a thread",
+                worker.slot,
+                count(worker.waiting as f64)
+            );
+        }
     }
     let ends = status.workers.iter().filter_map(|worker| {
         let end = worker.last_end.as_ref().filter(|end| !end.well)?;
@@ -220,6 +228,7 @@ mod tests {
             requests: 7,
             connections: 3,
             in_flight: 9,
+            waiting: 5,
             current: vec![Current {
                 id: "ab12".to_owned(),
                 method: "GET".to_owned(),
@@ -296,6 +305,7 @@ SLOT   PID  GENERATION  STAGE           AGE  REQUESTS  5XX  MEDIAN    99 %  CONN
 under way:
   worker 0: GET /slow from 192.0.2.7:40000 for 12.3 s (id ab12)
   worker 0: 8 more
+  worker 0: 5 wait for a thread
 
 last ends:
   worker 0, 1 min 35 s ago: was killed by SIGSEGV

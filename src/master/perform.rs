@@ -15,7 +15,7 @@ use crate::generation::Generation;
 use crate::report;
 use crate::sockets::Listener;
 use crate::spawn::{self, Inheritance, Order};
-use crate::state::{self, Action, Event, Note, Step, WorkerId};
+use crate::state::{self, Action, Event, Fate, Note, Step, WorkerId};
 
 impl Master {
     pub(super) fn perform(&mut self, action: Action) {
@@ -68,7 +68,13 @@ impl Master {
                 why,
                 memory,
             } => self.tell_retired(worker, why, memory),
-            Action::Ask(worker) => self.ask(worker),
+            Action::Ask(worker) => {
+                self.ask(worker);
+                let asked = self.state.pool().get(worker);
+                if asked.is_some_and(|asked| asked.fate == Some(Fate::RequestTimeout)) {
+                    self.tell(worker, Down::Doomed);
+                }
+            }
             Action::LookForCore(worker) => self.look_for_core(worker),
             Action::Diagnose(worker, fate) => {
                 self.diagnose(worker, fate);

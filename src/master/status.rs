@@ -117,6 +117,7 @@ impl Master {
             requests: counters.requests,
             connections: view.connections,
             in_flight: view.in_flight.len(),
+            waiting: view.waiting,
             current: current(&view, queries, now),
             handling: diagnose::in_handlers(&view, now).as_secs_f64(),
             threads: self.threads_of(child),

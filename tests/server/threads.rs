@@ -1,9 +1,10 @@
 //! The worker class `threads`: several requests of one worker in handlers at once, and the loop goes on.
 
 use std::collections::BTreeSet;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::support::hold::Hold;
@@ -374,6 +375,103 @@ fn a_worker_all_of_whose_handlers_hang_is_ended_and_each_client_is_told() {
     server.until("a successor", || (server.pid_of(0) != pid).then_some(()));
     assert_eq!(server.get("/").status, 200);
     server.stop();
+}
+
+/// Where no handler comes back in time, nobody waits for one in vain.
+#[test]
+fn who_waits_for_a_handler_that_hangs_is_refused_before_its_worker_is_ended() {
+    let server = threads(2).args("--timeout 1").ready();
+    let mut kept = Client::connect(server.address()).unwrap();
+    assert_eq!(kept.get("/").unwrap().status, 200);
+    let mut hung = [send(&server, "/hang"), send(&server, "/hang")];
+    server.until_in_handler(2);
+    kept.send(request("/")).unwrap();
+    kept.send(request("/who")).unwrap();
+    for client in &mut hung {
+        assert_eq!(client.answer().unwrap().status, 504);
+    }
+    let answer = kept.answer().unwrap();
+    assert_eq!((answer.status, answer.closes()), (503, true));
+    assert_eq!(kept.rest().unwrap(), b"");
+    server.wait("503 for 1 requests that waited for a handler: none comes back in time");
+    server.wait(" was killed by SIGKILL from us: it has a request past timeout");
+    server.wait("Worker 0 is ready");
+    server.stop();
+}
+
+/// Nor is a connection lost that has nothing to do with it.
+#[test]
+fn a_worker_all_of_whose_handlers_hang_hands_on_its_other_connections() {
+    let server = testapp()
+        .args("--workers 2 --worker-class threads --threads 1 --timeout 1")
+        .ready();
+    let mut kept = Client::connect(server.address()).unwrap();
+    let pid = kept.get("/who").unwrap().who().pid;
+    let mut others = vec![];
+    let mut hung = server.until("another connection to it", || {
+        let mut client = Client::connect(server.address()).unwrap();
+        if client.get("/who").unwrap().who().pid == pid {
+            return Some(client);
+        }
+        others.push(client);
+        None
+    });
+    hung.send(request("/hang")).unwrap();
+    assert_eq!(hung.answer().unwrap().status, 504);
+    server.wait(" was killed by SIGKILL from us: it has a request past timeout");
+    assert_ne!(kept.get("/who").unwrap().who().pid, pid);
+    server.stop();
+}
+
+#[test]
+fn nothing_is_run_for_a_client_that_left_while_it_waited_for_a_handler() {
+    let server = threads(1).args("--access-logfile access.log").ready();
+    let connect = || {
+        let mut client = Client::connect(server.address()).unwrap();
+        assert_eq!(client.get("/").unwrap().status, 200);
+        client
+    };
+    let (mut leaving, mut patient, mut half) = (connect(), connect(), connect());
+    let mut busy = Held::many(&server, 1).remove(0);
+    leaving.send(request("/hang/1?left")).unwrap();
+    patient.send(request("/hang/1?patient")).unwrap();
+    until_waiting(&server, 2);
+    assert!(
+        server
+            .ctl_done("status")
+            .contains("  worker 0: 2 wait for a thread")
+    );
+    drop(leaving);
+    until_waiting(&server, 1);
+    // Who has nothing more to say with its request has not left.
+    let pid = Pid::from_raw(server.pid_of(0));
+    kill(pid, Signal::SIGSTOP).unwrap();
+    half.send(request("/hang/1?half")).unwrap();
+    half.stream().shutdown(Shutdown::Write).unwrap();
+    kill(pid, Signal::SIGCONT).unwrap();
+    until_waiting(&server, 2);
+    busy.finish();
+    for client in [&mut patient, &mut half] {
+        assert_eq!(client.answer().unwrap().status, 200);
+    }
+    until_waiting(&server, 0);
+    assert_eq!(server.log.count(0, "in the handler of /hang/1"), 2);
+    let totals = server.status();
+    assert_eq!(totals["totals"]["client_error"], 1, "{totals}");
+    let access = server.until("the lines of all", || {
+        let text = server.dir.read("access.log");
+        (text.lines().count() == 7).then_some(text)
+    });
+    let left = access.lines().find(|line| line.contains("?left")).unwrap();
+    assert!(left.contains("\" 499 "), "{left}");
+    server.stop();
+}
+
+fn until_waiting(server: &Server, number: u64) {
+    server.until("so many to wait for a handler", || {
+        let status = server.status();
+        (status["workers"][0]["waiting"] == number).then_some(())
+    });
 }
 
 #[test]

@@ -251,6 +251,11 @@ fn connections(text: &mut Exposition, status: &Status, totals: &Totals) {
         "Connections that are open.",
         totals.connections,
     );
+    text.gauge(
+        "ferricorn_requests_waiting",
+        "Requests that wait for a handler thread.",
+        totals.waiting,
+    );
     for (name, counter, help) in CONNECTIONS {
         text.counter(name, help, totals.get(counter));
     }

@@ -81,6 +81,8 @@ pub struct SeatView {
     pub turns: u64,
     /// Connections it holds.
     pub connections: u64,
+    /// Requests that wait for a handler, as all are busy.
+    pub waiting: u64,
     /// See [`Counter`].
     pub counters: [u64; COUNTERS],
     /// Handler times, see [`BUCKETS`].
@@ -305,6 +307,7 @@ impl Board {
             heartbeat_us: word(HEARTBEAT_AT),
             turns: word(TURNS_AT),
             connections: word(CONNECTIONS_AT),
+            waiting: word(WAITING_AT),
             counters: std::array::from_fn(|n| word(COUNTERS_AT + n)),
             handler_times: (0..BUCKETS).map(|n| word(HANDLER_TIMES_AT + n)).collect(),
             queue_times: (0..BUCKETS).map(|n| word(QUEUE_TIMES_AT + n)).collect(),

@@ -102,6 +102,8 @@ pub enum Down {
     },
     /// Draining for long enough: cut what is not finished within this time, in whole milliseconds.
     Hurry(Duration),
+    /// You will be ended in a moment, as no handler comes back in time: send away who waits for one.
+    Doomed,
     /// Exit at once.
     Quit,
     /// New log files. Descriptors: the error log, then the access log, where the flags say so.
@@ -176,6 +178,7 @@ impl MasterEnd {
                 message.push(b'H');
                 message.extend((within.as_millis() as u64).to_le_bytes());
             }
+            Down::Doomed => message.push(b'T'),
             Down::Quit => message.push(b'Q'),
             Down::Logs { error, access } => {
                 message.extend([b'L', u8::from(error), u8::from(access)]);
@@ -300,6 +303,7 @@ impl WorkerEnd {
                 let millis = u64::from_le_bytes(millis.try_into().map_err(|_| unknown())?);
                 Down::Hurry(Duration::from_millis(millis))
             }
+            b"T" => Down::Doomed,
             b"Q" => Down::Quit,
             [b'L', error, access] => Down::Logs {
                 error: *error != 0,
@@ -497,6 +501,7 @@ mod tests {
                 heirs: true,
             },
             Down::Hurry(Duration::from_millis(9_500)),
+            Down::Doomed,
             Down::Quit,
             Down::Logs {
                 error: true,

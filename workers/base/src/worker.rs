@@ -145,6 +145,9 @@ pub enum Command {
     },
     /// Cut what is not finished within this time: a worker that drains has had long enough.
     Hurry(Duration),
+    /// The master will end this worker in a moment, as no handler comes back in time: answer who waits for one,
+    /// and let others have who can go on elsewhere.
+    Doomed,
     /// Exit now.
     Quit,
     /// The master is gone: finish what can be finished in about a second and exit.
@@ -384,6 +387,7 @@ impl Context {
                     return Some(Command::Drain { stop, heirs });
                 }
                 Ok(Some((Down::Hurry(within), _))) => return Some(Command::Hurry(within)),
+                Ok(Some((Down::Doomed, _))) => return Some(Command::Doomed),
                 Ok(Some((Down::Quit, _))) => return Some(Command::Quit),
                 Ok(Some((Down::Logs { error, access }, fds))) => {
                     let mut fds = fds.into_iter();

@@ -91,6 +91,8 @@ pub struct Core<P: Protocol> {
     pub(crate) ready: VecDeque<usize>,
     /// Requests that wait for a handler.
     pub(crate) held: VecDeque<Held<P>>,
+    /// The master ends this worker in a moment: no handler comes back in time.
+    pub(crate) doomed: bool,
     /// So many of the next handlers are taken for ones that last, where the loop may change hands.
     pub(crate) slowness: u8,
     /// The connection for whose request a handler was called last, where the loop may change hands.
@@ -222,6 +224,7 @@ impl<P: Protocol> Core<P> {
             events: Events::with_capacity(EVENTS),
             ready: VecDeque::with_capacity(SPARE),
             held: VecDeque::new(),
+            doomed: false,
             slowness: 0,
             calling: None,
             displaced: Vec::new(),

@@ -112,6 +112,17 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         self.begin_drain(stop, heirs, quiet, limit);
     }
 
+    /// The master ends this worker in a moment. Who can go on elsewhere does; who waits for a handler, now or
+    /// later, is sent away.
+    pub(crate) fn despair(&mut self) {
+        self.doomed = true;
+        if self.drain.is_none() {
+            let heirs = self.context.has_heirs();
+            self.start_drain(false, heirs);
+        }
+        self.send_away();
+    }
+
     /// What is left has so long, if it had longer.
     pub(crate) fn hurry(&mut self, within: Duration) {
         let due = self.clock.now() + within.as_micros() as u64;

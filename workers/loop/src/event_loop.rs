@@ -158,24 +158,11 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
 
     /// Gives way to a thread that waits for the loop.
     #[inline]
-    fn yield_loop(&self) -> Result<(), Stop> {
+    pub(crate) fn yield_loop(&self) -> Result<(), Stop> {
         if self.executor.is_wanted() {
             return Err(Stop::Wanted);
         }
         Ok(())
-    }
-
-    /// Serves what has waited longest for a handler, if there is one now. One in each turn, so that who comes
-    /// anew is let in.
-    #[inline]
-    fn serve_held(&mut self) -> Result<(), Stop> {
-        if self.held.is_empty() || !self.executor.has_handler() {
-            return Ok(());
-        }
-        if let Some((active, call)) = self.unhold() {
-            self.resume(active, call);
-        }
-        self.yield_loop()
     }
 
     /// Nothing waits: the handler may do what it put off.
@@ -209,8 +196,12 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
             STREAMS => self.take_finished(),
             token if token < CONNECTIONS => self.accept_told(token - LISTENERS),
             token => {
+                let key = token - CONNECTIONS;
+                if told.closed && !self.held.is_empty() && self.has_left(key) {
+                    return;
+                }
                 self.late.ended = told.closed;
-                self.serve(token - CONNECTIONS, told.closed);
+                self.serve(key, told.closed);
             }
         }
     }
@@ -221,6 +212,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
             match command {
                 Command::Drain { stop, heirs } => self.start_drain(stop, heirs),
                 Command::Hurry(within) => self.hurry(within),
+                Command::Doomed => self.despair(),
                 Command::Quit => return Some(Exit::Done),
                 Command::Orphaned => {
                     log::warn!("the master is gone: finishing");

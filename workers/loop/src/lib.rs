@@ -31,6 +31,7 @@ mod executor;
 mod found;
 mod giving;
 mod handover;
+mod held;
 mod lateness;
 mod listening;
 mod member;

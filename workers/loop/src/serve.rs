@@ -8,7 +8,7 @@ use ferricorn_http::{Event, Reject};
 use http::StatusCode;
 
 use crate::buffer::Filled;
-use crate::conn::{Active, After, Call, Held, Next, Phase, Work};
+use crate::conn::{Active, After, Call, Next, Phase, Work};
 use crate::core::Core;
 use crate::event_loop::Loop;
 use crate::executor::Executor;
@@ -46,27 +46,6 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
             return core.miss(key);
         };
         let next = self.advance(&mut active, closed);
-        self.settle(active, next);
-    }
-
-    /// Goes on with a request that waited for a handler.
-    pub(crate) fn resume(&mut self, mut active: Active<P>, call: Call) {
-        let now = self.clock.now();
-        if let Some(waited) = self.late.sample(now) {
-            self.context.page.queued(waited);
-        }
-        let served = match call {
-            Call::Begin { has_body } => match self.overloaded() {
-                Some(refusal) => self.respond_early(&mut active, refusal, has_body),
-                None => self.begin(&mut active, has_body),
-            },
-            Call::Handle => self.handle(&mut active),
-        };
-        let next = match served {
-            Some(Served::Streamed) => Next::Streamed,
-            // What came meanwhile is read, and its end with it.
-            _ => self.advance(&mut active, true),
-        };
         self.settle(active, next);
     }
 
@@ -371,26 +350,9 @@ impl<P: Protocol> Core<P> {
         })
     }
 
-    /// Takes out the request that has waited longest for a handler, and what it waits for.
-    pub(crate) fn unhold(&mut self) -> Option<(Active<P>, Call)> {
-        let Held {
-            mut active,
-            call,
-            since_us,
-        } = self.held.pop_front()?;
-        let now = self.clock.now();
-        let waited = now.saturating_sub(since_us);
-        self.late.accepted(now, waited, false);
-        // That was not its client's time.
-        active.work.receive_due = active.work.receive_due.saturating_add(waited);
-        (active.own_input, active.own_output) = self.borrow(&mut active.work);
-        active.until = self.clock.now() + SHARE_US;
-        Some((active, call))
-    }
-
     /// Swaps what a connection has of its own for the worker's buffers: whether there was input, and
     /// output.
-    fn borrow(&mut self, work: &mut Work<P>) -> (bool, bool) {
+    pub(crate) fn borrow(&mut self, work: &mut Work<P>) -> (bool, bool) {
         let own_input = !work.input.is_empty();
         if own_input {
             std::mem::swap(&mut self.input, &mut work.input);

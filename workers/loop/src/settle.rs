@@ -6,7 +6,7 @@ use ferricorn_base::board::Counter;
 use http::StatusCode;
 
 use crate::buffer::Buffer;
-use crate::conn::{Active, Conn, Held, Next, Phase, Registered};
+use crate::conn::{Active, Conn, Next, Phase, Registered};
 use crate::core::{Core, SPARE};
 use crate::drain::Drain;
 use crate::event_loop::Loop;
@@ -38,12 +38,7 @@ impl<P: Protocol> Core<P> {
             Next::Hold(call) => {
                 self.leave(key);
                 self.give_back(&mut active);
-                let since_us = self.clock.now();
-                return self.held.push_back(Held {
-                    active,
-                    call,
-                    since_us,
-                });
+                return self.hold(active, call);
             }
             Next::Read | Next::Write | Next::Turn => {}
         }
@@ -148,7 +143,7 @@ impl<P: Protocol> Core<P> {
     }
 
     /// Registers what has to be waited for; `false` when that fails.
-    fn register_for(&mut self, active: &Active<P>, next: Next) -> bool {
+    pub(crate) fn register_for(&mut self, active: &Active<P>, next: Next) -> bool {
         let Some(conn) = self.conns.get(active.key) else {
             return false;
         };

@@ -123,6 +123,7 @@ fn everything_that_is_known_is_told() {
         assert!(is_shown, "counter {n} has no series");
     }
     page.set_connections(9);
+    page.set_waiting(4);
     let facts = facts(status(), &board);
     let parsed = Parsed::strictly(&render(&facts), false);
     let started = parsed.value("ferricorn_start_time_seconds", &[]);
@@ -143,6 +144,7 @@ fn everything_that_is_known_is_told() {
         ("ferricorn_workers_wanted", &[], 5.0),
         ("ferricorn_worker_exits_total", &[("cause", "oom")], 2.0),
         ("ferricorn_connections", &[], 9.0),
+        ("ferricorn_requests_waiting", &[], 4.0),
         (
             "ferricorn_resident_memory_bytes",
             &[("process", "worker")],

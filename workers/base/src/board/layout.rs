@@ -80,6 +80,7 @@ pub(super) const BORN_AT: usize = 9;
 pub(super) const REFRAINS_AT: usize = 10;
 /// How many cells the ring has.
 pub(super) const RING_AT: usize = 11;
+pub(super) const WAITING_AT: usize = 12;
 /// The numbers that are added up over all workers: counters and histograms.
 pub(super) const NUMBERS_AT: usize = 16;
 pub(super) const NUMBERS: usize = 676;

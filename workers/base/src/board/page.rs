@@ -132,6 +132,11 @@ impl Page {
         self.store(CONNECTIONS_AT, connections as u64);
     }
 
+    /// Says how many requests wait for a handler, as all are busy.
+    pub fn set_waiting(&self, requests: usize) {
+        self.store(WAITING_AT, requests as u64);
+    }
+
     /// Adds to a counter.
     #[inline]
     pub fn add(&self, counter: Counter, n: u64) {

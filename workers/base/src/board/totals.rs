@@ -28,6 +28,8 @@ pub struct Totals {
     pub codes: [u64; CODES],
     /// Connections that are open now.
     pub connections: u64,
+    /// Requests that wait for a handler now.
+    pub waiting: u64,
 }
 
 impl Totals {
@@ -37,7 +39,7 @@ impl Totals {
         self.counters[counter as usize]
     }
 
-    /// What was added since `earlier`. Connections stay those that are open now.
+    /// What was added since `earlier`. What is open and what waits stays that of now.
     #[must_use]
     pub fn since(&self, earlier: &Totals) -> Totals {
         fn minus<const N: usize>(now: &[u64; N], before: &[u64; N]) -> [u64; N] {
@@ -49,18 +51,19 @@ impl Totals {
             queue_times: minus(&self.queue_times, &earlier.queue_times),
             codes: minus(&self.codes, &earlier.codes),
             connections: self.connections,
+            waiting: self.waiting,
         }
     }
 }
 
 impl Default for Totals {
     fn default() -> Totals {
-        Totals::of(&[0; NUMBERS], 0)
+        Totals::of(&[0; NUMBERS], [0; 2])
     }
 }
 
 impl Totals {
-    fn of(numbers: &[u64; NUMBERS], connections: u64) -> Totals {
+    fn of(numbers: &[u64; NUMBERS], [connections, waiting]: [u64; 2]) -> Totals {
         let part = |at: usize| &numbers[at - NUMBERS_AT..];
         let mut counters = std::array::from_fn(|n| part(COUNTERS_AT)[n]);
         let codes = std::array::from_fn(|n| part(CODES_AT)[n]);
@@ -71,6 +74,7 @@ impl Totals {
             queue_times: std::array::from_fn(|n| part(QUEUE_TIMES_AT)[n]),
             codes,
             connections,
+            waiting,
         }
     }
 }
@@ -86,17 +90,18 @@ impl Board {
             let folds = header[FOLDS_AT].load(Ordering::Acquire);
             let mut numbers = [0; NUMBERS];
             add(&mut numbers, &header[row(folds)..]);
-            let mut connections = 0_u64;
+            let mut now = [0_u64; 2];
             let seats = (0..self.high()).chain(WORKER_SEATS..SEATS);
             for seat in seats.filter(|seat| self.counts(*seat, folds)) {
                 let area = self.area(seat);
                 add(&mut numbers, &area[NUMBERS_AT..]);
-                let open = area[CONNECTIONS_AT].load(Ordering::Relaxed);
-                connections = connections.saturating_add(open);
+                for (sum, at) in now.iter_mut().zip([CONNECTIONS_AT, WAITING_AT]) {
+                    *sum = sum.saturating_add(area[at].load(Ordering::Relaxed));
+                }
             }
             fence(Ordering::Acquire);
             if header[FOLDS_AT].load(Ordering::Relaxed) == folds {
-                return Totals::of(&numbers, connections);
+                return Totals::of(&numbers, now);
             }
         }
     }

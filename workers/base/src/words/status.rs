@@ -171,6 +171,8 @@ pub struct Worker {
     pub connections: u64,
     /// Requests that are under way, as it says.
     pub in_flight: usize,
+    /// Requests that wait for a handler, as all are busy; as it says.
+    pub waiting: u64,
     /// The oldest of them; see [`LISTED`].
     pub current: Vec<Current>,
     /// For how long those that are in handlers have been there, added up, in seconds.
