@@ -4,6 +4,7 @@ use crate::Error;
 use crate::request::Request;
 use crate::response::{IntoResponse, Response};
 use crate::seat::Seat;
+use crate::task::Task;
 
 /// An application. It is made in `main`, before anything else happens; keep that cheap.
 pub trait App: Send + Sync + 'static {
@@ -50,7 +51,7 @@ pub trait Handler: 'static {
     fn idle(&mut self) {}
 }
 
-/// What a handler decides from the head alone. More ways may come: a task that the loop drives.
+/// What a handler decides from the head alone. More ways may come.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Begin {
@@ -58,6 +59,8 @@ pub enum Begin {
     Buffer,
     /// Answer now, without the body: a refusal, or a [`crate::Body::stream`] that reads it itself.
     Respond(Response),
+    /// Somebody else answers: the worker's loop drives this, and is held up by nothing.
+    Task(Box<dyn Task>),
 }
 
 /// A closure is an application: each worker has a clone.

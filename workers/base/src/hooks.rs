@@ -7,6 +7,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::task::{Step, Task, Turn};
 use crate::{Error, Exit, Handler, Request, Response};
 
 /// A worker, as hooks are told of it.
@@ -168,8 +169,49 @@ impl Between {
     }
 
     fn after(&self, request: &Request, answer: Result<&Response, &Error>) {
-        let run = |hooks: &mut dyn Hooks| hooks.post_request(request, answer);
-        self.hooks.call("post_request", run);
+        after(&self.hooks, request, answer);
+    }
+}
+
+fn after(hooks: &Hooked, request: &Request, answer: Result<&Response, &Error>) {
+    let run = |hooks: &mut dyn Hooks| hooks.post_request(request, answer);
+    hooks.call("post_request", run);
+}
+
+/// A task between the two: the second is run when the head of its answer is known.
+struct BetweenSteps {
+    task: Box<dyn Task>,
+    /// `None` when it was run.
+    hooks: Option<Hooked>,
+}
+
+impl BetweenSteps {
+    fn after(&mut self, request: &Request, answer: Result<&Response, &Error>) {
+        if let Some(hooks) = self.hooks.take() {
+            after(&hooks, request, answer);
+        }
+    }
+}
+
+impl Task for BetweenSteps {
+    fn needs_whole_body(&self) -> bool {
+        self.task.needs_whole_body()
+    }
+
+    fn step(&mut self, turn: &mut Turn<'_>) -> Result<Step, Error> {
+        let step = self.task.step(turn);
+        match &step {
+            Ok(Step::Head(status, fields, _)) => {
+                let mut head = Response::default();
+                *head.status_mut() = *status;
+                *head.headers_mut() = fields.clone();
+                self.after(turn.request, Ok(&head));
+            }
+            Ok(Step::Respond(response)) => self.after(turn.request, Ok(response)),
+            Ok(Step::Fail(_, error)) | Err(error) => self.after(turn.request, Err(error)),
+            Ok(_) => {}
+        }
+        step
     }
 }
 
@@ -177,9 +219,15 @@ impl Handler for Between {
     fn begin(&mut self, request: &mut Request) -> Result<crate::Begin, Error> {
         self.hooks
             .call("pre_request", |hooks| hooks.pre_request(request));
-        let begun = self.handler.begin(request);
+        let begun = match self.handler.begin(request) {
+            Ok(crate::Begin::Task(task)) => {
+                let hooks = Some(self.hooks.clone());
+                return Ok(crate::Begin::Task(Box::new(BetweenSteps { task, hooks })));
+            }
+            begun => begun,
+        };
         match &begun {
-            Ok(crate::Begin::Buffer) => {}
+            Ok(crate::Begin::Buffer | crate::Begin::Task(_)) => {}
             Ok(crate::Begin::Respond(response)) => self.after(request, Ok(response)),
             Err(error) => self.after(request, Err(error)),
         }

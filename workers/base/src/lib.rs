@@ -4,6 +4,7 @@
 //! # Layout
 //! - [`App`], [`Handler`], [`Begin`], [`Request`], [`Response`], [`Body`], [`Exchange`], [`Error`]:
 //!   what a user writes against; [`Seat`] and [`Conf`]: what a handler can know of its place.
+//! - [`Task`], [`Step`]: what a handler says instead that would have to wait for somebody else.
 //! - [`Worker`], [`Context`], [`Command`], [`Exit`]: what a worker class is given.
 //! - [`lifeline`], [`board`]: how master and worker speak; [`rendezvous`]: how connections go from one
 //!   worker to another.
@@ -39,6 +40,7 @@ mod sink;
 mod stamp;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod task;
 pub mod transport;
 pub mod trust;
 mod upgraded;
@@ -63,6 +65,7 @@ pub use request::Link;
 pub use request::{Client, Forwarded, Request, RequestId, RequestIds, Trace};
 pub use response::{IntoResponse, Response, typed};
 pub use seat::Seat;
+pub use task::{Step, Task};
 #[doc(hidden)]
 pub use upgraded::Returned;
 pub use upgraded::Upgraded;

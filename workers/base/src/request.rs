@@ -380,6 +380,15 @@ impl Request {
         self.peer.clone_from(peer);
     }
 
+    /// Becomes a request with another head, for which the handler is asked anew.
+    pub fn redirect(&mut self, head: Head) {
+        self.head = head;
+        self.method.take();
+        self.uri.take();
+        self.headers.take();
+        self.body.clear();
+    }
+
     pub fn link(&self) -> Link {
         self.link
     }

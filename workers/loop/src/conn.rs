@@ -16,6 +16,7 @@ use crate::buffer::Buffer;
 use crate::output::Output;
 use crate::pace::Pace;
 use crate::protocol::Protocol;
+use crate::task::Running;
 use crate::timers::Wait;
 
 /// Where a connection is in its life.
@@ -33,6 +34,8 @@ pub(crate) enum Phase {
     Body,
     /// The handler has answered; the rest of the request is still to be read and dropped.
     Answered,
+    /// A task answers; what is left of the body is read for it.
+    Task,
     /// A response waits for the client; nothing is read.
     Writing,
     /// The response is out; reading on so that the client is not reset.
@@ -64,7 +67,7 @@ pub(crate) enum Registered {
 
 /// A connection.
 #[derive(Debug)]
-pub(crate) struct Conn<P> {
+pub(crate) struct Conn<P: Protocol> {
     /// The socket; `None` while it is away or in the hands of the loop.
     pub(crate) wire: Option<AnyTransport>,
     pub(crate) peer: Peer,
@@ -80,7 +83,7 @@ pub(crate) struct Conn<P> {
     pub(crate) work: Option<Box<Work<P>>>,
 }
 
-impl<P> Conn<P> {
+impl<P: Protocol> Conn<P> {
     /// Whether nothing of a request has come on it yet.
     pub(crate) fn is_silent(&self) -> bool {
         match self.phase {
@@ -93,7 +96,7 @@ impl<P> Conn<P> {
 
 /// What a connection needs while a request is under way.
 #[derive(Debug, Default)]
-pub(crate) struct Work<P> {
+pub(crate) struct Work<P: Protocol> {
     pub(crate) protocol: P,
     /// Bytes read and not parsed.
     pub(crate) input: Buffer,
@@ -113,6 +116,10 @@ pub(crate) struct Work<P> {
     pub(crate) wants_go_on: bool,
     /// What the access log is to say of the request when its large body is out.
     pub(crate) unlogged: Option<Box<Unlogged>>,
+    /// What answers in place of a handler, or will when the body is complete.
+    pub(crate) task: Option<Box<Running<P>>>,
+    /// How often the answer was that to another request.
+    pub(crate) redirects: u8,
     /// The cell on the scoreboard of the request under way.
     pub(crate) cell: Option<Cell>,
     /// When its head was complete, in µs of CLOCK_MONOTONIC.
@@ -136,6 +143,7 @@ impl<P: Protocol> Work<P> {
         let nothing_waits = self.input.is_empty() && self.output.is_empty();
         let nothing_is_held =
             self.request.is_none() && self.unlogged.is_none() && self.cell.is_none();
+        debug_assert!(self.task.is_none(), "a task answers, or is dropped");
         nothing_waits && nothing_is_held && self.after == After::Next
     }
 
@@ -154,6 +162,7 @@ impl<P: Protocol> Work<P> {
         self.body_read = 0;
         self.wants_go_on = false;
         self.unlogged = None;
+        self.task = None;
         self.cell = None;
         self.began_us = 0;
     }
@@ -222,19 +231,20 @@ pub(crate) enum Next {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Http1;
 
     /// What an idle connection takes in the loop beside its [`crate::timers::Timers`].
     #[test]
     fn an_idle_connection_is_small() {
         assert_eq!(size_of::<Option<AnyTransport>>(), 16);
         assert_eq!(size_of::<Peer>(), 32);
-        assert_eq!(size_of::<Conn<()>>(), 72);
+        assert_eq!(size_of::<Conn<Http1>>(), 72);
         // As the slab has it.
         #[expect(dead_code, reason = "it is only measured")]
         enum Entry {
             Vacant(usize),
-            Occupied(Conn<()>),
+            Occupied(Conn<Http1>),
         }
-        assert_eq!(size_of::<Entry>(), size_of::<Conn<()>>());
+        assert_eq!(size_of::<Entry>(), size_of::<Conn<Http1>>());
     }
 }

@@ -28,6 +28,7 @@ use crate::output::Output;
 use crate::pool::Pool;
 use crate::protocol::Protocol;
 use crate::stream::Done;
+use crate::task::Watches;
 use crate::timers::{KINDS, Timers, Wait};
 
 /// Bytes that one read brings at most.
@@ -60,6 +61,8 @@ pub(crate) const TAKING: usize = 4;
 pub(crate) const LISTENERS: usize = 16;
 const LISTENERS_MAX: usize = 1024;
 pub(crate) const CONNECTIONS: usize = LISTENERS + LISTENERS_MAX;
+/// Descriptors of tasks have higher tokens than any connection.
+pub(crate) const WATCHES: usize = 1 << 40;
 /// All that a loop has but who turns it.
 #[derive(Debug)]
 pub struct Core<P: Protocol> {
@@ -106,6 +109,8 @@ pub struct Core<P: Protocol> {
     /// The buffers that all connections share while they are being served.
     pub(crate) input: Buffer,
     pub(crate) output: Output,
+    /// The descriptors of tasks.
+    pub(crate) watches: Watches,
     #[expect(clippy::vec_box, reason = "the boxes are what is used again")]
     pub(crate) spare_requests: Vec<Box<Request>>,
     pub(crate) spare_works: Vec<Box<Work<P>>>,
@@ -236,6 +241,7 @@ impl<P: Protocol> Core<P> {
             closing: Arc::new(Closing::new()?),
             input: Buffer::shared(READ),
             output: Output::default(),
+            watches: Watches::default(),
             spare_requests: Vec::new(),
             spare_works: Vec::new(),
             slow_us,

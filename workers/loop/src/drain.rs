@@ -283,7 +283,10 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     /// Ends a connection in the middle of what it does, and tells of it. Who has not got a head yet is
     /// answered, where that can be done without waiting.
     fn cut(&mut self, mut active: Active<P>, limit: Limit) {
-        let unanswered = active.phase == Phase::Body;
+        let unanswered = match &active.work.task {
+            Some(running) => !running.has_begun(),
+            None => active.phase == Phase::Body,
+        };
         if unanswered || active.work.unlogged.is_some() {
             let (request, age) = (&active.request, self.age(active.work.began_us));
             let (head, client) = (request.head(), request.client());

@@ -13,7 +13,7 @@ use ferricorn_base::board::Counter;
 use ferricorn_base::lifeline::Retirement;
 use ferricorn_base::{Command, Context, Exit, Handler, logs};
 
-use crate::core::{COMMAND, CONNECTIONS, Core, DOOR, LISTENERS, SIGNAL, STREAMS, TAKING};
+use crate::core::{COMMAND, CONNECTIONS, Core, DOOR, LISTENERS, SIGNAL, STREAMS, TAKING, WATCHES};
 use crate::executor::{Executor, Inline, guard};
 use crate::found::Told;
 use crate::protocol::Protocol;
@@ -195,6 +195,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
             TAKING => self.take_over(),
             STREAMS => self.take_finished(),
             token if token < CONNECTIONS => self.accept_told(token - LISTENERS),
+            token if token >= WATCHES => self.told(token - WATCHES, told),
             token => {
                 let key = token - CONNECTIONS;
                 if told.closed && !self.held.is_empty() && self.has_left(key) {

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 
 use ferricorn_base::board;
-use ferricorn_base::{Begin, Error, Handler, Request, Response};
+use ferricorn_base::{Begin, Error, Handler, Request, Response, Task};
 
 use crate::core::Core;
 use crate::protocol::Protocol;
@@ -112,6 +112,8 @@ pub(crate) enum Begun {
     Early(Box<Response>),
     /// It wants the body first.
     Body,
+    /// Somebody else answers.
+    Task(Box<dyn Task>),
     /// It failed before that.
     Failed(Failure),
 }
@@ -121,14 +123,15 @@ pub(crate) enum Begun {
 pub(crate) fn begin(handler: &mut impl Handler, request: &mut Request, whole: bool) -> Begun {
     let begun = guard(|| match handler.begin(request)? {
         Begin::Buffer => Ok(None),
-        Begin::Respond(response) => Ok(Some(Box::new(response))),
+        Begin::Respond(response) => Ok(Some(Begun::Early(Box::new(response)))),
+        Begin::Task(task) => Ok(Some(Begun::Task(task))),
         // The enum may grow in the contract; what is not known here is a failure.
         _ => Err(Error::msg("this worker class cannot begin so")),
     });
     match begun {
         Ok(None) if whole => Begun::Answer(handle(handler, request)),
         Ok(None) => Begun::Body,
-        Ok(Some(response)) => Begun::Early(response),
+        Ok(Some(begun)) => begun,
         Err(failure) => Begun::Failed(failure),
     }
 }

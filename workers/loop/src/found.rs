@@ -8,6 +8,10 @@ use mio::Events;
 pub(crate) struct Told {
     /// Whom it is about.
     pub(crate) token: usize,
+    /// There is something to read.
+    pub(crate) readable: bool,
+    /// There is room to write.
+    pub(crate) writable: bool,
     /// The other side sends nothing more, or is gone.
     pub(crate) closed: bool,
 }
@@ -40,6 +44,8 @@ impl Found {
         self.told.clear();
         self.told.extend(events.iter().map(|event| Told {
             token: event.token().0,
+            readable: event.is_readable(),
+            writable: event.is_writable(),
             closed: event.is_read_closed() || event.is_error(),
         }));
         self.next = 0;

@@ -205,13 +205,18 @@ impl<P: Protocol> Core<P> {
 }
 
 /// Where a connection is, if it is where it could go on elsewhere.
-fn portable<P>(conn: &mut Conn<P>) -> Option<(Stage, &mut Conn<P>)> {
+fn portable<P: Protocol>(conn: &mut Conn<P>) -> Option<(Stage, &mut Conn<P>)> {
     let stage = match conn.phase {
         Phase::Preface(versions) => Stage::Preface(versions),
         Phase::Fresh => Stage::Fresh,
         Phase::Idle => Stage::Idle,
         Phase::Head => Stage::Head,
-        Phase::Body | Phase::Answered | Phase::Writing | Phase::Lingering | Phase::Away => {
+        Phase::Body
+        | Phase::Task
+        | Phase::Answered
+        | Phase::Writing
+        | Phase::Lingering
+        | Phase::Away => {
             return None;
         }
     };
@@ -223,7 +228,7 @@ fn portable<P>(conn: &mut Conn<P>) -> Option<(Stage, &mut Conn<P>)> {
 }
 
 /// Whether a connection's peer is a client that can be counted.
-fn is_known<P>(stage: Stage, conn: &Conn<P>) -> bool {
+fn is_known<P: Protocol>(stage: Stage, conn: &Conn<P>) -> bool {
     !matches!(stage, Stage::Preface(_)) && !conn.link.nameless
 }
 

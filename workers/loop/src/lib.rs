@@ -50,6 +50,7 @@ mod serve;
 mod settle;
 mod slot;
 mod stream;
+mod task;
 mod timers;
 mod timing;
 mod wire;

@@ -42,6 +42,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         work.wants_go_on = has_body && head.expects_continue();
         work.body_read = 0;
         work.window = 0;
+        work.redirects = 0;
         work.began_us = core.clock.now();
         active.phase = Phase::Body;
         if concerned {
@@ -98,6 +99,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
                 return None;
             }
             Begun::Early(response) => return self.respond_early(active, *response, has_body),
+            Begun::Task(task) => return self.begin_task(active, task, has_body),
             Begun::Failed(failure) => failure,
         };
         self.log_failure(&active.request, &failure);
@@ -134,6 +136,10 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         let trailers = active.work.protocol.trailers();
         if let Err(error) = request.body_mut().complete(trailers) {
             return self.answer(active, Err(Failure::Error(error.into())));
+        }
+        if active.work.task.is_some() {
+            active.phase = Phase::Task;
+            return Some(Served::Task);
         }
         if !self.executor.is_free() {
             return Some(Served::Hold(Call::Handle));

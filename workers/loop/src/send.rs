@@ -142,7 +142,7 @@ impl<P: Protocol> Core<P> {
         }
     }
 
-    fn logs_fields(&self) -> bool {
+    pub(crate) fn logs_fields(&self) -> bool {
         let log = self.context.access.as_ref();
         log.is_some_and(AccessLog::wants_response_fields)
     }
@@ -181,7 +181,7 @@ impl<P: Protocol> Core<P> {
 }
 
 /// Says in a response what its request is called, unless the handler has done so.
-fn name(request: &Request, names: Names, fields: &mut HeaderMap) {
+pub(crate) fn name(request: &Request, names: Names, fields: &mut HeaderMap) {
     let mut say = |field: HeaderName, text: &str| {
         // It is printable ASCII.
         let value = HeaderValue::from_str(text);

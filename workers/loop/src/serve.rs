@@ -35,6 +35,8 @@ pub(crate) enum Served {
     Streamed,
     /// No handler is free for its request.
     Hold(Call),
+    /// A task answers.
+    Task,
 }
 
 impl<P: Protocol, E: Executor<P>> Loop<P, E> {
@@ -53,7 +55,26 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         if active.phase == Phase::Lingering {
             return self.linger(active);
         }
-        let mut drained = false;
+        if active.phase == Phase::Task {
+            // Something may have come on its connection, if only the end.
+            if let Some(running) = &mut active.work.task {
+                running.look();
+            }
+            return match self.attend(active) {
+                Ok(drained) => self.go_on(active, drained, closed),
+                Err(next) => next,
+            };
+        }
+        self.go_on(active, false, closed)
+    }
+
+    /// Goes on with a connection of which `drained` says that its socket holds nothing more.
+    pub(crate) fn go_on(
+        &mut self,
+        active: &mut Active<P>,
+        mut drained: bool,
+        closed: bool,
+    ) -> Next {
         for _ in 0..ROUNDS {
             loop {
                 // Asked for once: each time costs a look whether it is in hand.
@@ -94,6 +115,16 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
                     Served::More if self.output.is_empty() => break,
                     Served::More | Served::Flush => {}
                     Served::Streamed => return Next::Streamed,
+                    Served::Task => {
+                        if let (false, Some(running)) = (drained && !closed, &mut active.work.task)
+                        {
+                            running.look();
+                        }
+                        match self.attend(active) {
+                            Ok(all) => drained = all,
+                            Err(next) => return next,
+                        }
+                    }
                     Served::Hold(call) => {
                         // Earlier answers need not wait with it; how far they came is seen later.
                         let _ = self.flush(active);
@@ -238,7 +269,7 @@ impl<P: Protocol> Core<P> {
     /// Answers without a handler, and closes. The request has what is known of its head: that goes
     /// to the access log.
     pub(crate) fn refuse(&mut self, active: &mut Active<P>, status: StatusCode) {
-        let head_request = if matches!(active.phase, Phase::Body | Phase::Answered) {
+        let head_request = if matches!(active.phase, Phase::Body | Phase::Task | Phase::Answered) {
             active.work.facts.is_some_and(|facts| facts.head_request)
         } else {
             if let Some(conn) = self.conns.get(active.key) {
@@ -266,7 +297,7 @@ impl<P: Protocol> Core<P> {
     }
 
     /// Writes what waits. An error says how the connection ends.
-    fn flush(&mut self, active: &mut Active<P>) -> Result<Flushed, Next> {
+    pub(crate) fn flush(&mut self, active: &mut Active<P>) -> Result<Flushed, Next> {
         let Some(wire) = &mut active.wire else {
             return Err(Next::Close);
         };
@@ -366,7 +397,7 @@ impl<P: Protocol> Core<P> {
 
     /// Something is told of a connection that is away: it looks for itself when it is back, as what is
     /// told comes once only.
-    fn miss(&mut self, key: usize) {
+    pub(crate) fn miss(&mut self, key: usize) {
         if let Some(conn) = self.conns.get_mut(key) {
             conn.missed = true;
         }

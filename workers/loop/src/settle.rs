@@ -13,6 +13,7 @@ use crate::event_loop::Loop;
 use crate::executor::Executor;
 use crate::pace::{Pace, least_brought};
 use crate::protocol::Protocol;
+use crate::task::Running;
 use crate::timers::Wait;
 
 impl<P: Protocol> Core<P> {
@@ -98,7 +99,7 @@ impl<P: Protocol> Core<P> {
     fn keep(&mut self, mut active: Active<P>) {
         self.give_back(&mut active);
         let needed = active.work.unlogged.is_some();
-        if needed || matches!(active.phase, Phase::Body | Phase::Answered) {
+        if needed || matches!(active.phase, Phase::Body | Phase::Task | Phase::Answered) {
             active.work.request = Some(active.request);
         } else {
             self.return_request(active.request);
@@ -111,7 +112,7 @@ impl<P: Protocol> Core<P> {
     /// The phase to remember while a response waits: what comes after is in `After`.
     fn writing(&self, phase: Phase) -> Phase {
         match phase {
-            Phase::Body | Phase::Answered | Phase::Lingering => phase,
+            Phase::Body | Phase::Task | Phase::Answered | Phase::Lingering => phase,
             _ => Phase::Writing,
         }
     }
@@ -121,6 +122,14 @@ impl<P: Protocol> Core<P> {
         let wait = match active.phase {
             _ if writing => Wait::Write,
             Phase::Lingering => Wait::Linger,
+            Phase::Task => match active.work.task.as_deref() {
+                Some(running) if running.waits_for_client() => Wait::Body,
+                Some(running) => match running.due_us() {
+                    u64::MAX => return self.timers.clear(key),
+                    due => return self.timers.set(key, Wait::Task, due),
+                },
+                None => Wait::Body,
+            },
             Phase::Body | Phase::Answered => Wait::Body,
             Phase::Preface(_) | Phase::Head => Wait::Head,
             Phase::Fresh if !self.drain.as_ref().is_some_and(Drain::hurries) => Wait::Head,
@@ -217,6 +226,7 @@ impl<P: Protocol> Core<P> {
     pub(crate) fn bury(&mut self, mut active: Active<P>) {
         let key = active.key;
         self.log_large(&mut active);
+        self.drop_task(&mut active);
         // Closing takes the descriptor out of the epoll set.
         active.wire = None;
         self.recycle(active);
@@ -263,6 +273,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
             match wait {
                 Wait::KeepAlive | Wait::Quiet => self.close_idle(key),
                 Wait::Linger => self.forget(key),
+                Wait::Task => self.wake_task(key),
                 Wait::Head | Wait::Body | Wait::Write => self.expired(key, wait),
             }
         }
@@ -294,6 +305,8 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
                 }
                 if active.phase == Phase::Answered {
                     Next::Close
+                } else if active.work.task.as_deref().is_some_and(Running::has_begun) {
+                    Next::Abort
                 } else {
                     self.refuse(&mut active, StatusCode::REQUEST_TIMEOUT);
                     self.advance(&mut active, false)

@@ -23,10 +23,12 @@ pub(crate) enum Wait {
     Linger,
     /// The next request, shortly, while the worker drains.
     Quiet,
+    /// What a task waits for: each for as long as it says.
+    Task,
 }
 
 /// How many kinds there are.
-pub(crate) const KINDS: usize = Wait::Quiet as usize + 1;
+pub(crate) const KINDS: usize = Wait::Task as usize + 1;
 const NONE: u32 = u32::MAX;
 const WAIT_BITS: u32 = 3;
 const WAIT_MASK: u64 = (1 << WAIT_BITS) - 1;
@@ -38,6 +40,7 @@ const WAITS: [Wait; KINDS] = [
     Wait::Write,
     Wait::Linger,
     Wait::Quiet,
+    Wait::Task,
 ];
 
 /// A connection's place in a list, in 16 bytes: ten thousand idle ones have one each.

@@ -20,5 +20,6 @@ mod readiness;
 mod responses;
 mod server;
 mod streams;
+mod tasks;
 mod trickles;
 mod upgrades;

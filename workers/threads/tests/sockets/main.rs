@@ -38,6 +38,8 @@ mod responses;
 mod server;
 #[path = "../../../sync/tests/sockets/streams.rs"]
 mod streams;
+#[path = "../../../sync/tests/sockets/tasks.rs"]
+mod tasks;
 #[path = "../../../sync/tests/sockets/trickles.rs"]
 mod trickles;
 #[path = "../../../sync/tests/sockets/upgrades.rs"]
