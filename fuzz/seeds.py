@@ -128,7 +128,51 @@ def gateways():
         b"REQUEST_METHOD=CONNECT\nREQUEST_URI=h:80\nHTTP_HOST=h:80",
         b"REQUEST_METHOD=GET\nREQUEST_URI=http://h:8/a?b\nHTTP_HOST=other\nSCRIPT_NAME=/a\nPATH_INFO=",
     ]
-    for target, inputs in (("fastcgi", records), ("cgi_head", heads), ("variables", variables)):
+    def netstring(*pairs):
+        text = b"".join(name + b"\0" + value + b"\0" for name, value in pairs)
+        return str(len(text)).encode() + b":" + text + b",content"
+
+    def packet(modifier, *pairs):
+        text = b"".join(len(part).to_bytes(2, "little") + part for pair in pairs for part in pair)
+        return bytes([modifier]) + len(text).to_bytes(2, "little") + b"\0" + text + b"content"
+
+    length, scgi, method = (b"CONTENT_LENGTH", b"7"), (b"SCGI", b"1"), (b"REQUEST_METHOD", b"GET")
+    twice, empty = (b"HTTP_A", b"1"), (b"QUERY_STRING", b"")
+    netstrings = [
+        b"70:CONTENT_LENGTH\x0027\0SCGI\x001\0REQUEST_METHOD\0POST\0REQUEST_URI\0/deepthought\0,What",
+        netstring(length, scgi, method, empty, twice, twice),
+        netstring(length, method, scgi, method),
+        netstring(scgi, length),
+        netstring((b"CONTENT_LENGTH", b"-1"), scgi),
+        netstring(length, (b"SCGI", b"2")),
+        netstring(length, scgi, (b"", b"x")),
+        b"0:,",
+        b"07:",
+        b"12345678:",
+    ]
+    packets = [
+        packet(0, method, length, empty),
+        packet(0, empty, method),
+        packet(30, method, (b"UWSGI_SCHEME", b"https")),
+        packet(0, (b"UWSGI_FILE", b"/etc/passwd")),
+        packet(0, (b"", b"x")),
+        packet(22, (b"import os", b"")),
+        packet(100),
+        packet(0, method)[:-9],
+        b"\0\x05\0\0\x02\0aa\xff\xff",
+    ]
+    answers = [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 304 Not Modified\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nA: b\r\n\r\n" * 2,
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.0 200 OK\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n1\r\nx\r\n0\r\n\r\nx",
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nhello",
+        b"HTTP/1.0 200 OK\r\nConnection: keep-alive, x-a\r\nX-A: b\r\nContent-Length: 0\r\n\r\nHTTP/1.1 204 No\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+    ]
+    packed = (("scgi", netstrings), ("uwsgi", packets), ("http_answer", answers))
+    for target, inputs in packed + (("fastcgi", records), ("cgi_head", heads), ("variables", variables)):
         for data in inputs:
             for tune in (0, 0x2B, 0xE1):
                 yield target, bytes([0, tune, 4, 0, 30, 9]) + data

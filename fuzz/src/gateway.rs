@@ -9,6 +9,10 @@ pub mod control;
 pub mod cgi_head;
 #[path = "gateway/fastcgi.rs"]
 pub mod fastcgi;
+#[path = "gateway/http_answer.rs"]
+pub mod http_answer;
+#[path = "gateway/packets.rs"]
+pub mod packets;
 #[path = "gateway/variables.rs"]
 pub mod variables;
 
@@ -16,8 +20,11 @@ pub mod variables;
 pub type Check = fn(&[u8]);
 
 /// Every target with its property.
-pub const TARGETS: [(&str, Check); 3] = [
+pub const TARGETS: [(&str, Check); 6] = [
     ("fastcgi", fastcgi::check),
+    ("scgi", packets::scgi),
+    ("uwsgi", packets::uwsgi),
     ("variables", variables::check),
     ("cgi_head", cgi_head::check),
+    ("http_answer", http_answer::check),
 ];

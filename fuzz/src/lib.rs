@@ -28,4 +28,11 @@ pub const TARGETS: [(&str, Check); 7] = [
 ];
 
 /// The targets of `gateway.rs`, which the tests of `ferricorn-gateway` replay.
-pub const GATEWAY: [&str; 3] = ["fastcgi", "variables", "cgi_head"];
+pub const GATEWAY: [&str; 6] = [
+    "fastcgi",
+    "scgi",
+    "uwsgi",
+    "variables",
+    "cgi_head",
+    "http_answer",
+];

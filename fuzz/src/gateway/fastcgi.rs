@@ -3,9 +3,9 @@
 
 use super::control::Control;
 use ferricorn_gateway::codec::fastcgi::{
-    self, Client, Error, Header, Kind, PairLimits, ProtocolStatus, Server, client, server,
+    self, Client, Error, Header, Kind, ProtocolStatus, Server, client, server,
 };
-use ferricorn_gateway::codec::vars::Vars;
+use ferricorn_gateway::codec::vars::{VarLimits, Vars};
 
 /// Name and value.
 type Pair = (Vec<u8>, Vec<u8>);
@@ -33,7 +33,7 @@ pub fn check(data: &[u8]) {
     // Small bounds, so that they are met, and whether requests are ended before their content came.
     let limits = server::Limits {
         requests: 1 + usize::from(control.tune & 3),
-        params: PairLimits {
+        params: VarLimits {
             bytes: [24, 200, 65536][usize::from(control.tune >> 2) % 3],
             count: [2, 5, 512][usize::from(control.tune >> 4) % 3],
         },
@@ -242,7 +242,7 @@ fn plain_server(mut input: &[u8], limits: &server::Limits, early: bool) -> Vec<S
                 let turn = if kind == Kind::Params { 0 } else { 1 };
                 match (request.stage == turn, header.content) {
                     (true, 0) if turn == 0 => {
-                        let PairLimits { bytes, count } = limits.params;
+                        let VarLimits { bytes, count } = limits.params;
                         let pairs = plain_pairs(&request.params, bytes, count, true);
                         said.push(Said::Params(id, pairs));
                         request.stage = 1;
@@ -402,7 +402,7 @@ fn pairs_come_back(pieces: &[&[u8]]) {
         rest = behind;
     }
     let limits = server::Limits {
-        params: PairLimits {
+        params: VarLimits {
             bytes: usize::MAX,
             count: usize::MAX,
         },

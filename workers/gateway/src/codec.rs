@@ -4,7 +4,10 @@
 
 pub mod cgi_head;
 pub mod fastcgi;
+pub mod http_answer;
 mod lines;
+pub mod scgi;
+pub mod uwsgi;
 pub mod vars;
 
 pub use lines::{BadAnswer, HeadLimits, strip_hop_by_hop};

@@ -6,9 +6,10 @@ use crate::{
 };
 use http::{HeaderMap, StatusCode};
 
-/// A chunked body being read.
+/// A chunked body being read. For who reads messages by other means than [`Reader`](crate::Reader): the
+/// answers of a back end.
 #[derive(Debug, Default)]
-pub(crate) struct Chunked {
+pub struct Chunked {
     at: At,
     /// Bytes of content, up to the chunk in progress and with all of that.
     content: u64,
@@ -59,16 +60,23 @@ enum Framing {
     DataLf,
 }
 
-/// What was found.
+/// What was found of a chunked body. Offsets count from the first byte of the input.
 #[derive(Debug)]
-pub(crate) enum Step {
-    /// All of the input was read.
+pub enum ChunkedStep {
+    /// All of the input was read, and can be dropped.
     NeedMore,
-    /// Data, behind so many bytes of framing.
-    Data { skip: usize, len: usize },
-    /// The end, with the trailer fields that may be kept, if there are any.
+    /// Content (never 0 bytes of it), behind so many bytes of framing; both can be dropped.
+    Data {
+        /// Bytes of framing.
+        skip: usize,
+        /// Bytes of content.
+        len: usize,
+    },
+    /// The end. Nothing is to be read here any more.
     End {
+        /// Bytes up to it.
         consumed: usize,
+        /// The trailer fields that may be kept, if there are any.
         trailers: Option<Box<HeaderMap>>,
     },
 }
@@ -88,7 +96,11 @@ impl Framing {
 
 impl Chunked {
     /// Goes on until there is data, the end, or no input any more.
-    pub(crate) fn next(&mut self, input: &[u8], limits: &Limits) -> Result<Step, Reject> {
+    ///
+    /// # Errors
+    /// [`Reject`]: nothing of what follows may be read as content, or as anything else. Its status is
+    /// for the sender of a request.
+    pub fn next(&mut self, input: &[u8], limits: &Limits) -> Result<ChunkedStep, Reject> {
         let mut consumed = 0;
         while let Some(&byte) = input.get(consumed) {
             let rest = &input[consumed..];
@@ -104,14 +116,14 @@ impl Chunked {
                     if *left == 0 {
                         self.at = At::Framing(Framing::DataCr);
                     }
-                    return Ok(Step::Data {
+                    return Ok(ChunkedStep::Data {
                         skip: consumed,
                         len,
                     });
                 }
                 // Almost always there are none, and nothing to keep.
                 At::LastChunk if rest.starts_with(b"\r\n") => {
-                    return Ok(Step::End {
+                    return Ok(ChunkedStep::End {
                         consumed: consumed + 2,
                         trailers: None,
                     });
@@ -121,14 +133,14 @@ impl Chunked {
                     let Some(len) = trailers.next(rest, limits)? else {
                         break;
                     };
-                    return Ok(Step::End {
+                    return Ok(ChunkedStep::End {
                         consumed: consumed + len,
                         trailers: trailers.take_fields(),
                     });
                 }
             }
         }
-        Ok(Step::NeedMore)
+        Ok(ChunkedStep::NeedMore)
     }
 
     /// What comes behind this byte of framing.
@@ -231,13 +243,13 @@ mod tests {
         loop {
             let step = chunked.next(input, limits);
             match step.map_err(|reject| reject.status.as_u16())? {
-                Step::NeedMore => return Ok(None),
-                Step::Data { skip, len } => {
+                ChunkedStep::NeedMore => return Ok(None),
+                ChunkedStep::Data { skip, len } => {
                     content.extend_from_slice(&input[skip..skip + len]);
                     input = &input[skip + len..];
                     total += skip + len;
                 }
-                Step::End { consumed, .. } => return Ok(Some((content, total + consumed))),
+                ChunkedStep::End { consumed, .. } => return Ok(Some((content, total + consumed))),
             }
         }
     }

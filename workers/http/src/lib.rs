@@ -40,6 +40,7 @@ mod work;
 
 pub use authority::split_authority;
 pub use body_encoder::BodyEncoder;
+pub use chunked::{Chunked, ChunkedStep};
 pub use date::Date;
 pub use encode::{
     Defaults, Facts, Length, RETRY_AFTER, encode_head, encode_interim, encode_reject,

@@ -2,7 +2,7 @@
 //! no bytes; never knows where bytes come from, nor what is answered.
 
 use crate::{
-    chunked::{Chunked, Step},
+    chunked::{Chunked, ChunkedStep},
     head::Head,
     head_reader::HeadReader,
     kinds::BodyLength,
@@ -186,11 +186,11 @@ impl Reader {
                 Ok(Event::Data { skip: 0, len })
             }
             State::Chunked { chunked, then } => match chunked.next(input, limits)? {
-                Step::NeedMore => Ok(Event::NeedMore {
+                ChunkedStep::NeedMore => Ok(Event::NeedMore {
                     consumed: input.len(),
                 }),
-                Step::Data { skip, len } => Ok(Event::Data { skip, len }),
-                Step::End { consumed, trailers } => {
+                ChunkedStep::Data { skip, len } => Ok(Event::Data { skip, len }),
+                ChunkedStep::End { consumed, trailers } => {
                     let then = *then;
                     Ok(self.end(consumed, then, trailers))
                 }

@@ -16,7 +16,7 @@ mod values;
 mod write;
 
 pub use client::Client;
-pub use pairs::{PairLimits, TooLong, write_pairs};
+pub use pairs::write_pairs;
 pub use record::{Error, HEADER_LEN, Header, Kind, LONGEST_CONTENT, PADDING, ProtocolStatus, Role};
 pub use server::Server;
 pub use values::Values;

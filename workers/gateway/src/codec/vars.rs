@@ -2,12 +2,60 @@
 //! bytes, in order, in one piece of memory that serves the next request, too. Made of a request by
 //! [`Vars::of`], and read back by [`Asked`].
 
+use std::fmt;
+
+use ferricorn_base::Reject;
+use ferricorn_base::http::StatusCode;
+
 mod asked;
 mod made;
 
 pub(super) use asked::decimal;
 pub use asked::{Asked, Content};
 pub use made::{Given, decode_path};
+
+/// How much of variables is taken from one sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VarLimits {
+    /// Bytes of names and values, in sum; where the protocol says how long all of them are, that.
+    /// Default: 64 KiB.
+    pub bytes: usize,
+    /// How many. Default: 512.
+    pub count: usize,
+}
+
+impl Default for VarLimits {
+    fn default() -> Self {
+        VarLimits {
+            bytes: 64 * 1024,
+            count: 512,
+        }
+    }
+}
+
+/// A variable that cannot be sent by a protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsendable {
+    /// Its name.
+    pub name: String,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+impl Unsendable {
+    pub(super) fn new(name: &[u8], reason: &'static str) -> Unsendable {
+        let name = String::from_utf8_lossy(name).into_owned();
+        Unsendable { name, reason }
+    }
+}
+
+impl fmt::Display for Unsendable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the variable {} {}", self.name, self.reason)
+    }
+}
+
+impl std::error::Error for Unsendable {}
 
 /// Variables, in order. A name may be there more than once.
 #[derive(Clone, Debug, Default)]
@@ -100,13 +148,6 @@ impl Vars {
         }
     }
 
-    /// Whether a later one has the name of this one, and its place.
-    fn comes_again(&self, index: usize) -> bool {
-        let name = self.spans[index].name(&self.bytes);
-        let mut later = self.spans[index + 1..].iter();
-        later.any(|span| span.name(&self.bytes) == name)
-    }
-
     /// Adds one whose value is in parts.
     fn push_parts(&mut self, name: &[u8], parts: &[&[u8]]) {
         self.bytes.extend_from_slice(name);
@@ -139,18 +180,49 @@ impl Vars {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// For codecs: the variable that was being read is complete, and its name is so long. False where it
-    /// is none: without a name, or with a NUL, at which a C string ends.
-    #[must_use]
-    pub(super) fn seal(&mut self, name: usize) -> bool {
-        self.close(name);
-        let span = self.spans.last();
-        span.is_some_and(|span| {
-            span.name > 0
-                && !span.name(&self.bytes).contains(&0)
-                && !span.value(&self.bytes).contains(&0)
-        })
+    /// For codecs: bytes that were appended to the variable that is being read.
+    pub(super) fn pending(&self) -> usize {
+        self.bytes.len() - self.end
     }
+
+    /// For codecs: the variable that was being read is complete, and its name is so long.
+    ///
+    /// # Errors
+    /// It has no name, or a NUL in it, at which a C string ends.
+    pub(super) fn seal(&mut self, name: usize) -> Result<(), Reject> {
+        let sealed = &self.bytes[self.end..];
+        if name == 0 {
+            return Err(malformed("a variable has no name"));
+        }
+        if sealed.contains(&0) {
+            return Err(malformed("a variable holds a NUL"));
+        }
+        self.close(name);
+        Ok(())
+    }
+
+    /// For codecs: whether some name is there more than once that is not one of a field.
+    pub(super) fn repeats(&mut self) -> bool {
+        let (spans, bytes) = (&self.spans, &self.bytes);
+        let name = |index: usize| spans[index].name(bytes);
+        self.order.clear();
+        let plain = (0..spans.len()).filter(|&index| !name(index).starts_with(b"HTTP_"));
+        self.order.extend(plain);
+        self.order.sort_unstable_by_key(|&index| name(index));
+        let mut pairs = self.order.windows(2);
+        pairs.any(|pair| name(pair[0]) == name(pair[1]))
+    }
+}
+
+/// What cannot be read as variables.
+pub(super) fn malformed(reason: &'static str) -> Reject {
+    Reject::new(StatusCode::BAD_REQUEST, reason)
+}
+
+/// What is more than [`VarLimits`] admit.
+pub(super) fn too_large() -> Reject {
+    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    Reject::new(status, "too many or too large variables")
 }
 
 impl<'a> IntoIterator for &'a Vars {
@@ -189,6 +261,13 @@ impl<'a> Iterator for Iter<'a> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.spans.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for Iter<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        let span = self.spans.next_back()?;
+        Some((span.name(self.bytes), span.value(self.bytes)))
     }
 }
 

@@ -1,10 +1,9 @@
 //! FastCGI as each peer speaks it, from both sides.
 
 use ferricorn_gateway::codec::fastcgi::{
-    self, Client, Error, Header, Kind, PairLimits, ProtocolStatus, Role, Server, Values, client,
-    server,
+    self, Client, Error, Header, Kind, ProtocolStatus, Role, Server, Values, client, server,
 };
-use ferricorn_gateway::codec::vars::Vars;
+use ferricorn_gateway::codec::vars::{VarLimits, Vars};
 
 fn record(kind: Kind, id: u16, content: &[u8], padding: u8) -> Vec<u8> {
     let header = Header {
@@ -126,7 +125,7 @@ fn pairs_are_put_together_over_records_and_padding() {
 #[test]
 fn variables_are_bounded_and_checked_without_losing_the_connection() {
     let limits = server::Limits {
-        params: PairLimits {
+        params: VarLimits {
             bytes: 10,
             count: 3,
         },
@@ -517,7 +516,10 @@ fn no_pair_is_divided_and_none_that_is_too_long_is_sent() {
         assert_eq!(written.is_ok(), fits);
         if let Err(error) = written {
             assert_eq!(out, b"before");
-            assert_eq!(error.to_string(), "the variable BIG is too long to be sent");
+            assert_eq!(
+                error.to_string(),
+                "the variable BIG is too long for a record"
+            );
         }
     }
 }

@@ -3,8 +3,11 @@
 
 mod cgi_head;
 mod fastcgi;
+mod http_answer;
 mod random;
 mod replay;
+mod scgi;
+mod uwsgi;
 mod vars;
 
 #[path = "../../../../fuzz/src/gateway.rs"]

@@ -89,6 +89,82 @@ fn head_piece() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![8 => select(known).prop_map(<[u8]>::to_vec), 1 => vec(any::<u8>(), 0..5)]
 }
 
+fn answer_piece() -> impl Strategy<Value = Vec<u8>> {
+    let known: Vec<&'static [u8]> = vec![
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.0 404\r\n",
+        b"HTTP/1.1 304 No\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 101 Switch\r\nUpgrade: x\r\nConnection: upgrade\r\n",
+        b"Content-Length: 5\r\n",
+        b"Content-Length: 0\r\n",
+        b"Content-Length: 6\n",
+        b"Content-Length: 5, 5\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: gzip\r\n",
+        b"Connection: close\r\n",
+        b"Connection: keep-alive, content-length\r\n",
+        b"X: y\r\n",
+        b"\r\n",
+        b"\r\n",
+        b"hello",
+        b"5\r\nhello\r\n",
+        b"0\r\n\r\n",
+        b"0\r\nT: v\r\n\r\n",
+        b"\0",
+    ];
+    prop_oneof![10 => select(known).prop_map(<[u8]>::to_vec), 1 => vec(any::<u8>(), 0..5)]
+}
+
+/// Variables with a length in front of each part, or NULs behind, and in front of all what goes there
+/// where nothing is wrong.
+fn packed(netstring: bool) -> impl Strategy<Value = Vec<u8>> {
+    let names = select(vec![
+        "SCGI",
+        "CONTENT_LENGTH",
+        "REQUEST_METHOD",
+        "HTTP_A",
+        "HTTP_A",
+        "UWSGI_SCHEME",
+        "UWSGI_CHDIR",
+        "A",
+        "B",
+        "C",
+        "",
+    ]);
+    let values = select(vec!["", "1", "1", "22", "-1", "x\0y", "value"]);
+    let wrong = prop_oneof![8 => Just(0i64), 1 => -3i64..3];
+    let modifier = select(vec![0u8, 0, 0, 30, 22]);
+    let usual = any::<[bool; 2]>();
+    (vec((names, values), 0..6), wrong, modifier, usual).prop_map(
+        move |(mut pairs, wrong, modifier, [first, second])| {
+            if first {
+                pairs.insert(0, ("CONTENT_LENGTH", "7"));
+            }
+            if second {
+                pairs.push(("SCGI", "1"));
+            }
+            let mut text = Vec::new();
+            for part in pairs.into_iter().flat_map(|(name, value)| [name, value]) {
+                if !netstring {
+                    text.extend((part.len() as u16).to_le_bytes());
+                }
+                text.extend(part.bytes());
+                if netstring {
+                    text.push(0);
+                }
+            }
+            let length = (text.len() as i64 + wrong).max(0);
+            let front = match netstring {
+                true => format!("{length}:").into_bytes(),
+                false => [&[modifier][..], &(length as u16).to_le_bytes(), &[0]].concat(),
+            };
+            [&front[..], &text, b",content"].concat()
+        },
+    )
+}
+
 fn variable() -> impl Strategy<Value = Vec<u8>> {
     let known: Vec<&'static [u8]> = vec![
         b"REQUEST_METHOD=GET\n",
@@ -137,6 +213,21 @@ proptest! {
     #[test]
     fn cgi_head(input in input(head_piece())) {
         fuzzed::cgi_head::check(&input);
+    }
+
+    #[test]
+    fn scgi(input in input(packed(true))) {
+        fuzzed::packets::scgi(&input);
+    }
+
+    #[test]
+    fn uwsgi(input in input(packed(false))) {
+        fuzzed::packets::uwsgi(&input);
+    }
+
+    #[test]
+    fn http_answer(input in input(answer_piece())) {
+        fuzzed::http_answer::check(&input);
     }
 
     #[test]

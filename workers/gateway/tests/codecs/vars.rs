@@ -365,7 +365,7 @@ fn requests_as_each_web_server_sends_them() {
     ]);
     assert_eq!(
         told(&twice).as_deref(),
-        Ok("GET /b [x: 2, host: localhost] from ? ? in ''")
+        Ok("GET /b [x: 1, x: 2, host: localhost] from ? ? in ''")
     );
 }
 

@@ -1,31 +1,10 @@
 //! Name-value pairs (section 3.4): both lengths, the name, the value. Read across any cut, and written
 //! so that none is divided.
 
-use std::fmt;
-
 use ferricorn_http::Reject;
-use http::StatusCode;
 
 use super::record::{HEADER_LEN, Header, Kind, PADDING};
-use crate::codec::vars::Vars;
-
-/// How much of pairs is taken from one sender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PairLimits {
-    /// Bytes of names and values, in sum. Default: 64 KiB.
-    pub bytes: usize,
-    /// Pairs. Default: 512.
-    pub count: usize,
-}
-
-impl Default for PairLimits {
-    fn default() -> Self {
-        PairLimits {
-            bytes: 64 * 1024,
-            count: 512,
-        }
-    }
-}
+use crate::codec::vars::{Unsendable, VarLimits, Vars, malformed, too_large};
 
 /// A length is one byte below this, else four with the highest bit set.
 const LONG: usize = 0x80;
@@ -58,7 +37,7 @@ impl Pairs {
         &mut self,
         mut input: &[u8],
         vars: &mut Vars,
-        limits: PairLimits,
+        limits: VarLimits,
     ) -> Result<(), Reject> {
         loop {
             let pair = match self.pair {
@@ -77,9 +56,7 @@ impl Pairs {
             }
             self.pair = None;
             input = rest;
-            if !vars.seal(pair.name) {
-                return Err(malformed("a variable without a name, or with a NUL in it"));
-            }
+            vars.seal(pair.name)?;
         }
     }
 
@@ -122,37 +99,14 @@ fn length(bytes: &[u8]) -> Option<(usize, &[u8])> {
     Some((length as usize, rest))
 }
 
-fn check(name: usize, value: usize, vars: &Vars, limits: PairLimits) -> Result<Pair, Reject> {
+fn check(name: usize, value: usize, vars: &Vars, limits: VarLimits) -> Result<Pair, Reject> {
     // Neither length has more than 31 bits, which may still be all that there is.
     let left = name.saturating_add(value);
     if vars.len() >= limits.count || left > limits.bytes.saturating_sub(vars.taken()) {
-        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        return Err(Reject::new(status, "too many or too large variables"));
+        return Err(too_large());
     }
     Ok(Pair { name, left })
 }
-
-fn malformed(reason: &'static str) -> Reject {
-    Reject::new(StatusCode::BAD_REQUEST, reason)
-}
-
-/// A variable that is too long to be sent: this is its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TooLong(pub String);
-
-impl TooLong {
-    pub(crate) fn new(name: &[u8]) -> TooLong {
-        TooLong(String::from_utf8_lossy(name).into_owned())
-    }
-}
-
-impl fmt::Display for TooLong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the variable {} is too long to be sent", self.0)
-    }
-}
-
-impl std::error::Error for TooLong {}
 
 /// Writes pairs as records of this kind, without the empty one that ends a stream.
 ///
@@ -160,13 +114,13 @@ impl std::error::Error for TooLong {}
 /// pairs make it, one where all fit, as nginx sends them.
 ///
 /// # Errors
-/// [`TooLong`]: a pair does not fit into one record of 65535 bytes. `out` is as it was.
+/// [`Unsendable`]: a pair does not fit into one record of 65535 bytes. `out` is as it was.
 pub fn write_pairs<'a>(
     out: &mut Vec<u8>,
     kind: Kind,
     id: u16,
     pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
-) -> Result<(), TooLong> {
+) -> Result<(), Unsendable> {
     let start = out.len();
     let mut record = None;
     for (name, value) in pairs {
@@ -176,7 +130,7 @@ pub fn write_pairs<'a>(
         let len = out.len() - before + name.len() + value.len();
         if len > usize::from(u16::MAX) {
             out.truncate(start);
-            return Err(TooLong::new(name));
+            return Err(Unsendable::new(name, "is too long for a record"));
         }
         let at = match record {
             Some(at) if before + len - (at + HEADER_LEN) <= usize::from(u16::MAX) => at,

@@ -3,11 +3,11 @@
 
 use ferricorn_http::Reject;
 
-use super::pairs::{PairLimits, Pairs};
+use super::pairs::Pairs;
 use super::record::{Error, Header, Kind, ProtocolStatus, Records, Role, Step};
 use super::values::{Asked, Values};
 use super::write::{KEEP_CONN, end_request, end_stream, unknown_type};
-use crate::codec::vars::Vars;
+use crate::codec::vars::{VarLimits, Vars};
 
 /// What a connection may bring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Limits {
     /// that is made with libfcgi; nginx, Apache and lighttpd never ask for more.
     pub requests: usize,
     /// The variables of one request.
-    pub params: PairLimits,
+    pub params: VarLimits,
     /// What is answered who asks for capabilities. Default: nothing.
     pub values: Values,
 }
@@ -25,7 +25,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             requests: 1,
-            params: PairLimits::default(),
+            params: VarLimits::default(),
             values: Values::default(),
         }
     }

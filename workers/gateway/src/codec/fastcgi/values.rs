@@ -1,8 +1,8 @@
 //! What an application can do at once, asked and answered (section 4.1). Each record stands by itself.
 
-use super::pairs::{PairLimits, Pairs, write_pairs};
+use super::pairs::{Pairs, write_pairs};
 use super::record::{Error, Kind};
-use crate::codec::vars::Vars;
+use crate::codec::vars::{VarLimits, Vars};
 
 const MAX_CONNS: &[u8] = b"FCGI_MAX_CONNS";
 const MAX_REQS: &[u8] = b"FCGI_MAX_REQS";
@@ -69,7 +69,7 @@ pub(super) struct Asked {
 }
 
 /// There are three names.
-const LIMITS: PairLimits = PairLimits {
+const LIMITS: VarLimits = VarLimits {
     bytes: 1024,
     count: 32,
 };

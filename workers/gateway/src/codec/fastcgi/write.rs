@@ -1,8 +1,8 @@
 //! Records as they are sent, by either side. Appends to a buffer, and decides nothing.
 
-use super::pairs::{TooLong, write_pairs};
+use super::pairs::write_pairs;
 use super::record::{Header, Kind, LONGEST_CONTENT, PADDING, ProtocolStatus, Role};
-use crate::codec::vars::Vars;
+use crate::codec::vars::{Unsendable, Vars};
 
 /// `FCGI_KEEP_CONN`
 pub(super) const KEEP_CONN: u8 = 1;
@@ -24,8 +24,8 @@ pub fn begin(out: &mut Vec<u8>, id: u16, role: Role, keep: bool) {
 /// All variables of a request, and the end of them (section 5.2). No pair is divided over records.
 ///
 /// # Errors
-/// [`TooLong`], and `out` is as it was.
-pub fn params(out: &mut Vec<u8>, id: u16, vars: &Vars) -> Result<(), TooLong> {
+/// [`Unsendable`], and `out` is as it was.
+pub fn params(out: &mut Vec<u8>, id: u16, vars: &Vars) -> Result<(), Unsendable> {
     write_pairs(out, Kind::Params, id, vars)?;
     end_stream(out, Kind::Params, id);
     Ok(())

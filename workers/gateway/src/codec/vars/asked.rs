@@ -42,7 +42,8 @@ pub struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// Reads what variables say, the last of each name.
+    /// Reads what variables say, the last of each name. (Fields may come more than once: nginx before
+    /// 1.23 sends each line by itself.)
     ///
     /// # Errors
     /// The status to refuse with: there is no method, or CONTENT_LENGTH is no number or has two values.
@@ -69,7 +70,7 @@ impl<'a> Asked<'a> {
             _ => address("REMOTE_ADDR", port("REMOTE_PORT").unwrap_or(0)).map(Peer::Tcp),
         };
         let https = said(vars, "HTTPS").map(|https| !https.eq_ignore_ascii_case(b"off"));
-        let scheme = said(vars, "REQUEST_SCHEME").map(|scheme| scheme == b"https");
+        let scheme = said(vars, "REQUEST_SCHEME").or(said(vars, "UWSGI_SCHEME"));
         Ok(Asked {
             vars,
             method,
@@ -81,7 +82,7 @@ impl<'a> Asked<'a> {
             client,
             local: address("SERVER_ADDR", port("SERVER_PORT").unwrap_or(0)),
             port: port("SERVER_PORT"),
-            https: https.or(scheme),
+            https: https.or(scheme.map(|scheme| scheme == b"https")),
         })
     }
 
@@ -182,11 +183,11 @@ impl<'a> Asked<'a> {
 
     fn write_fields(&self, out: &mut Vec<u8>) -> Result<(), Reject> {
         let mut host = false;
-        for (index, (name, value)) in self.vars.iter().enumerate() {
+        for (name, value) in self.vars {
             let Some(name) = name.strip_prefix(b"HTTP_") else {
                 continue;
             };
-            if LEFT_OUT.contains(&name) || name.is_empty() || self.vars.comes_again(index) {
+            if LEFT_OUT.contains(&name) || name.is_empty() {
                 continue;
             }
             host |= name == b"HOST";
