@@ -15,6 +15,7 @@ mod lists;
 mod load;
 mod names;
 mod options;
+pub(crate) use options::SENDFILE;
 mod print;
 pub(crate) mod raw;
 mod tables;

@@ -6,9 +6,11 @@
 use ferricorn_apps::Mounts;
 use ferricorn_base::conf::{Conf, MountConf};
 use ferricorn_base::{App, BoxApp, Hooked, Worker};
-use ferricorn_files::{Files, Options};
+use ferricorn_files::{Files, Options, Place, Sendfile};
 use ferricorn_sync::Sync;
 use ferricorn_threads::Threads;
+
+use crate::config::SENDFILE;
 
 /// The classes that are built in, the default first.
 const SYNC: &str = "sync";
@@ -99,6 +101,7 @@ impl Registry {
             if files(mount).transpose()?.is_some() {
                 continue;
             }
+            places(mount)?;
             let registered = self.apps.iter().any(|(name, _)| *name == mount.app);
             if !registered {
                 return Err(format!(
@@ -132,7 +135,7 @@ impl Registry {
             found.and_then(|(_, entry)| entry.take()).ok_or_else(gone)
         };
         if let [only] = &conf.mounts[..] {
-            if only.prefix == "/" && only.timeout.is_none() {
+            if only.prefix == "/" && only.timeout.is_none() && places(only)?.is_empty() {
                 return match files(only).transpose()? {
                     Some(files) => Ok(built_in(wanted, files)),
                     None => Ok(entry(&only.app)?.worker(wanted)),
@@ -143,7 +146,10 @@ impl Registry {
         for mount in &conf.mounts {
             let app = match files(mount).transpose()? {
                 Some(files) => BoxApp::new(files),
-                None => entry(&mount.app)?.erased(),
+                None => match places(mount)? {
+                    none if none.is_empty() => entry(&mount.app)?.erased(),
+                    places => BoxApp::new(Sendfile::new(entry(&mount.app)?.erased(), places)),
+                },
             };
             let added = mounts.add(&mount.prefix, app);
             added.map_err(|error| format!("{error:#}"))?;
@@ -181,6 +187,16 @@ fn files(mount: &MountConf) -> Option<Result<Files, String>> {
         }
     }
     Some(Ok(Files::new(directory, options)))
+}
+
+/// Where the files are that the application may answer with.
+fn places(mount: &MountConf) -> Result<Vec<Place>, String> {
+    let said = mount.options.iter().filter(|(name, _)| name == SENDFILE);
+    let places = said.flat_map(|(_, places)| places);
+    places
+        .map(|place| Place::parse(place))
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("mount {}: {SENDFILE}: {error}", mount.prefix))
 }
 
 /// An application in a class that is built in.

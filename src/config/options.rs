@@ -1,7 +1,11 @@
-//! What a `[[mount]]` table says to an application that takes options: files. Checks them; opens nothing.
+//! What a `[[mount]]` table says to the application that is mounted, beyond its name. Checks it; opens
+//! nothing.
 
-use ferricorn_files::{OPTIONS, Options, Takes};
+use std::path::Path;
 
+use ferricorn_files::{OPTIONS, Options, Place, Takes};
+
+use super::check::is_directory;
 use super::print::Shown;
 use super::raw::{Given, Raw};
 use super::{ConfigError, file};
@@ -9,6 +13,8 @@ use crate::settings::value::{self, quote};
 
 /// The keys of every mount.
 const KEYS: [&str; 3] = ["prefix", "app", "timeout"];
+/// Where an application has files that it answers with.
+pub(crate) const SENDFILE: &str = "x-sendfile";
 
 /// What was said, in the form in which the application reads it, and as it is printed.
 #[derive(Debug, Default)]
@@ -18,10 +24,15 @@ pub(super) struct Said {
 }
 
 /// Reads what else a mount of `app` is told.
-pub(super) fn read(app: &str, entries: &[&(String, Given)]) -> Result<Said, Vec<ConfigError>> {
+/// Paths start in `directory`.
+pub(super) fn read(
+    app: &str,
+    entries: &[&(String, Given)],
+    directory: &Path,
+) -> Result<Said, Vec<ConfigError>> {
     let known = match app.starts_with("static:") {
         true => OPTIONS,
-        false => &[],
+        false => &[(SENDFILE, Takes::Texts)],
     };
     let mut said = Said::default();
     let mut errors = Vec::new();
@@ -36,6 +47,9 @@ pub(super) fn read(app: &str, entries: &[&(String, Given)]) -> Result<Said, Vec<
             continue;
         };
         let read = texts(&given.raw, *takes).and_then(|(texts, literal)| {
+            if *known == SENDFILE {
+                return places(&texts, directory);
+            }
             let values: Vec<&str> = texts.iter().map(String::as_str).collect();
             Options::default().set(name, &values)?;
             Ok((texts, literal))
@@ -56,6 +70,24 @@ pub(super) fn read(app: &str, entries: &[&(String, Given)]) -> Result<Said, Vec<
     } else {
         Err(errors)
     }
+}
+
+/// Places, their directories made absolute, and in TOML.
+fn places(texts: &[String], directory: &Path) -> Result<(Vec<String>, String), String> {
+    let place = |text: &String| {
+        let place = Place::parse(text)?;
+        let path = directory.join(place.directory);
+        is_directory(&path)?;
+        let path = path.to_str();
+        let path = path.ok_or_else(|| "the working directory is not UTF-8".to_owned())?;
+        Ok(match place.uri {
+            Some(uri) => format!("{uri}/={path}"),
+            None => path.to_owned(),
+        })
+    };
+    let places: Vec<String> = texts.iter().map(place).collect::<Result<_, String>>()?;
+    let literals: Vec<String> = places.iter().map(|place| quote(place)).collect();
+    Ok((places, format!("[{}]", literals.join(", "))))
 }
 
 /// A value as texts, and in TOML.

@@ -242,7 +242,7 @@ impl Checker<'_> {
                 }
             }
             let named = app.and_then(|app| app.raw.text()).unwrap_or_default();
-            let said = options::read(named, &others);
+            let said = options::read(named, &others, &self.config.directory);
             let said = said.map_err(|mut errors| self.errors.append(&mut errors));
             let (Some(prefix), Some(app)) = (prefix, app) else {
                 return Err(Some("a mount has a prefix and an app".to_owned()));

@@ -41,7 +41,8 @@ pub(super) fn settings() -> String {
          `[[listen]]` is one listener. Its keys are {}; what it does not say is as at the top of \
          the file.\n\n\
          `[[mount]]` is one application under a prefix. Its keys are `prefix`, `app` and \
-         `timeout`; those of `static:DIR` are in [FILES.md](FILES.md).\n\n\
+         `timeout`; those of `static:DIR`, and `x-sendfile`, are in \
+         [FILES.md](FILES.md).\n\n\
          ```toml\n{}```\n",
         keys.join(", "),
         super::man::EXAMPLE

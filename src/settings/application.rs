@@ -38,7 +38,7 @@ pub(super) const SETTINGS: &[Setting] = &[
               wins: /a matches /a and /a/b, not /ab. In the file each mount is a table [[mount]] \
               with the keys prefix, app and timeout, and those of the app: static:DIR takes index, listing, \
               symlinks, dotfiles, precompressed, cache-control, default-type, types, recheck and \
-              memory. Where there are mounts, app is served at / only if it \
+              memory; an app of the program takes x-sendfile. Where there are mounts, app is served at / only if it \
               is given.",
         ..HERE
     },

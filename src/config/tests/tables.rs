@@ -73,7 +73,8 @@ fn two_listeners_cannot_have_one_address() {
 fn a_mount_of_files_takes_options() {
     let file = "[[mount]]\nprefix = \"/s\"\napp = \"static:/\"\nlisting = true\nrecheck = \"500ms\"\n\
                 cache-control = \"no-cache\"\nmemory = \"1MiB\"\nprecompressed = [\"gzip\"]\n\
-                [[mount]]\nprefix = \"/t\"\napp = \"static:/\"";
+                [[mount]]\nprefix = \"/t\"\napp = \"echo\"\n\
+                x-sendfile = [\"/tmp\", \"/in=/usr\"]";
     let config = fine(file, &[], &[]);
     let again = fine(&config.print(), &[], &[]);
     for config in [config, again] {
@@ -92,6 +93,10 @@ fn a_mount_of_files_takes_options() {
             "recheck=500",
         ];
         assert_eq!(told, expected);
+        let places = [("x-sendfile", &["/tmp", "/in/=/usr"])];
+        let places =
+            places.map(|(name, places)| (name.to_owned(), places.map(str::to_owned).to_vec()));
+        assert_eq!(config.conf.mounts[1].options, places);
     }
     let file = "[[mount]]\nprefix = \"/s\"\napp = \"static:/no-such-directory\"\n\
                 listing = \"yes\"\nsymlinks = \"all\"\nindx = \"a\"\nrecheck = true\n\
@@ -102,7 +107,7 @@ fn a_mount_of_files_takes_options() {
         "5: symlinks: expected inside or owner or no, found \"all\"",
         "6: unknown setting \"indx\" in [[mount]]; did you mean \"index\"?",
         "7: recheck: expected a time such as 1 or \"500ms\", found true",
-        "11: unknown setting \"listing\" in [[mount]]; expected one of prefix, app, timeout",
+        "11: unknown setting \"listing\" in [[mount]]; expected one of prefix, app, timeout, x-sendfile",
     ];
     let expected = expected.map(|line| format!("ferricorn.toml:{line}"));
     assert_eq!(wrong(file, &[], &[]), expected);

@@ -42,6 +42,15 @@ pub trait Transport: AsFd + fmt::Debug + Send {
     /// `WouldBlock` when nothing goes now; what write(2) answers.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
+    /// As [`Transport::write`], and more follows at once: the system may wait for that rather than send a
+    /// packet that is not full. By default it does not.
+    ///
+    /// # Errors
+    /// As [`Transport::write`].
+    fn write_more(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write(bytes)
+    }
+
     /// Writes as much of several pieces as goes now.
     ///
     /// # Errors
@@ -183,6 +192,11 @@ impl Transport for Socket {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         Ok(send(&*self, bytes, SendFlags::NOSIGNAL)?)
+    }
+
+    fn write_more(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::MORE;
+        Ok(send(&*self, bytes, flags)?)
     }
 
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {

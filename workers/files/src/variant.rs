@@ -107,6 +107,16 @@ impl Variant {
         self.fields.insert(VARY, vary);
     }
 
+    /// Somebody knows the type better.
+    pub(crate) fn set_content_type(&mut self, kind: HeaderValue) {
+        self.fields.insert(CONTENT_TYPE, kind);
+    }
+
+    /// All of it, whatever was asked for.
+    pub(crate) fn whole(&self) -> Response {
+        self.with(self.content.part(0, self.stamp.size), StatusCode::OK)
+    }
+
     /// Bytes in memory.
     pub(crate) fn memory(&self) -> usize {
         match &self.content {
@@ -141,7 +151,7 @@ impl Variant {
             false => Wanted::Whole,
         };
         let mut response = match wanted {
-            Wanted::Whole => return Ok(self.with(self.content.part(0, len), StatusCode::OK)),
+            Wanted::Whole => return Ok(self.whole()),
             Wanted::Nothing => {
                 let mut response = StatusCode::RANGE_NOT_SATISFIABLE.into_response()?;
                 let range = ascii(&format!("bytes */{len}"));

@@ -138,7 +138,7 @@ impl Output {
                 Some(Large::Bytes(body)) => {
                     wire.write_vectored(&[IoSlice::new(head), IoSlice::new(body)])
                 }
-                Some(Large::File { .. }) if !head.is_empty() => wire.write(head),
+                Some(Large::File { .. }) if !head.is_empty() => wire.write_more(head),
                 Some(Large::File {
                     file,
                     at,
