@@ -430,7 +430,7 @@ impl<P: Protocol> Core<P> {
     }
 
     pub(crate) fn return_request(&mut self, mut request: Box<Request>) {
-        if self.spare_requests.len() < SPARE && self.release(&mut request) {
+        if self.release(&mut request) && self.spare_requests.len() < SPARE {
             self.spare_requests.push(request);
         }
     }

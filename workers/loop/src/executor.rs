@@ -156,15 +156,36 @@ thread_local! {
 /// What the code failed with.
 pub fn guard<T>(run: impl FnOnce() -> Result<T, Error>) -> Result<T, Failure> {
     GUARDED.set(true);
-    let result = panic::catch_unwind(AssertUnwindSafe(run));
-    GUARDED.set(false);
-    match result {
+    let result = match panic::catch_unwind(AssertUnwindSafe(run)) {
         Ok(result) => result.map_err(Failure::Error),
-        Err(payload) => {
-            let place = LAST_PANIC.take();
-            Err(Failure::Panic(place.unwrap_or_else(|| message(&*payload))))
-        }
+        Err(payload) => Err(Failure::Panic(last_words(payload))),
+    };
+    GUARDED.set(false);
+    result
+}
+
+/// Drops a value of the application, which may panic in that.
+///
+/// # Errors
+/// That it did.
+pub(crate) fn discard<T>(value: T) -> Result<(), Failure> {
+    guard(|| {
+        drop(value);
+        Ok(())
+    })
+}
+
+/// What a panic said; its payload is the application's as well.
+#[cold]
+fn last_words(payload: Box<dyn Any + Send>) -> String {
+    let place = LAST_PANIC.take();
+    let text = place.unwrap_or_else(|| message(&*payload));
+    if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        // There would be no end of it.
+        std::mem::forget(again);
+        LAST_PANIC.set(None);
     }
+    text
 }
 
 /// Makes panics log lines: those of handlers come with their request, from the loop; others at once.

@@ -106,8 +106,8 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     /// A stream has ended: its connection goes on, lingers, or is gone.
     pub(crate) fn after_stream(&mut self, mut done: Done<P>) {
         self.pool.done();
-        if let Some(failure) = &done.failure {
-            self.log_failure(&done.request, failure);
+        if let Some(failure) = done.failure.take() {
+            self.failed(&done.request, failure);
         }
         let page = &self.context.page;
         page.add(Counter::BytesIn, done.received);

@@ -11,7 +11,7 @@ use http::StatusCode;
 use crate::conn::{Active, After, Call, Phase};
 use crate::core::Core;
 use crate::event_loop::Loop;
-use crate::executor::{Begun, Executor, Failure, begin, guard, handle};
+use crate::executor::{Begun, Executor, Failure, begin, discard, guard, handle};
 use crate::protocol::Protocol;
 use crate::serve::Served;
 use crate::stream::is_client;
@@ -102,7 +102,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
             Begun::Task(task) => return self.begin_task(active, task, has_body),
             Begun::Failed(failure) => failure,
         };
-        self.log_failure(&active.request, &failure);
+        self.failed(&active.request, failure);
         let response = error_response(StatusCode::INTERNAL_SERVER_ERROR);
         self.respond_early(active, response, has_body)
     }
@@ -170,7 +170,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         let streamed = match result {
             Ok(response) => core.respond(active, response, true),
             Err(failure) => {
-                core.fail(active, &failure);
+                core.fail(active, failure);
                 false
             }
         };
@@ -184,8 +184,8 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
 
 impl<P: Protocol> Core<P> {
     /// A handler failed before its response was sent: 500 for the client, the detail for the log.
-    fn fail(&mut self, active: &mut Active<P>, failure: &Failure) {
-        self.log_failure(&active.request, failure);
+    fn fail(&mut self, active: &mut Active<P>, failure: Failure) {
+        self.failed(&active.request, failure);
         let response = error_response(StatusCode::INTERNAL_SERVER_ERROR);
         self.respond(active, response, true);
     }
@@ -250,6 +250,14 @@ impl<P: Protocol> Core<P> {
         }
         if !interim.is_empty() {
             self.output.bytes.append(interim);
+        }
+    }
+
+    /// Logs a failure and lets go of it: an error of the application may panic in that.
+    pub(crate) fn failed(&mut self, request: &Request, failure: Failure) {
+        self.log_failure(request, &failure);
+        if let Err(panic) = discard(failure) {
+            self.log_failure(request, &panic);
         }
     }
 

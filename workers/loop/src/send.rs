@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::conn::{Active, After, Unlogged};
 use crate::core::Core;
-use crate::executor::guard;
+use crate::executor::discard;
 use crate::output::{INLINE, Large, Output};
 use crate::protocol::{BodyWriter, Protocol};
 use crate::respond::error_response;
@@ -45,8 +45,17 @@ impl<P: Protocol> Core<P> {
             }
             kind => return self.refuse_stream(active, kind, body_done),
         };
+        if !parts.extensions.is_empty() {
+            if let Err(failure) = discard(std::mem::take(&mut parts.extensions)) {
+                self.log_failure(&active.request, &failure);
+            }
+        }
         let fields = parts.headers;
         self.send(active, parts.status, &fields, content_type, content);
+        if active.request.extensions().is_some() {
+            // Not when the next one of a pipeline takes its place, which has no part in it.
+            self.release(&mut active.request);
+        }
         // Most maps are empty and hold no memory, which dropping one finds out in four steps.
         if fields.capacity() == 0 {
             std::mem::forget(fields);
@@ -60,11 +69,7 @@ impl<P: Protocol> Core<P> {
         if let (false, Some(facts)) = (body_done, &mut active.work.facts) {
             facts.keep_alive = false;
         }
-        let dropped = guard(|| {
-            drop(kind);
-            Ok(())
-        });
-        if let Err(failure) = dropped {
+        if let Err(failure) = discard(kind) {
             self.log_failure(&active.request, &failure);
         }
         let mut busy = error_response(StatusCode::SERVICE_UNAVAILABLE);

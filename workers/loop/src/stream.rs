@@ -19,7 +19,7 @@ use http::response::Parts;
 use http::{HeaderMap, StatusCode, header};
 
 use crate::buffer::Buffer;
-use crate::executor::{Failure, guard};
+use crate::executor::{Failure, discard, guard};
 use crate::pace::Patience;
 use crate::protocol::{BodyWriter, Protocol};
 use crate::wire::{StreamWire, defaults};
@@ -81,12 +81,17 @@ pub(crate) struct Done<P> {
 
 impl<P: Protocol> Job<P> {
     /// Runs to the end of the response.
-    pub(crate) fn run(self) -> Done<P> {
+    pub(crate) fn run(mut self) -> Done<P> {
         logs::enter(self.request.request_id());
         if let Some(cell) = self.cell {
             breath::serve(cell);
         }
-        let done = self.serve();
+        // They live as long as the response.
+        let extensions = std::mem::take(&mut self.parts.extensions);
+        let mut done = self.serve();
+        if let Err(failure) = discard(extensions) {
+            done.failure.get_or_insert(failure);
+        }
         breath::served();
         logs::leave();
         done

@@ -99,6 +99,63 @@ fn a_panic_is_a_500_and_the_worker_retires_but_serves_until_told() {
     assert!(matches!(server.exit(0), Exit::Done));
 }
 
+/// What an application drops is its code as well, wherever the worker does it.
+#[test]
+fn a_panic_in_a_drop_costs_no_other_request_anything() {
+    #[derive(Clone, Debug)]
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                panic!("dropped");
+            }
+        }
+    }
+    impl std::fmt::Display for Bomb {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("bomb")
+        }
+    }
+    impl std::error::Error for Bomb {}
+    let server = Setup::new().serve(|request: &mut Request| {
+        let path = request.path().to_owned();
+        let mut response = match &*path {
+            "/stream" => {
+                Response::new(Body::stream(|exchange| Ok(exchange.write_all(b"/stream")?)))
+            }
+            path => Response::new(Body::from(path.to_owned())),
+        };
+        match &*path {
+            "/request" => drop(request.extensions_mut().insert(Bomb)),
+            "/response" | "/stream" => drop(response.extensions_mut().insert(Bomb)),
+            "/error" => return Err(Error::from(Bomb)),
+            "/payload" => std::panic::panic_any(Bomb),
+            _ => {}
+        }
+        Ok(response)
+    });
+    let paths = [
+        ("/request", 200),
+        ("/response", 200),
+        ("/stream", 200),
+        ("/error", 500),
+        ("/payload", 500),
+    ];
+    for (panics, (path, status)) in (1..).zip(paths) {
+        // With one behind it that has no part in it.
+        let mut client = server.connect();
+        let both =
+            format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.send(&both);
+        assert_eq!(client.reply().status, status, "{path}");
+        assert_eq!(client.reply().text(), "/next", "{path}");
+        logged(&[&format!("ERROR GET {path} of "), "this worker retires"]);
+        eventually("it is counted", || {
+            server.counter(0, Counter::Panics) == panics
+        });
+    }
+}
+
 /// A panic before the body is read is answered as well, and the body does not get in the way.
 #[test]
 fn a_panic_at_the_head_is_a_500_too() {
