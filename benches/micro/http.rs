@@ -7,7 +7,7 @@
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use ferricorn_http::{
-    Date, Defaults, Event, Facts, Head, Length, Limits, Reader, encode_head, encode_whole,
+    Date, Defaults, Event, Facts, Head, Length, Limits, Reader, Whole, encode_head, encode_whole,
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
@@ -139,7 +139,14 @@ fn response(bencher: Bencher<'_, '_>, fields: &HeaderMap) {
     bencher.counter(ItemsCount::new(1_u32)).bench_local(|| {
         out.clear();
         let (status, content) = (black_box(StatusCode::OK), black_box(&b"Hello, World!"[..]));
-        encode_whole(&mut out, &facts, status, fields, content, &defaults)
+        let whole = Whole {
+            facts,
+            status,
+            fields,
+            content,
+            defaults,
+        };
+        encode_whole(&mut out, &whole)
     });
 }
 

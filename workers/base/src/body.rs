@@ -166,6 +166,18 @@ impl Body {
         }
     }
 
+    /// The content, if it is in memory.
+    #[inline]
+    #[must_use]
+    pub fn as_slice(&self) -> Option<&[u8]> {
+        match &self.kind {
+            Kind::Empty => Some(&[]),
+            Kind::Static(bytes) => Some(bytes),
+            Kind::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// Whether there is surely no content.
     #[must_use]
     pub fn is_empty(&self) -> bool {

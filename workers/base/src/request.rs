@@ -353,6 +353,13 @@ impl Request {
     #[inline]
     pub fn release(&mut self) {
         self.body.clear();
+        if self.extensions.is_some() {
+            self.drop_extensions();
+        }
+    }
+
+    #[cold]
+    fn drop_extensions(&mut self) {
         self.extensions = None;
     }
 
@@ -362,19 +369,13 @@ impl Request {
     pub fn renew(&mut self, peer: &Peer, local: &Arc<LocalAddr>, link: Link, number: u64) {
         self.release();
         self.number = number;
-        self.forwarded = None;
         self.link = link;
         // Nearly always the same listener: no count of references is touched then.
         if !matches!(&self.local, Some(own) if Arc::ptr_eq(own, local)) {
-            self.local = Some(Arc::clone(local));
+            self.set_local(local);
         }
-        if self.made.take() {
-            self.script = 0;
-            self.method.take();
-            self.uri.take();
-            self.headers.take();
-            self.id.take();
-            self.trace.take();
+        if self.made.get() || self.forwarded.is_some() {
+            self.forget();
         }
         self.interim.clear();
         self.peer.clone_from(peer);
@@ -387,6 +388,24 @@ impl Request {
         self.uri.take();
         self.headers.take();
         self.body.clear();
+    }
+
+    #[inline(never)]
+    fn set_local(&mut self, local: &Arc<LocalAddr>) {
+        self.local = Some(Arc::clone(local));
+    }
+
+    /// Forgets what was made, and what proxies said.
+    #[inline(never)]
+    fn forget(&mut self) {
+        self.made.set(false);
+        self.script = 0;
+        self.forwarded = None;
+        self.method.take();
+        self.uri.take();
+        self.headers.take();
+        self.id.take();
+        self.trace.take();
     }
 
     pub fn link(&self) -> Link {

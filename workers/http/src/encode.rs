@@ -4,7 +4,7 @@
 use crate::{
     body_encoder::{BodyEncoder, Kind},
     encode_error::EncodeError,
-    head::Head,
+    head::{Decisive, Head},
     kinds::Version,
     syntax,
 };
@@ -28,8 +28,8 @@ impl Facts {
     pub fn of(head: &Head) -> Self {
         Self {
             version: head.version(),
-            head_request: head.method_bytes() == b"HEAD",
-            connect_request: head.method_bytes() == b"CONNECT",
+            head_request: head.decisive() == Decisive::Head,
+            connect_request: head.decisive() == Decisive::Connect,
             keep_alive: head.keep_alive(),
         }
     }
@@ -53,15 +53,26 @@ pub struct Defaults<'a> {
     pub server: Option<&'a [u8]>,
     /// Content-Type of content whose handler named none.
     pub content_type: Option<&'a str>,
-    /// `date` and `server` as [`Defaults::render`] has rendered them, for who keeps that; else
-    /// empty, and they are rendered for each response.
+    /// What [`Defaults::render`] has rendered, for who keeps that; else empty, and `date` and `server`
+    /// are rendered for each response.
     pub rendered: &'a [u8],
 }
 
+const CRLF: &[u8] = b"\r\n";
+
 impl Defaults<'_> {
-    /// Appends the lines of `server` and `date`.
+    /// Appends the lines of `server` and `date`, with the end of the line before them and the empty line
+    /// behind them: how the usual head ends.
     pub fn render(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(CRLF);
         self.render_some(out, true, true);
+        out.extend_from_slice(CRLF);
+    }
+
+    /// The lines that were rendered, if they were.
+    fn lines(&self) -> Option<&[u8]> {
+        let lines = self.rendered.strip_prefix(CRLF)?;
+        lines.strip_suffix(CRLF)
     }
 
     fn render_some(&self, out: &mut Vec<u8>, server: bool, date: bool) {
@@ -171,10 +182,9 @@ fn write_head(
     {
         line(out, b"Content-Type: ", content_type.as_bytes());
     }
-    if defaults.rendered.is_empty() || found.server || found.date {
-        defaults.render_some(out, !found.server, !found.date);
-    } else {
-        out.extend_from_slice(defaults.rendered);
+    match defaults.lines() {
+        Some(lines) if !found.server && !found.date => out.extend_from_slice(lines),
+        _ => defaults.render_some(out, !found.server, !found.date),
     }
     connection(out, facts, &found, fields, keep_alive, &kind);
     out.extend_from_slice(b"\r\n");
@@ -416,7 +426,7 @@ pub fn encode_reject(
         b"Content-Length: ",
         itoa::Buffer::new().format(length).as_bytes(),
     );
-    defaults.render(out);
+    defaults.render_some(out, true, true);
     line(out, b"Connection: ", b"close"); // RFC 9112 §9.6
     if status == StatusCode::TOO_MANY_REQUESTS {
         line(out, b"Retry-After: ", RETRY_AFTER.as_bytes());

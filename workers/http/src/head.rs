@@ -6,7 +6,7 @@ use crate::{
     framing::Framing,
     initials::Initials,
     kinds::{BodyLength, TargetForm, Version},
-    limits::Limits,
+    limits::{HeadLimits, Limits},
     request_line::Parts,
     target::Target,
 };
@@ -30,6 +30,7 @@ pub struct Head {
     /// Length of the request line without its CRLF.
     line_len: usize,
     method_len: usize,
+    decisive: Decisive,
     target: Target,
     version: Version,
     /// Where each field is in the section.
@@ -38,9 +39,19 @@ pub struct Head {
     initials: Initials,
     /// The limits under which the section was read, while all that was found in it is here and
     /// nothing was taken out: see `recall`.
-    read_under: Option<Limits>,
+    read_under: Option<HeadLimits>,
     /// The head before, while this one is read.
     last: Last,
+}
+
+/// Methods that decide how a response is framed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Decisive {
+    Head,
+    Connect,
+    /// Any other does not.
+    #[default]
+    No,
 }
 
 /// Length of ` HTTP/1.x`, and of the end of a line.
@@ -58,6 +69,7 @@ impl Head {
         self.bytes.clear();
         self.line_len = 0;
         self.method_len = 0;
+        self.decisive = Decisive::No;
         self.target = Target::default();
         self.version = Version::default();
         self.forget_fields();
@@ -85,6 +97,11 @@ impl Head {
     fn set_line(&mut self, line: &[u8], parts: Parts, target: Target) {
         self.line_len = line.len() - CRLF_LEN;
         self.method_len = parts.method_end;
+        self.decisive = match &line[..parts.method_end] {
+            b"HEAD" => Decisive::Head,
+            b"CONNECT" => Decisive::Connect,
+            _ => Decisive::No,
+        };
         self.target = target;
         self.version = parts.version;
     }
@@ -110,7 +127,7 @@ impl Head {
         if underscores {
             self.initials = self.initials | Initials::UNDERSCORE;
         }
-        self.read_under = Some(limits.clone());
+        self.read_under = Some(limits.of_head());
     }
 
     /// What there is of a head that is not complete, to go on with later; leaves an empty one.
@@ -130,6 +147,11 @@ impl Head {
 
     pub(crate) fn method_bytes(&self) -> &[u8] {
         self.bytes.get(..self.method_len).unwrap_or_default()
+    }
+
+    #[inline]
+    pub(crate) fn decisive(&self) -> Decisive {
+        self.decisive
     }
 
     /// The field lines and the empty line.

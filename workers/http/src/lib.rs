@@ -7,7 +7,7 @@
 //! ```text
 //! Reader::next(input, limits, &mut head) -> Head | Data | End | NeedMore, or Reject
 //! encode_head(out, facts, status, fields, length, defaults) -> BodyEncoder -> encode … finish
-//! encode_whole(out, facts, status, fields, content, defaults)
+//! encode_whole(out, &Whole { facts, status, fields, content, defaults })
 //! ```
 #![forbid(unsafe_code)]
 
@@ -55,4 +55,4 @@ pub use limits::Limits;
 pub use proxy::{Preface, ProxyAddresses, ProxyHeader, ProxyVersions};
 pub use reader::{Event, Reader};
 pub use reject::Reject;
-pub use whole::encode_whole;
+pub use whole::{Whole, encode_whole};

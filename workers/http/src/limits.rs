@@ -52,7 +52,21 @@ const MOST_FIELDS: usize = 32_768;
 /// An `http::Uri` holds no more, and every target that is accepted has one.
 const LONGEST_REQUEST_LINE: usize = 65_534;
 
+/// What of the limits a head is read under: the others are about what comes behind it.
+pub(crate) type HeadLimits = (usize, usize, usize, usize, u64);
+
 impl Limits {
+    #[inline]
+    pub(crate) fn of_head(&self) -> HeadLimits {
+        (
+            self.request_line,
+            self.fields,
+            self.field_size,
+            self.head,
+            self.body,
+        )
+    }
+
     /// The limit of field lines that holds: `0` and anything above 32 768 mean 32 768.
     pub(crate) fn most_fields(&self) -> usize {
         match self.fields {

@@ -121,12 +121,24 @@ impl Reader {
     ///
     /// # Errors
     /// [`Reject`]: answer its status, then close. Nothing of the input may be read as a request.
+    #[inline]
     pub fn next(
         &mut self,
         input: &[u8],
         limits: &Limits,
         head: &mut Head,
     ) -> Result<Event, Reject> {
+        if let State::Front { .. } = self.state {
+            if let Some(consumed) = head.same_head(input, limits) {
+                self.complete(head);
+                return Ok(Event::Head { consumed });
+            }
+        }
+        self.read(input, limits, head)
+    }
+
+    #[inline(never)]
+    fn read(&mut self, input: &[u8], limits: &Limits, head: &mut Head) -> Result<Event, Reject> {
         let event = self.step(input, limits, head);
         if let Err(reject) = event {
             self.state = State::Refused(reject);
@@ -137,9 +149,6 @@ impl Reader {
     fn step(&mut self, input: &[u8], limits: &Limits, head: &mut Head) -> Result<Event, Reject> {
         match &mut self.state {
             State::Front { empty_line, .. } => {
-                if let Some(len) = head.same_head(input, limits) {
-                    return self.head(Ok(Some(len)), 0, head);
-                }
                 let mut skip = 0;
                 // RFC 9112 §2.2: one CRLF before the request line is ignored, for the clients that
                 // send one after the content of a POST; a second one is not.
@@ -203,7 +212,6 @@ impl Reader {
     }
 
     /// What a head is that was read up to here, behind an empty line perhaps.
-    #[inline]
     fn head(
         &mut self,
         found: Result<Option<usize>, Reject>,
@@ -218,6 +226,31 @@ impl Reader {
                 return Err(reject);
             }
         };
+        self.complete(head);
+        Ok(Event::Head {
+            consumed: skip + len,
+        })
+    }
+
+    /// A head is complete.
+    #[inline]
+    fn complete(&mut self, head: &Head) {
+        match (head.body(), &mut self.state) {
+            // As it is from head to head, where there is no content.
+            (
+                BodyLength::None,
+                State::Front {
+                    empty_line,
+                    trailers: None,
+                },
+            ) if head.keep_alive() => *empty_line = false,
+            _ => self.turn(head),
+        }
+    }
+
+    /// What comes behind a head.
+    #[inline(never)]
+    fn turn(&mut self, head: &Head) {
         let then = if head.keep_alive() {
             Then::Next
         } else {
@@ -231,9 +264,6 @@ impl Reader {
                 self.state = State::Chunked { chunked, then };
             }
         }
-        Ok(Event::Head {
-            consumed: skip + len,
-        })
     }
 
     fn end(&mut self, consumed: usize, then: Then, trailers: Option<Box<HeaderMap>>) -> Event {
@@ -243,23 +273,13 @@ impl Reader {
 
     /// A message is complete.
     fn go_on(&mut self, then: Then, ended: Option<Box<HeaderMap>>) {
-        match (then, &mut self.state) {
-            // As it is from head to head, where there is no content.
-            (
-                Then::Next,
-                State::Front {
-                    empty_line,
-                    trailers,
-                },
-            ) => (*empty_line, *trailers) = (false, ended),
-            (Then::Next, state) => {
-                *state = State::Front {
-                    empty_line: false,
-                    trailers: ended,
-                }
-            }
-            (Then::Close, state) => *state = State::Closed { trailers: ended },
-        }
+        self.state = match then {
+            Then::Next => State::Front {
+                empty_line: false,
+                trailers: ended,
+            },
+            Then::Close => State::Closed { trailers: ended },
+        };
     }
 
     /// Waits for no more of a head: leaves its request line in `head`, if that one has come, and no

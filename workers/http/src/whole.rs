@@ -19,7 +19,22 @@ const USUAL: Facts = Facts {
 /// Bytes that the names and line ends of the usual head have, and its length at most.
 const FRAME: usize = 80;
 
-/// Writes a final response with this content to `out`: whether the connection goes on, and how many
+/// A final response whose content is in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole<'a> {
+    /// What is known of its request.
+    pub facts: Facts,
+    /// Its status.
+    pub status: StatusCode,
+    /// The fields of the handler's.
+    pub fields: &'a HeaderMap,
+    /// Its content.
+    pub content: &'a [u8],
+    /// The fields of the server's.
+    pub defaults: Defaults<'a>,
+}
+
+/// Writes a whole response to `out`: whether the connection goes on, and how many
 /// bytes of content there are (RFC 9112 §6.3: none for HEAD, 204, 205, 304). Its head is as that of
 /// [`encode_head`].
 ///
@@ -27,21 +42,14 @@ const FRAME: usize = 80;
 /// [`EncodeError`]; `out` is then as it was. Also for a status that hands the connection to another
 /// protocol (101, 2xx to CONNECT): nobody is here who would speak that.
 #[inline]
-pub fn encode_whole(
-    out: &mut Vec<u8>,
-    facts: &Facts,
-    status: StatusCode,
-    fields: &HeaderMap,
-    content: &[u8],
-    defaults: &Defaults<'_>,
-) -> Result<(bool, u64), EncodeError> {
-    let usual = status == StatusCode::OK && *facts == USUAL && fields.is_empty();
-    if usual && !defaults.rendered.is_empty() {
-        write_usual(out, content, defaults);
-        return Ok((true, content.len() as u64));
+pub fn encode_whole(out: &mut Vec<u8>, whole: &Whole<'_>) -> Result<(bool, u64), EncodeError> {
+    let usual = whole.status == StatusCode::OK && whole.facts == USUAL && whole.fields.is_empty();
+    if usual && !whole.defaults.rendered.is_empty() {
+        write_usual(out, whole.content, &whole.defaults);
+        return Ok((true, whole.content.len() as u64));
     }
     let start = out.len();
-    let written = write_any(out, facts, status, fields, content, defaults);
+    let written = write_any(out, whole);
     if written.is_err() {
         out.truncate(start);
     }
@@ -59,21 +67,19 @@ fn write_usual(out: &mut Vec<u8>, content: &[u8], defaults: &Defaults<'_>) {
         out.extend_from_slice(b"\r\nContent-Type: ");
         out.extend_from_slice(content_type.as_bytes());
     }
-    out.extend_from_slice(b"\r\n");
     out.extend_from_slice(defaults.rendered);
-    out.extend_from_slice(b"\r\n");
     out.extend_from_slice(content);
 }
 
 #[inline(never)]
-fn write_any(
-    out: &mut Vec<u8>,
-    facts: &Facts,
-    status: StatusCode,
-    fields: &HeaderMap,
-    content: &[u8],
-    defaults: &Defaults<'_>,
-) -> Result<(bool, u64), EncodeError> {
+fn write_any(out: &mut Vec<u8>, whole: &Whole<'_>) -> Result<(bool, u64), EncodeError> {
+    let &Whole {
+        ref facts,
+        status,
+        fields,
+        content,
+        ref defaults,
+    } = whole;
     let length = Length::Known(content.len() as u64);
     let mut body = encode_head(out, facts, status, fields, length, defaults)?;
     if body.upgraded() {
@@ -138,18 +144,17 @@ mod tests {
                                     ..plain
                                 };
                                 let mut pieces = b"before".to_vec();
-                                let expected = write_any(
-                                    &mut pieces,
-                                    &facts,
+                                let mut response = Whole {
+                                    facts,
                                     status,
-                                    &fields,
+                                    fields: &fields,
                                     content,
-                                    &plain,
-                                );
+                                    defaults: plain,
+                                };
+                                let expected = write_any(&mut pieces, &response);
                                 let mut whole = b"before".to_vec();
-                                let written = encode_whole(
-                                    &mut whole, &facts, status, &fields, content, &defaults,
-                                );
+                                response.defaults = defaults;
+                                let written = encode_whole(&mut whole, &response);
                                 assert_eq!(written, expected);
                                 match written {
                                     Ok(_) => assert_eq!(whole, pieces),

@@ -17,7 +17,7 @@ use nix::errno::Errno;
 
 use crate::conn::{After, Conn, Phase, Registered};
 use crate::core::Core;
-use crate::drain::RETRY_US;
+use crate::drain::{Drain, RETRY_US};
 use crate::protocol::Protocol;
 use crate::timers::Wait;
 
@@ -89,11 +89,16 @@ impl<P: Protocol> Core<P> {
     /// Whether a response may say that its connection goes on.
     #[inline]
     pub(crate) fn goes_on(&self) -> bool {
-        match &self.drain {
-            // Whose handler was running when the word came has not heard it yet.
-            None => !self.context.board.is_ending(),
-            Some(drain) => drain.goes_on(),
+        if self.drain.is_some() {
+            return self.goes_on_elsewhere();
         }
+        // Whose handler was running when the word came has not heard it yet.
+        !self.context.board.is_ending()
+    }
+
+    #[inline(never)]
+    fn goes_on_elsewhere(&self) -> bool {
+        self.drain.as_ref().is_some_and(Drain::goes_on)
     }
 
     /// Gives away every connection that can go, those that have waited longest first.
@@ -135,7 +140,7 @@ impl<P: Protocol> Core<P> {
 
     /// Gives away a connection whose turn is over, if it can go.
     pub(crate) fn give_on(&mut self, key: usize) {
-        let open = |drain: &crate::drain::Drain| drain.giving == Giving::Open;
+        let open = |drain: &Drain| drain.giving == Giving::Open;
         if !self.drain.as_ref().is_some_and(open) {
             return;
         }

@@ -6,7 +6,7 @@
 use std::fmt::Debug;
 
 use ferricorn_http::{
-    BodyEncoder, Defaults, EncodeError, Event, Facts, Head, Length, Limits, Reader, Reject,
+    BodyEncoder, Defaults, EncodeError, Event, Facts, Head, Length, Limits, Reader, Reject, Whole,
     encode_head, encode_interim, encode_reject, encode_whole, is_head_request,
 };
 use http::{HeaderMap, StatusCode};
@@ -67,11 +67,7 @@ pub trait Protocol: Debug + Default + Send + 'static {
     fn respond_whole(
         &mut self,
         out: &mut Vec<u8>,
-        facts: &Facts,
-        status: StatusCode,
-        fields: &HeaderMap,
-        content: &[u8],
-        defaults: &Defaults<'_>,
+        whole: &Whole<'_>,
     ) -> Result<(bool, u64), EncodeError>;
 
     /// Writes `100 Continue`.
@@ -174,13 +170,9 @@ impl Protocol for Http1 {
     fn respond_whole(
         &mut self,
         out: &mut Vec<u8>,
-        facts: &Facts,
-        status: StatusCode,
-        fields: &HeaderMap,
-        content: &[u8],
-        defaults: &Defaults<'_>,
+        whole: &Whole<'_>,
     ) -> Result<(bool, u64), EncodeError> {
-        encode_whole(out, facts, status, fields, content, defaults)
+        encode_whole(out, whole)
     }
 
     fn go_on(&mut self, out: &mut Vec<u8>) {

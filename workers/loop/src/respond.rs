@@ -13,6 +13,7 @@ use crate::core::Core;
 use crate::event_loop::Loop;
 use crate::executor::{Begun, Executor, Failure, begin, discard, guard, handle};
 use crate::protocol::Protocol;
+use crate::send::hollow;
 use crate::serve::Served;
 use crate::stream::is_client;
 use crate::timers::Wait;
@@ -86,12 +87,18 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         core.lend(active);
         self.executor.serves(cell);
         let (key, request) = (Some(active.key), &mut active.request);
-        let begun = self
+        let mut begun = self
             .executor
             .call(key, |handler| begin(handler, request, !has_body));
         self.reclaim(active);
         let failure = match begun {
-            Begun::Answer(result) => return self.answer(active, result),
+            Begun::Answer(ref mut result) => {
+                let (served, hollow) = self.answer(active, result);
+                if hollow {
+                    std::mem::forget(begun);
+                }
+                return served;
+            }
             Begun::Body => {
                 // Until its body is here, no handler is busy with it.
                 self.context.page.cancel(cell);
@@ -111,14 +118,14 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     pub(crate) fn respond_early(
         &mut self,
         active: &mut Active<P>,
-        response: Response,
+        mut response: Response,
         has_body: bool,
     ) -> Option<Served> {
         if let (true, Some(facts)) = (has_body, &mut active.work.facts) {
             // Only a stream reads the body; what nobody reads cannot be followed by a request.
             facts.keep_alive &= response.body().needs_thread();
         }
-        if self.respond(active, response, !has_body) {
+        if self.respond(active, &mut response, !has_body) {
             return Some(Served::Streamed);
         }
         if has_body {
@@ -135,7 +142,8 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         let request = &mut active.request;
         let trailers = active.work.protocol.trailers();
         if let Err(error) = request.body_mut().complete(trailers) {
-            return self.answer(active, Err(Failure::Error(error.into())));
+            let mut failure = Err(Failure::Error(error.into()));
+            return self.answer(active, &mut failure).0;
         }
         if active.work.task.is_some() {
             active.phase = Phase::Task;
@@ -154,31 +162,38 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         self.lend(active);
         self.executor.serves(cell);
         let (key, request) = (Some(active.key), &mut active.request);
-        let result = self.executor.call(key, |handler| handle(handler, request));
+        let mut result = self.executor.call(key, |handler| handle(handler, request));
         self.reclaim(active);
-        self.answer(active, result)
+        let (served, hollow) = self.answer(active, &mut result);
+        if hollow {
+            std::mem::forget(result);
+        }
+        served
     }
 
-    /// The handler has answered a request that is complete, or failed.
+    /// The handler has answered a request that is complete, or failed; and whether nothing is left of the
+    /// response that needs to be dropped. It stays where it is: it is large, and each move of it a copy.
+    #[inline(always)]
     fn answer(
         &mut self,
         active: &mut Active<P>,
-        result: Result<Response, Failure>,
-    ) -> Option<Served> {
+        result: &mut Result<Response, Failure>,
+    ) -> (Option<Served>, bool) {
         active.phase = Phase::Idle;
         let core = &mut **self;
-        let streamed = match result {
-            Ok(response) => core.respond(active, response, true),
+        let (streamed, hollow) = match result {
+            Ok(response) => (core.respond(active, response, true), hollow(response)),
             Err(failure) => {
-                core.fail(active, failure);
-                false
+                let taken = Failure::Panic(String::new());
+                core.fail(active, std::mem::replace(failure, taken));
+                (false, false)
             }
         };
         if streamed {
-            return Some(Served::Streamed);
+            return (Some(Served::Streamed), hollow);
         }
         active.phase = core.between();
-        None
+        (None, hollow)
     }
 }
 
@@ -186,8 +201,8 @@ impl<P: Protocol> Core<P> {
     /// A handler failed before its response was sent: 500 for the client, the detail for the log.
     fn fail(&mut self, active: &mut Active<P>, failure: Failure) {
         self.failed(&active.request, failure);
-        let response = error_response(StatusCode::INTERNAL_SERVER_ERROR);
-        self.respond(active, response, true);
+        let mut response = error_response(StatusCode::INTERNAL_SERVER_ERROR);
+        self.respond(active, &mut response, true);
     }
 
     /// When the request whose head is complete now must be here as a whole, in µs of
@@ -241,6 +256,7 @@ impl<P: Protocol> Core<P> {
     }
 
     /// After a handler was called.
+    #[inline(always)]
     fn reclaim(&mut self, active: &mut Active<P>) {
         logs::leave();
         breath::cover();

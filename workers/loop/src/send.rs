@@ -1,16 +1,14 @@
 //! A response into the output, or with its connection to a stream thread; and its line in the access
 //! log. Runs no handler.
 
-use std::sync::Arc;
-
 use ferricorn_base::access::{AccessLog, Record};
 use ferricorn_base::board::Counter;
 use ferricorn_base::body::Kind;
 use ferricorn_base::conf::Names;
-use ferricorn_base::{Request, Response, logs};
-use ferricorn_http::{EncodeError, Length};
+use ferricorn_base::{Body, Request, Response, logs};
+use ferricorn_http::{Defaults, EncodeError, Facts, Length, Whole};
 use http::header::{Entry, HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode, header};
+use http::{Extensions, HeaderMap, StatusCode, header};
 
 use crate::conn::{Active, After, Unlogged};
 use crate::core::Core;
@@ -23,43 +21,92 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACE: HeaderName = HeaderName::from_static("traceresponse");
 
 impl<P: Protocol> Core<P> {
-    /// Encodes a response into the output, or hands the connection to a stream thread: `true`.
+    /// Encodes a response into the output, or hands the connection to a stream thread: `true`. The response
+    /// stays where it is, but for what is needed of it for longer.
+    #[inline]
     pub(crate) fn respond(
+        &mut self,
+        active: &mut Active<P>,
+        response: &mut Response,
+        body_done: bool,
+    ) -> bool {
+        if let Some(names) = self.conf.names {
+            name(&active.request, names, response.headers_mut());
+        }
+        // Those of a stream live as long as it does.
+        if !response.extensions().is_empty() && !response.body().needs_thread() {
+            if let Err(failure) = discard(std::mem::take(response.extensions_mut())) {
+                self.log_failure(&active.request, &failure);
+            }
+        }
+        let (status, fields, body) = (response.status(), response.headers(), response.body());
+        // What is small is copied behind its head.
+        let Some(content) = body.as_slice().filter(|content| content.len() <= INLINE) else {
+            return self.respond_large(active, std::mem::take(response), body_done);
+        };
+        let content_type = body.content_type();
+        self.send(
+            active,
+            status,
+            fields,
+            content_type,
+            |protocol, output, facts, defaults| {
+                let whole = Whole {
+                    facts,
+                    status,
+                    fields,
+                    content,
+                    defaults,
+                };
+                protocol.respond_whole(&mut output.bytes, &whole)
+            },
+        );
+        false
+    }
+
+    /// As [`Core::respond`], where the content is not small, or not in memory.
+    #[inline(never)]
+    fn respond_large(
         &mut self,
         active: &mut Active<P>,
         response: Response,
         body_done: bool,
     ) -> bool {
-        let (mut parts, body) = response.into_parts();
-        if let Some(names) = self.conf.names {
-            name(&active.request, names, &mut parts.headers);
-        }
+        let (parts, body) = response.into_parts();
         let content_type = body.content_type();
-        let content = match body.into_kind() {
-            Kind::Empty => Content::None,
-            Kind::Static(bytes) => Content::Static(bytes),
-            Kind::Bytes(bytes) => Content::Bytes(bytes),
-            Kind::File { file, start, len } => Content::File(file, start, len),
+        let (large, len) = match body.into_kind() {
+            Kind::Empty => (Large::Static(&[]), 0),
+            Kind::Static(bytes) => (Large::Static(bytes), bytes.len() as u64),
+            Kind::Bytes(bytes) => {
+                let len = bytes.len() as u64;
+                (Large::Bytes(bytes), len)
+            }
+            Kind::File { file, start, len } => {
+                let large = Large::File {
+                    file,
+                    at: start,
+                    left: len,
+                    sendfile: self.conf.sendfile,
+                };
+                (large, len)
+            }
             kind if self.pool.has_room() => {
                 return self.stream(active, parts, content_type, kind, body_done);
             }
             kind => return self.refuse_stream(active, kind, body_done),
         };
-        if !parts.extensions.is_empty() {
-            if let Err(failure) = discard(std::mem::take(&mut parts.extensions)) {
-                self.log_failure(&active.request, &failure);
-            }
-        }
-        let fields = parts.headers;
-        self.send(active, parts.status, &fields, content_type, content);
-        if active.request.extensions().is_some() {
-            // Not when the next one of a pipeline takes its place, which has no part in it.
-            self.release(&mut active.request);
-        }
-        // Most maps are empty and hold no memory, which dropping one finds out in four steps.
-        if fields.capacity() == 0 {
-            std::mem::forget(fields);
-        }
+        let (status, fields) = (parts.status, &parts.headers);
+        self.send(
+            active,
+            status,
+            fields,
+            content_type,
+            |protocol, output, facts, defaults| {
+                let (out, length) = (&mut output.bytes, Length::Known(len));
+                let writer = protocol.respond(out, &facts, status, fields, length, &defaults)?;
+                encode(writer, output, large, len)
+            },
+        );
         false
     }
 
@@ -75,59 +122,44 @@ impl<P: Protocol> Core<P> {
         let mut busy = error_response(StatusCode::SERVICE_UNAVAILABLE);
         let soon = HeaderValue::from_static("1");
         busy.headers_mut().insert(header::RETRY_AFTER, soon);
-        self.respond(active, busy, body_done)
+        self.respond(active, &mut busy, body_done)
     }
 
+    /// Has a response encoded into the output, and counts and logs it.
+    #[inline]
     fn send(
         &mut self,
         active: &mut Active<P>,
-        code: StatusCode,
-        headers: &HeaderMap,
+        status: StatusCode,
+        fields: &HeaderMap,
         content_type: Option<&'static str>,
-        content: Content,
+        encode: impl FnOnce(
+            &mut P,
+            &mut Output,
+            Facts,
+            Defaults<'_>,
+        ) -> Result<(bool, u64), EncodeError>,
     ) {
         let work = &mut active.work;
         let Some(mut facts) = work.facts else { return };
         facts.keep_alive &= self.goes_on();
-        let output = &mut self.output;
-        let before = output.bytes.len();
+        let before = self.output.bytes.len();
         let defaults = self.clock.defaults(content_type);
-        let protocol = &mut work.protocol;
-        let encoded = match content.small() {
-            Some(bytes) => {
-                let out = &mut output.bytes;
-                protocol.respond_whole(out, &facts, code, headers, bytes, &defaults)
-            }
-            None => {
-                let (out, length) = (&mut output.bytes, Length::Known(content.len()));
-                protocol
-                    .respond(out, &facts, code, headers, length, &defaults)
-                    .and_then(|writer| encode(writer, output, content, self.conf.sendfile))
-            }
-        };
+        let encoded = encode(&mut work.protocol, &mut self.output, facts, defaults);
         let (status, keep_alive, sent, fields) = match encoded {
-            Ok((keep_alive, sent)) => (code.as_u16(), keep_alive, sent, Some(headers)),
+            Ok((keep_alive, sent)) => (status.as_u16(), keep_alive, sent, Some(fields)),
             Err(error) => {
-                let head = active.request.head();
-                let (method, target) = (head.method(), head.target());
-                logs::enter(active.request.request_id());
-                log::error!("cannot send the response to {method} {target}: {error}");
-                logs::leave();
-                self.context.page.add(Counter::Errors, 1);
-                output.bytes.truncate(before);
-                let status = StatusCode::INTERNAL_SERVER_ERROR;
-                work.protocol
-                    .refuse(&mut output.bytes, status, facts.head_request, &defaults);
-                (500, false, 0, None)
+                self.output.bytes.truncate(before);
+                (self.unsendable(active, &error), false, 0, None)
             }
         };
+        let work = &mut active.work;
         if !keep_alive {
             let wished = active.request.head().keep_alive();
             // Who asked for the end sends nothing more; others may have sent already.
             work.after = if wished { After::Linger } else { After::Close };
         }
         self.context.page.count_status(status);
-        let began = work.began_us;
         if let Some(cell) = work.cell.take() {
             let took = self.end_handler(cell, status);
             if took >= self.slow_us {
@@ -135,15 +167,49 @@ impl<P: Protocol> Core<P> {
             }
         }
         if self.context.access.is_some() {
-            if self.output.is_large() {
-                active.work.unlogged = Some(Box::new(Unlogged {
-                    status,
-                    fields: fields.filter(|_| self.logs_fields()).cloned(),
-                    promised: sent,
-                }));
-            } else {
-                self.log_access(&active.request, status, fields, sent, began);
-            }
+            self.log_sent(active, status, fields, sent);
+        }
+        if active.request.extensions().is_some() {
+            // Not when the next one of a pipeline takes its place, which has no part in it.
+            self.release(&mut active.request);
+        }
+    }
+
+    /// A response cannot be sent as it is: another takes its place, whose status is returned.
+    #[cold]
+    fn unsendable(&mut self, active: &mut Active<P>, error: &EncodeError) -> u16 {
+        let head = active.request.head();
+        let (method, target) = (head.method(), head.target());
+        logs::enter(active.request.request_id());
+        log::error!("cannot send the response to {method} {target}: {error}");
+        logs::leave();
+        self.context.page.add(Counter::Errors, 1);
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        let head_request = active.work.facts.is_some_and(|facts| facts.head_request);
+        let (out, defaults) = (&mut self.output.bytes, self.clock.defaults(None));
+        let protocol = &mut active.work.protocol;
+        protocol.refuse(out, status, head_request, &defaults);
+        status.as_u16()
+    }
+
+    /// Logs an answer whose content is in the output, or notes what is to be logged of a large one.
+    #[inline(never)]
+    fn log_sent(
+        &mut self,
+        active: &mut Active<P>,
+        status: u16,
+        fields: Option<&HeaderMap>,
+        sent: u64,
+    ) {
+        if self.output.is_large() {
+            active.work.unlogged = Some(Box::new(Unlogged {
+                status,
+                fields: fields.filter(|_| self.logs_fields()).cloned(),
+                promised: sent,
+            }));
+        } else {
+            let began = active.work.began_us;
+            self.log_access(&active.request, status, fields, sent, began);
         }
     }
 
@@ -213,43 +279,24 @@ fn log_slow(request: &Request, status: u16, took_us: u64) {
     logs::leave();
 }
 
-/// Content that goes out from the loop.
-enum Content {
-    None,
-    Static(&'static [u8]),
-    Bytes(bytes::Bytes),
-    /// So many bytes of a file from here on.
-    File(Arc<std::fs::File>, u64, u64),
-}
-
-impl Content {
-    fn len(&self) -> u64 {
-        match self {
-            Content::None => 0,
-            Content::Static(bytes) => bytes.len() as u64,
-            Content::Bytes(bytes) => bytes.len() as u64,
-            Content::File(_, _, len) => *len,
-        }
+/// Takes out of a response that was sent what is to be dropped: whether that was all. Most maps of fields are
+/// empty and hold no memory, which dropping one finds out in four steps.
+#[inline]
+pub(crate) fn hollow(response: &mut Response) -> bool {
+    let hollow = response.headers().capacity() == 0;
+    if hollow {
+        *response.extensions_mut() = Extensions::new();
+        *response.body_mut() = Body::empty();
     }
-
-    /// What is small enough to be copied behind its head.
-    fn small(&self) -> Option<&[u8]> {
-        let bytes = match self {
-            Content::None => &[],
-            Content::Static(bytes) => *bytes,
-            Content::Bytes(bytes) => bytes,
-            Content::File(..) => return None,
-        };
-        (bytes.len() <= INLINE).then_some(bytes)
-    }
+    hollow
 }
 
 /// Puts content that is not small behind its head: whether the connection goes on, and how many bytes it will be.
 fn encode<W: BodyWriter>(
     mut writer: W,
     output: &mut Output,
-    content: Content,
-    sendfile: bool,
+    large: Large,
+    len: u64,
 ) -> Result<(bool, u64), EncodeError> {
     let out = &mut output.bytes;
     if writer.suppressed() {
@@ -260,20 +307,8 @@ fn encode<W: BodyWriter>(
         writer.finish(None, out)?;
         return Ok((writer.keep_alive(), 0));
     }
-    let len = content.len();
     writer.frame(len, out)?;
-    let large = match content {
-        Content::None => None,
-        Content::Static(bytes) => Some(Large::Static(bytes)),
-        Content::Bytes(bytes) => Some(Large::Bytes(bytes)),
-        Content::File(file, at, left) => (left > 0).then_some(Large::File {
-            file,
-            at,
-            left,
-            sendfile,
-        }),
-    };
-    if let Some(large) = large {
+    if len > 0 {
         output.set_large(large);
     }
     writer.finish(None, &mut output.bytes)?;

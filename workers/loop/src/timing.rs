@@ -13,7 +13,7 @@ const SHARED_US: u64 = 20_000;
 impl<P: Protocol> Core<P> {
     /// The handler of the request of `cell` is done with it: how long it took, in µs, as far as that is
     /// known, which is to the next tick of the kernel's clock (see `clock`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn end_handler(&mut self, cell: Cell, status: u16) -> u64 {
         let ended = self.clock.handled();
         let page = &self.context.page;

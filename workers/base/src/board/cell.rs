@@ -41,13 +41,26 @@ pub(super) fn write_text(words: &[AtomicU64], line: &[u8]) -> usize {
         let chunk = chunk.try_into().unwrap_or([0; 8]);
         word.store(u64::from_le_bytes(chunk), Ordering::Relaxed);
     }
-    let rest = chunks.remainder();
-    if let (Some(word), false) = (words.get(line.len() / 8), rest.is_empty()) {
-        let bytes = rest.iter().rev();
-        let last = bytes.fold(0, |last, byte| last << 8 | u64::from(*byte));
-        word.store(last, Ordering::Relaxed);
+    if let Some(word) = words.get(line.len() / 8) {
+        word.store(last_word(chunks.remainder()), Ordering::Relaxed);
     }
     line.len()
+}
+
+/// Fewer than eight bytes as a word: in halves that overlap where there are enough, as that is one step for
+/// each length.
+#[inline]
+fn last_word(bytes: &[u8]) -> u64 {
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        return u64::from(first) | u64::from(last) << (8 * (bytes.len() - 4));
+    }
+    match *bytes {
+        [a, b, c] => u64::from_le_bytes([a, b, c, 0, 0, 0, 0, 0]),
+        [a, b] => u64::from_le_bytes([a, b, 0, 0, 0, 0, 0, 0]),
+        [a] => u64::from(a),
+        _ => 0,
+    }
 }
 
 /// Reads a cell, or nothing when it is empty or was being rewritten each time.

@@ -107,6 +107,6 @@ impl Head {
     /// Whether all is here that was found in a head that was read under these limits.
     #[inline]
     fn was_read_under(&self, limits: &Limits) -> bool {
-        self.read_under.as_ref() == Some(limits)
+        self.read_under == Some(limits.of_head())
     }
 }
