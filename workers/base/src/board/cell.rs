@@ -125,3 +125,20 @@ fn text(words: &[u64], len: u16) -> Vec<u8> {
     let bytes = words.iter().flat_map(|word| word.to_le_bytes());
     bytes.take(len.into()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_any_length_is_read_as_it_was_written() {
+        let line: Vec<u8> = (b'a'..=b'z').collect();
+        for len in 0..line.len() {
+            let words = [const { AtomicU64::new(0x7e7e_7e7e_7e7e_7e7e) }; 3];
+            let written = write_text(&words, &line[..len]);
+            assert_eq!(written, len.min(24));
+            let words = words.map(AtomicU64::into_inner);
+            assert_eq!(text(&words, written as u16), line[..written], "{len}");
+        }
+    }
+}
