@@ -75,7 +75,8 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         mut drained: bool,
         closed: bool,
     ) -> Next {
-        for _ in 0..ROUNDS {
+        let mut rounds = 0;
+        loop {
             loop {
                 // Asked for once: each time costs a look whether it is in hand.
                 let core = &mut **self;
@@ -135,6 +136,12 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
             if drained && !closed {
                 return Next::Read;
             }
+            // Not before all is parsed that was read: what is left has to be kept, which for content would be
+            // a copy of a whole buffer.
+            if rounds == ROUNDS {
+                return Next::Turn;
+            }
+            rounds += 1;
             let Some(wire) = &mut active.wire else {
                 return Next::Close;
             };
@@ -155,7 +162,6 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
                 }
             }
         }
-        Next::Turn
     }
 
     /// Parses and serves what is in the input, pipelined requests one after the other.
