@@ -132,6 +132,23 @@ fn a_small_body_allocates_nothing() {
     assert_eq!(kept_alive(1, |_| post.to_owned()), 0);
 }
 
+/// What a worker allocates for bodies of this size that go to a file.
+fn posted(size: usize) -> u64 {
+    let mut client: Option<Client> = None;
+    let body = "x".repeat(size);
+    let post = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n{body}");
+    allocations(50, |server, _| {
+        let client = client.get_or_insert_with(|| server.connect());
+        client.send(post.as_bytes());
+        assert_eq!(client.reply().text(), "Hello, World!");
+    })
+}
+
+#[test]
+fn a_body_takes_no_more_allocations_for_being_larger() {
+    assert_eq!(posted(1 << 20), posted(1 << 17));
+}
+
 #[test]
 fn a_connection_allocates_nothing() {
     let close = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
