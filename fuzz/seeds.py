@@ -178,6 +178,20 @@ def gateways():
                 yield target, bytes([0, tune, 4, 0, 30, 9]) + data
 
 
+def files():
+    """Paths of files, and values of Range."""
+    paths = [b"", b"/", b"//a//", b"/a/../b", b"/%2e%2e/a", b"/a%2fb", b"/a%00", b"/a%", b"/%252e", b"/..;/a", b"/.git",
+             b"/.well-known/x", b"/a\\..\\b", b"/%c3%a9/\xc3\xa9", b"/...", b"/a/."]
+    for path in paths:
+        for dotfiles in range(3):
+            yield "file_name", bytes([dotfiles]) + path
+    values = [b"0-0", b"0-", b"-5", b"5-2", b"0-1,1-2", b"0-9,500-509,5-505", b"-0", b"18446744073709551615-", b",", b"x",
+              b"0-18446744073709551616", b"1-2, 3-4 ,,", b",".join(b"%d-%d" % (n * 1000, n * 1000) for n in range(33))]
+    for value in values:
+        for length in (0, 1, 600, 2**64 - 1):
+            yield "ranges", length.to_bytes(8, "big") + b"bytes=" + value
+
+
 def write(directory, data):
     directory.mkdir(parents=True, exist_ok=True)
     (directory / hashlib.sha1(data).hexdigest()).write_bytes(data)
@@ -196,6 +210,8 @@ def main():
     for target, data in boundaries():
         write(root / target, data)
     for target, data in gateways():
+        write(root / target, data)
+    for target, data in files():
         write(root / target, data)
     for data in in_turn():
         write(root / "recall", data)

@@ -27,6 +27,9 @@ pub const TARGETS: [(&str, Check); 7] = [
     ("forwarded", forwarded::check),
 ];
 
+/// The targets of `files.rs`, which the tests of `ferricorn-files` replay.
+pub const FILES: [&str; 2] = ["file_name", "ranges"];
+
 /// The targets of `gateway.rs`, which the tests of `ferricorn-gateway` replay.
 pub const GATEWAY: [&str; 6] = [
     "fastcgi",

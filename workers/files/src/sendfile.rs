@@ -3,12 +3,14 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use ferricorn_base::task::{Step, Task, Turn};
 use ferricorn_base::{App, Begin, Error, Handler, IntoResponse, Request, Response, Seat};
 use http::StatusCode;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
-    LAST_MODIFIED,
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
+    HeaderValue, LAST_MODIFIED,
 };
 
 use crate::conditions::Asked;
@@ -86,13 +88,16 @@ impl<A: App> App for Sendfile<A> {
             let root = Root::open(&place.directory, Symlinks::Inside)?;
             Ok((place.clone(), root))
         };
-        Ok(SendfileHandler {
+        let places = Places {
             places: self.places.iter().map(open).collect::<Result<_, Error>>()?,
             // What is sent by request of an application is as likely to be sent once as twice.
             options: Options {
                 memory: 0,
                 ..Options::default()
             },
+        };
+        Ok(SendfileHandler {
+            places: Arc::new(Mutex::new(places)),
             inner: self.app.boot(seat)?,
         })
     }
@@ -102,21 +107,41 @@ impl<A: App> App for Sendfile<A> {
 #[derive(Debug)]
 pub struct SendfileHandler<H> {
     inner: H,
+    /// Shared with the tasks that its handler began.
+    places: Arc<Mutex<Places>>,
+}
+
+/// The places, and how their files are sent.
+#[derive(Debug)]
+struct Places {
     places: Vec<(Place, Root)>,
     options: Options,
+}
+
+/// A task whose answer may name a file.
+struct SendfileTask {
+    inner: Box<dyn Task>,
+    places: Arc<Mutex<Places>>,
 }
 
 impl<H: Handler> Handler for SendfileHandler<H> {
     fn begin(&mut self, request: &mut Request) -> Result<Begin, Error> {
         match self.inner.begin(request)? {
-            Begin::Respond(response) => Ok(Begin::Respond(self.replace(request, response)?)),
+            Begin::Respond(response) => {
+                let response = replace(&self.places, request, response)?;
+                Ok(Begin::Respond(response))
+            }
+            Begin::Task(inner) => {
+                let places = Arc::clone(&self.places);
+                Ok(Begin::Task(Box::new(SendfileTask { inner, places })))
+            }
             begun => Ok(begun),
         }
     }
 
     fn handle(&mut self, request: &mut Request) -> Result<Response, Error> {
         let response = self.inner.handle(request)?;
-        self.replace(request, response)
+        replace(&self.places, request, response)
     }
 
     fn idle(&mut self) {
@@ -124,8 +149,47 @@ impl<H: Handler> Handler for SendfileHandler<H> {
     }
 }
 
-impl<H> SendfileHandler<H> {
-    /// The file that a response names instead of the response, if it names one.
+impl Task for SendfileTask {
+    fn needs_whole_body(&self) -> bool {
+        self.inner.needs_whole_body()
+    }
+
+    fn step(&mut self, turn: &mut Turn<'_>) -> Result<Step, Error> {
+        let response = match self.inner.step(turn)? {
+            Step::Respond(response) => *response,
+            Step::Head(status, fields, _) if names_a_file(&fields) => {
+                // Whatever content follows is not asked for.
+                let mut head = Response::default();
+                *head.status_mut() = status;
+                *head.headers_mut() = fields;
+                head
+            }
+            step => return Ok(step),
+        };
+        let response = replace(&self.places, turn.request, response)?;
+        Ok(Step::Respond(Box::new(response)))
+    }
+}
+
+fn names_a_file(fields: &HeaderMap) -> bool {
+    !fields.is_empty() && (fields.contains_key(SENDFILE) || fields.contains_key(ACCEL))
+}
+
+/// The file that a response names instead of the response, if it names one.
+fn replace(
+    places: &Mutex<Places>,
+    request: &Request,
+    response: Response,
+) -> Result<Response, Error> {
+    if !names_a_file(response.headers()) {
+        return Ok(response);
+    }
+    // Nothing in there is left half done.
+    let mut places = places.lock().unwrap_or_else(PoisonError::into_inner);
+    places.replace(request, response)
+}
+
+impl Places {
     fn replace(&mut self, request: &Request, mut response: Response) -> Result<Response, Error> {
         let fields = response.headers_mut();
         let (sendfile, accel) = (fields.remove(SENDFILE), fields.remove(ACCEL));
@@ -281,6 +345,69 @@ mod tests {
         assert_eq!(response.into_body().collect().unwrap(), "0123456789");
         let response = answer(200, ("X-Other", "y"), ("Range", "bytes=0-1")).unwrap();
         assert_eq!(response.into_body().collect().unwrap(), "own");
+    }
+
+    #[test]
+    fn a_task_answers_with_files_as_well() {
+        use ferricorn_base::task::{Intake, Watch, Watcher};
+        use std::io;
+        use std::os::fd::BorrowedFd;
+
+        struct Named(String);
+        impl Task for Named {
+            fn step(&mut self, _: &mut Turn<'_>) -> Result<Step, Error> {
+                let mut fields = HeaderMap::new();
+                fields.insert(SENDFILE, HeaderValue::from_str(&self.0)?);
+                Ok(Step::Head(StatusCode::OK, fields, None))
+            }
+        }
+        struct Nobody;
+        impl Watcher for Nobody {
+            fn watch(&mut self, _: BorrowedFd<'_>) -> io::Result<Watch> {
+                Ok(Watch::unfollowed())
+            }
+        }
+        struct Gate(String);
+        impl Handler for Gate {
+            fn begin(&mut self, _: &mut Request) -> Result<Begin, Error> {
+                Ok(Begin::Task(Box::new(Named(self.0.clone()))))
+            }
+            fn handle(&mut self, _: &mut Request) -> Result<Response, Error> {
+                Err(Error::msg("it is a task"))
+            }
+        }
+        struct Gates(String);
+        impl App for Gates {
+            type Handler = Gate;
+            fn boot(&self, _: &Seat) -> Result<Gate, Error> {
+                Ok(Gate(self.0.clone()))
+            }
+        }
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("x.txt"), "0123456789").unwrap();
+        let at = directory.path().to_str().unwrap();
+        for (path, sent) in [
+            (format!("{at}/x.txt"), true),
+            ("/etc/passwd".to_owned(), false),
+        ] {
+            let places = vec![Place::parse(at).unwrap()];
+            let app = Sendfile::new(Gates(path), places);
+            let mut handler = app.boot(&Seat::default()).unwrap();
+            let mut request = Request::build("GET", "/", [("Host", "localhost")]).unwrap();
+            let Begin::Task(mut task) = handler.begin(&mut request).unwrap() else {
+                panic!("it was no task any more");
+            };
+            let (mut intake, mut watcher, mut due) = (Intake::streamed(), Nobody, 0);
+            let mut turn = Turn::new(&mut request, &mut intake, &mut watcher, (0, 0), &mut due);
+            match task.step(&mut turn) {
+                Ok(Step::Respond(response)) => {
+                    assert!(sent && !response.headers().contains_key(SENDFILE));
+                    let content = response.into_body().collect().unwrap();
+                    assert_eq!(content, "0123456789");
+                }
+                other => assert!(!sent, "{other:?}"),
+            }
+        }
     }
 
     #[test]

@@ -33,6 +33,7 @@ fn every_kept_directory_is_of_a_target() {
             let name = directory.file_name().unwrap_or_default();
             let known = fuzzed::TARGETS.iter().any(|(target, _)| name == *target);
             let known = known || fuzzed::GATEWAY.iter().any(|target| name == *target);
+            let known = known || fuzzed::FILES.iter().any(|target| name == *target);
             assert!(known, "{} is replayed by nobody", directory.display());
         }
     }

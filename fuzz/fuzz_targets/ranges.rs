@@ -1,0 +1,9 @@
+//! Feeds what libFuzzer makes to the properties of `ranges`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../src/files.rs"]
+mod files;
+
+fuzz_target!(|data: &[u8]| files::ranges(data));
