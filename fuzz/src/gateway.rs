@@ -1,6 +1,7 @@
 //! What has to hold of every input of the gateway protocols, one module a target. Called by the targets
 //! of cargo-fuzz, and by the tests of `ferricorn-gateway`, which include this file and replay the corpora
 //! on stable Rust; so nothing here may need libFuzzer, nor more of `ferricorn-gateway` than is public.
+#![allow(dead_code, reason = "a target uses one of these")]
 
 #[path = "control.rs"]
 pub mod control;

@@ -1,7 +1,7 @@
 //! Heads of programs, one table for each kind of answer (RFC 3875 section 6).
 
-use ferricorn_gateway::codec::HeadLimits;
 use ferricorn_gateway::codec::cgi_head::{Answer, Form, HeadReader, Kind, write};
+use ferricorn_gateway::codec::{HeadLimits, strip_hop_by_hop};
 use ferricorn_http::{Defaults, EncodeError, Length};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
@@ -231,6 +231,28 @@ fn heads_are_bounded_before_they_are_complete() {
     let exact = format!("Status: 200\nx: {}\n\n", "y".repeat(83));
     assert_eq!(exact.len(), 100);
     assert_eq!(read(exact.as_bytes()), Ok(true));
+}
+
+#[test]
+fn what_is_about_a_connection_goes_and_the_length_stays() {
+    let lines = [
+        ("connection", "x-a, Content-Length"),
+        ("connection", "X-B"),
+        ("content-length", "5"),
+        ("keep-alive", "5"),
+        ("te", "x"),
+        ("x-a", "1"),
+        ("x-b", "1"),
+        ("x-c", "1"),
+    ];
+    let mut fields = HeaderMap::new();
+    for (name, value) in lines {
+        fields.append(name, HeaderValue::from_static(value));
+    }
+    strip_hop_by_hop(&mut fields);
+    let mut left: Vec<&str> = fields.keys().map(|name| name.as_str()).collect();
+    left.sort();
+    assert_eq!(left, ["content-length", "x-c"]);
 }
 
 #[test]

@@ -136,6 +136,8 @@ fn variables_are_bounded_and_checked_without_losing_the_connection() {
         (&b"\x01\x00A"[..], "1: A="),
         (b"\x05\x05aaaaabbbbb", "1: aaaaa=bbbbb"),
         (b"\x05\x06aaaaabbbbbb", "1: 431"),
+        (b"\x03\x02aaabb\x03\x02aaabb", "1: aaa=bb aaa=bb"),
+        (b"\x03\x02aaabb\x03\x03aaabbb", "1: 431"),
         // Four GiB that never come.
         (b"\x01\xff\xff\xff\xffA", "1: 431"),
         (b"\xff\xff\xff\xff\xff\xff\xff\xff", "1: 431"),
