@@ -369,6 +369,38 @@ fn requests_as_each_web_server_sends_them() {
     );
 }
 
+/// What is left out is left out however a variable is spelled: it would become the same field.
+#[test]
+fn no_spelling_brings_a_field_of_the_connection() {
+    for name in [
+        "PROXY",
+        "Proxy",
+        "CONTENT_LENGTH",
+        "Content-Length",
+        "transfer_encoding",
+        "TRANSFER-ENCODING",
+        "Connection",
+        "EXPECT",
+        "Te",
+        "",
+    ] {
+        let name = format!("HTTP_{name}");
+        let vars = asked(&[
+            ("REQUEST_METHOD", "GET"),
+            ("REQUEST_URI", "/"),
+            (&name, "1"),
+        ]);
+        let expected = "GET / [host: localhost] from ? ? in ''";
+        assert_eq!(told(&vars).as_deref(), Ok(expected), "{name}");
+    }
+    let vars = asked(&[
+        ("REQUEST_METHOD", "GET"),
+        ("REQUEST_URI", "/"),
+        ("HTTP_Host", "h"),
+    ]);
+    assert_eq!(told(&vars).as_deref(), Ok("GET / [host: h] from ? ? in ''"));
+}
+
 #[test]
 fn what_http_could_not_bring_is_refused() {
     let base = [("REQUEST_METHOD", "GET"), ("REQUEST_URI", "/")];

@@ -187,17 +187,19 @@ impl<'a> Asked<'a> {
             let Some(name) = name.strip_prefix(b"HTTP_") else {
                 continue;
             };
-            if LEFT_OUT.contains(&name) || name.is_empty() {
-                continue;
-            }
-            host |= name == b"HOST";
             let start = out.len();
             write_field(out, name, value)?;
-            for byte in &mut out[start..start + name.len()] {
+            let field = &mut out[start..start + name.len()];
+            for byte in &mut *field {
                 *byte = match *byte {
                     b'_' => b'-',
                     other => other.to_ascii_lowercase(),
                 };
+            }
+            // By what it has become, however the variable was spelled.
+            host |= field == b"host";
+            if field.is_empty() || LEFT_OUT.contains(&&*field) {
+                out.truncate(start);
             }
         }
         if let Some(value) = said(self.vars, "CONTENT_TYPE") {
@@ -212,21 +214,21 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Fields, as variables are called, that were about the connection of the client, or about the framing
-/// there; and what no field should ever have been (CVE-2016-5385).
+/// Fields that were about the connection of the client, or about the framing there; and what no field
+/// should ever have been (CVE-2016-5385).
 const LEFT_OUT: [&[u8]; 12] = [
-    b"CONNECTION",
-    b"CONTENT_LENGTH",
-    b"CONTENT_TYPE",
-    b"EXPECT",
-    b"KEEP_ALIVE",
-    b"PROXY",
-    b"PROXY_CONNECTION",
-    b"TE",
-    b"TRAILER",
-    b"TRANSFER_ENCODING",
-    b"UPGRADE",
-    b"HTTP2_SETTINGS",
+    b"connection",
+    b"content-length",
+    b"content-type",
+    b"expect",
+    b"http2-settings",
+    b"keep-alive",
+    b"proxy",
+    b"proxy-connection",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
 ];
 
 /// What a variable says; one that is empty says nothing.
