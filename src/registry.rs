@@ -7,6 +7,7 @@ use ferricorn_apps::Mounts;
 use ferricorn_base::conf::{Conf, MountConf};
 use ferricorn_base::{App, BoxApp, Hooked, Worker};
 use ferricorn_files::{Files, Options, Place, Sendfile};
+use ferricorn_gateway::Gateway;
 use ferricorn_sync::Sync;
 use ferricorn_threads::Threads;
 
@@ -98,7 +99,7 @@ impl Registry {
             ));
         }
         for (n, mount) in conf.mounts.iter().enumerate() {
-            if files(mount).transpose()?.is_some() {
+            if named(mount, conf).transpose()?.is_some() {
                 continue;
             }
             places(mount)?;
@@ -130,26 +131,23 @@ impl Registry {
         if let Some((_, class)) = self.classes.iter_mut().find(|(name, _)| name == wanted) {
             return class.take().ok_or_else(gone);
         }
-        let mut entry = |name: &str| {
-            let found = self.apps.iter_mut().find(|(other, _)| other == name);
-            found.and_then(|(_, entry)| entry.take()).ok_or_else(gone)
+        let mut entry = |mount: &MountConf| match named(mount, conf).transpose()? {
+            Some(entry) => Ok(entry),
+            None => {
+                let found = self.apps.iter_mut().find(|(name, _)| *name == mount.app);
+                found.and_then(|(_, entry)| entry.take()).ok_or_else(gone)
+            }
         };
         if let [only] = &conf.mounts[..] {
             if only.prefix == "/" && only.timeout.is_none() && places(only)?.is_empty() {
-                return match files(only).transpose()? {
-                    Some(files) => Ok(built_in(wanted, files)),
-                    None => Ok(entry(&only.app)?.worker(wanted)),
-                };
+                return Ok(entry(only)?.worker(wanted));
             }
         }
         let mut mounts = Mounts::new();
         for mount in &conf.mounts {
-            let app = match files(mount).transpose()? {
-                Some(files) => BoxApp::new(files),
-                None => match places(mount)? {
-                    none if none.is_empty() => entry(&mount.app)?.erased(),
-                    places => BoxApp::new(Sendfile::new(entry(&mount.app)?.erased(), places)),
-                },
+            let app = match places(mount)? {
+                none if none.is_empty() => entry(mount)?.erased(),
+                places => BoxApp::new(Sendfile::new(entry(mount)?.erased(), places)),
             };
             let added = mounts.add(&mount.prefix, app);
             added.map_err(|error| format!("{error:#}"))?;
@@ -174,6 +172,31 @@ impl std::fmt::Debug for Registry {
             .field("classes", &self.classes())
             .finish()
     }
+}
+
+/// An application that is named by what it serves: `SCHEME:REST`.
+fn named(mount: &MountConf, conf: &Conf) -> Option<Result<Box<dyn Entry>, String>> {
+    if let Some(files) = files(mount) {
+        return Some(files.map(|files| Box::new(files) as Box<dyn Entry>));
+    }
+    let gateway = gateway(mount, conf)?;
+    Some(gateway.map(|gateway| Box::new(gateway) as Box<dyn Entry>))
+}
+
+/// A back end, if that is what is mounted.
+fn gateway(mount: &MountConf, conf: &Conf) -> Option<Result<Gateway, String>> {
+    let mut gateway = match Gateway::parse(&mount.app)? {
+        Ok(gateway) => gateway,
+        Err(error) => return Some(Err(error)),
+    };
+    for (name, values) in &mount.options {
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        if let Err(error) = gateway.options_mut().set(name, &values) {
+            return Some(Err(format!("mount {}: {name}: {error}", mount.prefix)));
+        }
+    }
+    gateway.set_timeout(mount.timeout.unwrap_or(conf.deadlines.request));
+    Some(Ok(gateway))
 }
 
 /// The application `static:DIR`, if that is what is mounted.

@@ -27,6 +27,9 @@ pub(crate) fn check(app: &str, known: &[&str]) -> Result<(), String> {
             let wrong = || format!("expected \"static:DIR\", found \"{app}\"");
             return directory.then_some(()).ok_or_else(wrong);
         }
+        if let Some(gateway) = ferricorn_gateway::Gateway::parse(app) {
+            return gateway.map(drop);
+        }
         if SCHEMES.contains(&scheme) {
             return Err(format!("applications \"{scheme}:\" are not available yet"));
         }
@@ -104,6 +107,12 @@ mod tests {
             ("static:/srv", ""),
             ("static:", "expected \"static:DIR\", found \"static:\""),
             ("cgi:/srv", "applications \"cgi:\" are not available yet"),
+            ("fastcgi:127.0.0.1:9000", ""),
+            ("scgi:unix:/run/a.sock", ""),
+            (
+                "uwsgi:9000",
+                "uwsgi: expected HOST:PORT or unix:PATH, found \"9000\"",
+            ),
             ("wsgi:a:b", "applications \"wsgi:\" are not available yet"),
             (
                 "statik:/srv",

@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use ferricorn_files::{OPTIONS, Options, Place, Takes};
+use ferricorn_base::conf::Takes;
+use ferricorn_files::Place;
 
 use super::check::is_directory;
 use super::print::Shown;
@@ -23,6 +24,29 @@ pub(super) struct Said {
     pub(super) shown: Vec<Shown>,
 }
 
+/// What is wrong with an option, if anything.
+type Check = fn(&str, &[&str]) -> Result<(), String>;
+
+/// The options that `app` takes.
+fn options_of(app: &str) -> (&'static [(&'static str, Takes)], Check) {
+    let scheme = app.split_once(':').map(|(scheme, _)| scheme);
+    match scheme {
+        Some("static") => (ferricorn_files::OPTIONS, |name, values| {
+            ferricorn_files::Options::default().set(name, values)
+        }),
+        Some(scheme)
+            if ferricorn_gateway::SCHEMES
+                .iter()
+                .any(|(name, _)| *name == scheme) =>
+        {
+            (ferricorn_gateway::OPTIONS, |name, values| {
+                ferricorn_gateway::Options::default().set(name, values)
+            })
+        }
+        _ => (&[(SENDFILE, Takes::Texts)], |_, _| Ok(())),
+    }
+}
+
 /// Reads what else a mount of `app` is told.
 /// Paths start in `directory`.
 pub(super) fn read(
@@ -30,10 +54,7 @@ pub(super) fn read(
     entries: &[&(String, Given)],
     directory: &Path,
 ) -> Result<Said, Vec<ConfigError>> {
-    let known = match app.starts_with("static:") {
-        true => OPTIONS,
-        false => &[(SENDFILE, Takes::Texts)],
-    };
+    let (known, set) = options_of(app);
     let mut said = Said::default();
     let mut errors = Vec::new();
     for (name, given) in entries {
@@ -51,7 +72,7 @@ pub(super) fn read(
                 return places(&texts, directory);
             }
             let values: Vec<&str> = texts.iter().map(String::as_str).collect();
-            Options::default().set(name, &values)?;
+            set(name, &values)?;
             Ok((texts, literal))
         });
         match read {
@@ -117,6 +138,13 @@ fn texts(raw: &Raw, takes: Takes) -> Result<(Vec<String>, String), String> {
             let time = raw.measure().and_then(|text| value::time(&text));
             let time = time.ok_or_else(|| wrong("a time such as 1 or \"500ms\""))?;
             one(time.as_millis().to_string(), value::show_time(time))
+        }
+        Takes::Number => {
+            let text = raw
+                .measure()
+                .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+            let text = text.ok_or_else(|| wrong("a number"))?;
+            one(text.to_string(), text.to_string())
         }
         Takes::Size => {
             let size = raw.measure().and_then(|text| value::size(&text));

@@ -42,7 +42,7 @@ pub(super) fn settings() -> String {
          the file.\n\n\
          `[[mount]]` is one application under a prefix. Its keys are `prefix`, `app` and \
          `timeout`; those of `static:DIR`, and `x-sendfile`, are in \
-         [FILES.md](FILES.md).\n\n\
+         [FILES.md](FILES.md), those of back ends in [GATEWAYS.md](GATEWAYS.md).\n\n\
          ```toml\n{}```\n",
         keys.join(", "),
         super::man::EXAMPLE

@@ -179,6 +179,23 @@ pub enum LocalAddr {
     Unix(PathBuf),
 }
 
+/// What an option of a mounted application takes. It is given texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// `true` or `false`.
+    Switch,
+    /// One word of its own.
+    Word,
+    /// Any number of texts.
+    Texts,
+    /// A time, given in milliseconds.
+    Time,
+    /// A number of bytes.
+    Size,
+    /// A number.
+    Number,
+}
+
 /// One application under a path prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountConf {

@@ -384,6 +384,7 @@ impl Request {
     /// Becomes a request with another head, for which the handler is asked anew.
     pub fn redirect(&mut self, head: Head) {
         self.head = head;
+        self.script = 0;
         self.method.take();
         self.uri.take();
         self.headers.take();

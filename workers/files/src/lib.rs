@@ -28,7 +28,7 @@ mod variant;
 mod walk;
 
 pub use handler::{Files, FilesHandler};
-pub use options::{OPTIONS, Options, Rule, Takes};
+pub use options::{OPTIONS, Options, Rule};
 pub use path::Dotfiles;
 pub use root::Symlinks;
 pub use sendfile::{Place, Sendfile, SendfileHandler};

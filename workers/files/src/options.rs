@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ferricorn_base::conf::Takes;
 use http::HeaderValue;
 
 use crate::codings::{CODINGS, Coding};
@@ -42,21 +43,6 @@ pub struct Rule {
     pub pattern: String,
     /// The value of the field.
     pub value: HeaderValue,
-}
-
-/// What an option takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Takes {
-    /// `true` or `false`.
-    Switch,
-    /// One word of its own.
-    Word,
-    /// Any number of texts.
-    Texts,
-    /// A time, given to [`Options::set`] in milliseconds.
-    Time,
-    /// A number of bytes.
-    Size,
 }
 
 /// The options by name.

@@ -1,7 +1,10 @@
 //! Other programs as applications, and our applications behind other web servers: CGI, FastCGI, SCGI,
-//! uwsgi, HTTP. So far the protocols themselves; nothing here opens a connection yet.
+//! uwsgi, HTTP.
 //!
 //! # Layout
+//! - [`Gateway`]: an application that is a FastCGI, SCGI or uwsgi back end; [`Options`]: how it is asked. `asking` is
+//!   one request, a task that the worker's loop drives; `upstream` has connections, `script` divides
+//!   paths, `answer` makes steps of what a program says.
 //! - [`codec`]: bytes in and events out, for either side.
 //!   - [`codec::fastcgi`]: records, name-value pairs; `Server` reads what a web server says, `Client`
 //!     what an application answers.
@@ -18,4 +21,15 @@
 //! It may use `ferricorn-base` and `ferricorn-http`; never the loop, which in turn does not know it.
 #![forbid(unsafe_code)]
 
+mod answer;
+mod app;
+mod asking;
 pub mod codec;
+mod options;
+mod script;
+mod upstream;
+
+pub use app::{Gateway, GatewayHandler, SCHEMES};
+pub use asking::Dialect;
+pub use options::{OPTIONS, Options};
+pub use upstream::Address;
