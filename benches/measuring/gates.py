@@ -4,6 +4,9 @@ from . import calls, instructions
 # For one connection per request (five are the least: wait, accept, read, write, close); of one pipelined by 16;
 # user instructions of a release build.
 MOST_CLOSING, MOST_PIPELINED, MOST_INSTRUCTIONS = 5, 0.25, 2500
+# What the class threads may cost beside sync, in user instructions; see docs/PERFORMANCE.md for the goal. With so
+# many connections that ask at once, as the watch has its share of one that asks now and then.
+THREADS, MOST_THREADS, READY = ["-k", "threads", "--threads", "4"], 1.06, 16
 # A beat of the worker may come between, each second some calls; one more for each request would be 1.
 SLACK = 0.25
 # Connections that ask at once.
@@ -57,6 +60,13 @@ def check_instructions(name, command, requests, say):
     say(f"user instructions per request:  {found:.0f}")
     if found > MOST_INSTRUCTIONS:
         yield f"{found:.0f} user instructions per request, at most {MOST_INSTRUCTIONS} are allowed"
+    alone, shared = (instructions.per_request(name, [*command, *words], requests, READY)
+                     for words in ([], THREADS))
+    say(f"user instructions per request, {READY} at once:  {alone:.0f}, by threads {shared:.0f}, "
+        f"{100 * (shared / alone - 1):.1f} % more")
+    if shared > alone * MOST_THREADS:
+        yield (f"{shared:.0f} user instructions per request by threads beside {alone:.0f}, "
+               f"at most {100 * (MOST_THREADS - 1):.0f} % more are allowed")
 
 
 def words(found):

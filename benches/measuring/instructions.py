@@ -1,9 +1,10 @@
 """User instructions per request, by valgrind's callgrind: they repeat almost exactly.
 
 Two runs that differ in the number of requests only: what start and end cost is in both, and goes
-away in the difference. Requests are a moment apart, as for system calls: under valgrind the server is so
-slow that the next one would be there already, and be served in the same turn.
+away in the difference. Requests, or rounds of them on several connections, are a moment apart, as for system calls:
+under valgrind the server is so slow that the next one would be there already, and be served in the same turn.
 """
+import contextlib
 import glob
 import os
 import re
@@ -21,20 +22,25 @@ def unavailable():
     return None if shutil.which("valgrind") else "valgrind is not installed"
 
 
-def per_request(name, command, requests):
-    """User instructions per request of the processes that serve."""
-    few, many = (total(name, command, n) for n in (requests // 4, requests))
-    return (many - few) / (requests - requests // 4)
+def per_request(name, command, requests, connections=1):
+    """User instructions per request of the processes that serve, so many connections asking at once."""
+    few, many = (total(name, command, rounds, connections)
+                 for rounds in (requests // 4 // connections, requests // connections))
+    return (many - few) / ((requests // connections - requests // 4 // connections) * connections)
 
 
-def total(name, command, requests):
+def total(name, command, rounds, connections):
     with tempfile.TemporaryDirectory() as directory:
         under = ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={directory}/%p"]
         with Server(name, command, under=under) as server:
-            with Client(server) as client:
-                for _ in range(requests):
+            with contextlib.ExitStack() as stack:
+                clients = [stack.enter_context(Client(server)) for _ in range(connections)]
+                for _ in range(rounds):
                     time.sleep(GAP)
-                    client.ask()
+                    for client in clients:
+                        client.send()
+                    for client in clients:
+                        client.receive()
             serving = {str(pid) for pid in server.serving()}
         counts = 0
         for path in glob.glob(f"{directory}/*"):

@@ -16,8 +16,8 @@
 //! For a handler that is likely to last it is passed on before (`let_go`), and lined up for afterwards.
 
 use std::collections::VecDeque;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 #[cfg(loom)]
@@ -36,19 +36,15 @@ use crate::slot::Slot;
 /// How long the baton lies until it passes on: a handler that lasts longer than this, and less than twice
 /// as long, loses it.
 const LIES: Duration = Duration::from_millis(1);
-/// Threads that a baton may have; they are numbered below it.
-const MOST: u64 = 1 << 16;
 /// After so many looks at which nothing was new, the watch sleeps until it is woken.
-const QUIET: u32 = if cfg!(loom) { 1 } else { 4 };
+const QUIET: u32 = if cfg!(loom) { 1 } else { 2 };
 
 /// A `T` that one thread has, until they end with an `X`.
 #[derive(Debug)]
 pub(crate) struct Baton<T, X> {
-    seats: Box<[Seat<T>]>,
-    /// How often it was laid down, and by which thread last ([`MOST`] to the count).
+    seats: Box<[Arc<Seat<T>>]>,
+    /// How often it was laid down.
     calls: AtomicU64,
-    /// It lies, or is about to.
-    lies: AtomicBool,
     /// Who has it should give way.
     wanted: AtomicBool,
     /// The watch waits until it is woken.
@@ -61,17 +57,27 @@ pub(crate) struct Baton<T, X> {
 /// other threads write.
 #[derive(Debug)]
 #[repr(align(128))]
-struct Seat<T> {
+pub(crate) struct Seat<T> {
     /// It lies here while the handler of this thread runs.
     down: Slot<T>,
     /// What the thread waits at.
     bench: Condvar,
 }
 
+impl<T> Seat<T> {
+    /// Picks it up on the thread of this seat, whose handler has returned, if it is still there.
+    #[inline]
+    pub(crate) fn pick_up(&self) -> Option<T> {
+        self.down.take()
+    }
+}
+
 #[derive(Debug)]
 struct State<T, X> {
     /// What was given to each thread, and not taken yet.
     given: Box<[Option<T>]>,
+    /// Who was given it last.
+    last: usize,
     /// Threads that are to go on with a request, in the order in which they came back.
     line: VecDeque<usize>,
     /// Threads that have nothing to do; who came last has the warmest caches.
@@ -100,13 +106,14 @@ impl<T, X> Baton<T, X> {
                     down: Slot::new(),
                     bench: Condvar::new(),
                 })
+                .map(Arc::new)
                 .collect(),
             calls: AtomicU64::new(0),
-            lies: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
             state: Mutex::new(State {
                 given: (0..threads).map(|_| None).collect(),
+                last: 0,
                 line: VecDeque::new(),
                 spare: Vec::new(),
                 kept: false,
@@ -124,29 +131,22 @@ impl<T, X> Baton<T, X> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lays it down on thread `me`, which runs a handler.
+    /// The seat of thread `me`.
+    pub(crate) fn seat(&self, me: usize) -> Arc<Seat<T>> {
+        Arc::clone(&self.seats[me])
+    }
+
+    /// Lays it down on the thread of this seat, which runs a handler.
     #[inline]
-    pub(crate) fn lay_down(&self, me: usize, baton: T) {
+    pub(crate) fn lay_down(&self, seat: &Seat<T>, baton: T) {
         // Nobody else has it, so that nobody else counts.
-        let count = self.calls.load(Relaxed) / MOST + 1;
-        self.calls.store(count * MOST + me as u64, Release);
-        self.lies.store(true, Relaxed);
-        self.seats[me].down.put(baton);
+        self.calls.store(self.calls.load(Relaxed) + 1, Release);
+        seat.down.put(baton);
         // Either the watch sees that it lies before it sleeps, or it is seen to sleep here.
         fence(SeqCst);
         if self.asleep.load(Relaxed) {
             self.wake_watch();
         }
-    }
-
-    /// Picks it up on thread `me`, whose handler has returned, if it is still there.
-    #[inline]
-    pub(crate) fn pick_up(&self, me: usize) -> Option<T> {
-        let baton = self.seats[me].down.take();
-        if baton.is_some() {
-            self.lies.store(false, Relaxed);
-        }
-        baton
     }
 
     /// Lets go of it for a handler that is likely to last: who waits for it has it at once, or who has
@@ -160,6 +160,7 @@ impl<T, X> Baton<T, X> {
     }
 
     #[cold]
+    #[inline(never)]
     fn wake_watch(&self) {
         let _state = self.lock();
         self.asleep.store(false, Relaxed);
@@ -240,6 +241,7 @@ impl<T, X> Baton<T, X> {
             return Some(baton);
         };
         state.kept = false;
+        state.last = next;
         state.given[next] = Some(baton);
         self.seats[next].bench.notify_one();
         None
@@ -255,8 +257,15 @@ impl<T, X> Baton<T, X> {
         loop {
             state = if state.left.is_some() {
                 state
-            } else if quiet >= QUIET && self.may_sleep() {
+            } else if quiet >= QUIET {
                 quiet = 0;
+                self.asleep.store(true, Relaxed);
+                fence(SeqCst);
+                // Laid down since the last look; after this one whoever does it wakes the watch.
+                if let Some(baton) = self.seats[state.last].down.take() {
+                    self.asleep.store(false, Relaxed);
+                    return Ok(baton);
+                }
                 self.rest(&self.watch, state)
             } else {
                 self.look_away(state)
@@ -273,21 +282,11 @@ impl<T, X> Baton<T, X> {
                 (seen, quiet) = (calls, 0);
                 continue;
             }
-            match self.seats[(calls % MOST) as usize].down.take() {
-                Some(baton) => {
-                    self.lies.store(false, Relaxed);
-                    return Ok(baton);
-                }
+            match self.seats[state.last].down.take() {
+                Some(baton) => return Ok(baton),
                 None => quiet += 1,
             }
         }
-    }
-
-    /// Whether whoever lays it down from now on wakes the watch: it does not lie already.
-    fn may_sleep(&self) -> bool {
-        self.asleep.store(true, Relaxed);
-        fence(SeqCst);
-        !self.lies.load(Relaxed)
     }
 
     /// Ends the threads. Thread `me`, where one says so, has nothing to do any more.
@@ -297,7 +296,7 @@ impl<T, X> Baton<T, X> {
         state.ended = true;
         state.end = Some(with);
         self.watch.notify_one();
-        for seat in &self.seats {
+        for seat in &*self.seats {
             seat.bench.notify_one();
         }
     }
@@ -389,6 +388,7 @@ mod tests {
 
     /// A handler thread: turns the loop, and in each handler another thread may take it.
     fn handler_thread(baton: Shared, me: usize, handlers: &Handlers, all: usize) {
+        let seat = baton.seat(me);
         while let Some(turned) = baton.wait(me, || {}) {
             let mut hand = Some(turned);
             while let Some(mut turned) = hand {
@@ -404,10 +404,10 @@ mod tests {
                         turned.calling = None;
                         baton.let_go(turned);
                     } else {
-                        baton.lay_down(me, turned);
+                        baton.lay_down(&seat, turned);
                     }
                     handlers.call(left, left + 1 == all);
-                    let picked = if lasts { None } else { baton.pick_up(me) };
+                    let picked = seat.pick_up();
                     turned = match picked {
                         Some(turned) => {
                             assert_eq!(turned.calling, Some(me), "another's is not picked up");

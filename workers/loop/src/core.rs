@@ -63,6 +63,8 @@ const LISTENERS_MAX: usize = 1024;
 pub(crate) const CONNECTIONS: usize = LISTENERS + LISTENERS_MAX;
 /// Descriptors of tasks have higher tokens than any connection.
 pub(crate) const WATCHES: usize = 1 << 40;
+/// No connection has this key.
+pub(crate) const NOBODY: usize = usize::MAX;
 /// All that a loop has but who turns it.
 #[derive(Debug)]
 pub struct Core<P: Protocol> {
@@ -98,8 +100,8 @@ pub struct Core<P: Protocol> {
     pub(crate) doomed: bool,
     /// So many of the next handlers are taken for ones that last, where the loop may change hands.
     pub(crate) slowness: u8,
-    /// The connection for whose request a handler was called last, where the loop may change hands.
-    pub(crate) calling: Option<usize>,
+    /// The connection for whose request a handler was called last, or [`NOBODY`]; where the loop may change hands.
+    pub(crate) calling: usize,
     /// Buffers of connections whose handlers run while the loop is in other hands.
     displaced: Vec<Displaced>,
     spare_buffers: Vec<Buffer>,
@@ -231,7 +233,7 @@ impl<P: Protocol> Core<P> {
             held: VecDeque::new(),
             doomed: false,
             slowness: 0,
-            calling: None,
+            calling: NOBODY,
             displaced: Vec::new(),
             spare_buffers: Vec::new(),
             finished: Finished {
@@ -263,9 +265,10 @@ impl<P: Protocol> Core<P> {
     /// Goes on in other hands, while the handler runs that was called last: what its connection has in the
     /// buffers is put aside.
     pub(crate) fn move_on(&mut self) {
-        let Some(key) = self.calling.take() else {
+        let key = std::mem::replace(&mut self.calling, NOBODY);
+        if key == NOBODY {
             return;
-        };
+        }
         self.leave(key);
         let input = self.spare_buffers.pop();
         let input = input.unwrap_or_else(|| Buffer::shared(READ));

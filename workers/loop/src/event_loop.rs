@@ -6,23 +6,54 @@
 //! turn nothing is kept on the stack that the next thread would need.
 
 use std::io;
-use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
-use ferricorn_base::board::Counter;
+use ferricorn_base::board::{Cell, Counter};
 use ferricorn_base::lifeline::Retirement;
 use ferricorn_base::{Command, Context, Exit, Handler, logs};
 
-use crate::core::{COMMAND, CONNECTIONS, Core, DOOR, LISTENERS, SIGNAL, STREAMS, TAKING, WATCHES};
-use crate::executor::{Executor, Inline, guard};
+use crate::core::{
+    COMMAND, CONNECTIONS, Core, DOOR, LISTENERS, NOBODY, SIGNAL, STREAMS, TAKING, WATCHES,
+};
+use crate::executor::{Errand, Executor, Failure, Inline, Own, guard};
 use crate::found::Told;
 use crate::protocol::Protocol;
 
 /// An event loop that serves one protocol over any transport: a [`Core`] in the hands of an executor.
 #[derive(Debug)]
 pub struct Loop<P: Protocol, E: Executor<P>> {
+    pub(crate) hand: E::Hand,
     pub(crate) executor: E,
-    protocol: PhantomData<P>,
+}
+
+/// Nothing waits.
+struct Idle {
+    cell: Option<Cell>,
+}
+
+impl<P: Protocol, H: Handler> Errand<P, H> for Idle {
+    type Result = Result<(), Failure>;
+    type End = ();
+
+    fn key(&self) -> usize {
+        NOBODY
+    }
+
+    fn run(&mut self, handler: &mut H) -> Result<(), Failure> {
+        guard(|| {
+            handler.idle();
+            Ok(())
+        })
+    }
+
+    fn end(self, core: &mut Core<P>, done: Result<(), Failure>) {
+        if let Some(cell) = self.cell {
+            core.context.page.cancel(cell);
+        }
+        if let Err(failure) = done {
+            core.log_idle_failure(&failure);
+        }
+    }
 }
 
 /// Why a thread stops turning the loop.
@@ -34,13 +65,17 @@ pub(crate) enum Stop {
     Over(Exit),
 }
 
-impl<P: Protocol, H: Handler> Loop<P, Inline<P, H>> {
+impl<P: Protocol, H: Handler> Loop<P, Inline<H>> {
     /// A loop over what `context` has, which runs `handler` inline. In the worker.
     ///
     /// # Errors
     /// What epoll_create1(2), epoll_ctl(2), eventfd(2) or mmap(2) answer.
-    pub fn new(context: Context, handler: H) -> io::Result<Loop<P, Inline<P, H>>> {
-        Ok(Loop::with(Inline::new(Core::new(context)?, handler)))
+    pub fn new(context: Context, handler: H) -> io::Result<Loop<P, Inline<H>>> {
+        let hand = Own::new(Core::new(context)?);
+        Ok(Loop {
+            hand,
+            executor: Inline::new(handler),
+        })
     }
 
     /// Tells the master that it is ready, and serves until told to end.
@@ -57,13 +92,6 @@ impl<P: Protocol, H: Handler> Loop<P, Inline<P, H>> {
 }
 
 impl<P: Protocol, E: Executor<P>> Loop<P, E> {
-    pub(crate) fn with(executor: E) -> Loop<P, E> {
-        Loop {
-            executor,
-            protocol: PhantomData,
-        }
-    }
-
     /// Tells the master that it is ready, unless it has another wish.
     pub(crate) fn start(&mut self) -> Option<Exit> {
         // Nobody may want it any more; then it accepts from nobody.
@@ -84,6 +112,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     }
 
     /// Turns until another thread wants the loop, or the worker ends.
+    #[inline]
     pub(crate) fn turn_on(&mut self) -> Stop {
         loop {
             if let Err(stop) = self.turn() {
@@ -93,6 +122,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     }
 
     /// Waits for events, unless some are left, and deals with them.
+    #[inline(always)]
     fn turn(&mut self) -> Result<(), Stop> {
         if self.executor.has_handler() {
             self.open_doors();
@@ -169,22 +199,12 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     fn idle(&mut self) {
         let cell = self.executor.is_shared().then(|| self.note_idle());
         if let Some(cell) = cell {
-            self.executor.serves(cell);
+            self.executor.serves(&self.hand, cell);
         }
-        let done = self.executor.call(None, |handler| {
-            guard(|| {
-                handler.idle();
-                Ok(())
-            })
-        });
-        if let Some(cell) = cell {
-            self.context.page.cancel(cell);
-        }
-        if let Err(failure) = done {
-            self.log_idle_failure(&failure);
-        }
+        self.executor.run(&mut self.hand, Idle { cell });
     }
 
+    #[inline(always)]
     fn dispatch(&mut self, told: Told) {
         match told.token {
             COMMAND | SIGNAL => self.asked = true,
@@ -238,13 +258,13 @@ impl<P: Protocol, E: Executor<P>> Deref for Loop<P, E> {
 
     #[inline(always)]
     fn deref(&self) -> &Core<P> {
-        self.executor.core()
+        &self.hand
     }
 }
 
 impl<P: Protocol, E: Executor<P>> DerefMut for Loop<P, E> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut Core<P> {
-        self.executor.core_mut()
+        &mut self.hand
     }
 }

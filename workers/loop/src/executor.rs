@@ -2,6 +2,8 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::fmt::Debug;
+use std::ops::{Deref, DerefMut};
 use std::panic::{self, AssertUnwindSafe};
 
 use ferricorn_base::board;
@@ -15,17 +17,14 @@ pub trait Executor<P: Protocol> {
     /// What it runs.
     type Handler: Handler;
 
-    /// What it has in hand.
-    fn core(&self) -> &Core<P>;
-
-    /// What it has in hand.
-    fn core_mut(&mut self) -> &mut Core<P>;
+    /// How it holds the loop.
+    type Hand: DerefMut<Target = Core<P>> + Debug;
 
     /// Whether it can run a handler.
     fn has_handler(&self) -> bool;
 
     /// Whether it can run a handler for a request that comes now: others do not wait for one.
-    fn is_free(&self) -> bool;
+    fn is_free(&self, core: &Core<P>) -> bool;
 
     /// Whether the loop goes on in other hands while a handler runs.
     fn is_shared(&self) -> bool;
@@ -33,41 +32,73 @@ pub trait Executor<P: Protocol> {
     /// Whether a thread waits for the loop that is to go on with a request.
     fn is_wanted(&self) -> bool;
 
-    /// It runs the handler for the request of this cell next. Who has several at once says so
-    /// ([`breath::serve`](ferricorn_base::sys::breath::serve)), until the handler has returned.
+    /// It runs the handler for the request of this cell next: where there are several at once, the scoreboard
+    /// says whose it is.
     #[inline(always)]
-    fn serves(&mut self, _: board::Cell) {}
+    fn serves(&self, _: &Core<P>, _: board::Cell) {}
 
-    /// Runs code of the application, for the request on the connection `key` if for one. It must not
-    /// panic. The core may be in other hands meanwhile, and is back afterwards.
-    fn call<R>(&mut self, key: Option<usize>, run: impl FnOnce(&mut Self::Handler) -> R) -> R;
+    /// Runs an errand. What is in `hand` may be in other hands while the application runs.
+    fn run<T: Errand<P, Self::Handler>>(&mut self, hand: &mut Self::Hand, errand: T) -> T::End;
+}
+
+/// Something that a handler is to do. Neither part of it must panic.
+pub trait Errand<P: Protocol, H> {
+    /// What the application gives.
+    type Result;
+    /// What comes of it.
+    type End;
+
+    /// The connection for whose request it is, or [`NOBODY`](crate::core::NOBODY).
+    fn key(&self) -> usize;
+
+    /// Runs code of the application.
+    fn run(&mut self, handler: &mut H) -> Self::Result;
+
+    /// Goes on with what it gave.
+    fn end(self, core: &mut Core<P>, result: Self::Result) -> Self::End;
 }
 
 /// Handlers run on the loop's one thread.
 #[derive(Debug)]
-pub struct Inline<P: Protocol, H> {
-    core: Core<P>,
+pub struct Inline<H> {
     handler: H,
 }
 
-impl<P: Protocol, H: Handler> Inline<P, H> {
-    pub(crate) fn new(core: Core<P>, handler: H) -> Inline<P, H> {
-        Inline { core, handler }
+impl<H: Handler> Inline<H> {
+    pub(crate) fn new(handler: H) -> Inline<H> {
+        Inline { handler }
     }
 }
 
-impl<P: Protocol, H: Handler> Executor<P> for Inline<P, H> {
+/// A loop that is in one hand for good.
+#[derive(Debug)]
+pub struct Own<P: Protocol>(Core<P>);
+
+impl<P: Protocol> Own<P> {
+    pub(crate) fn new(core: Core<P>) -> Own<P> {
+        Own(core)
+    }
+}
+
+impl<P: Protocol> Deref for Own<P> {
+    type Target = Core<P>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Core<P> {
+        &self.0
+    }
+}
+
+impl<P: Protocol> DerefMut for Own<P> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Core<P> {
+        &mut self.0
+    }
+}
+
+impl<P: Protocol, H: Handler> Executor<P> for Inline<H> {
     type Handler = H;
-
-    #[inline(always)]
-    fn core(&self) -> &Core<P> {
-        &self.core
-    }
-
-    #[inline(always)]
-    fn core_mut(&mut self) -> &mut Core<P> {
-        &mut self.core
-    }
+    type Hand = Own<P>;
 
     #[inline(always)]
     fn has_handler(&self) -> bool {
@@ -75,7 +106,7 @@ impl<P: Protocol, H: Handler> Executor<P> for Inline<P, H> {
     }
 
     #[inline(always)]
-    fn is_free(&self) -> bool {
+    fn is_free(&self, _: &Core<P>) -> bool {
         true
     }
 
@@ -90,8 +121,9 @@ impl<P: Protocol, H: Handler> Executor<P> for Inline<P, H> {
     }
 
     #[inline(always)]
-    fn call<R>(&mut self, _: Option<usize>, run: impl FnOnce(&mut H) -> R) -> R {
-        run(&mut self.handler)
+    fn run<T: Errand<P, H>>(&mut self, hand: &mut Own<P>, mut errand: T) -> T::End {
+        let result = errand.run(&mut self.handler);
+        errand.end(hand, result)
     }
 }
 

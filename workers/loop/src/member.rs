@@ -12,11 +12,12 @@ use ferricorn_base::lifeline::Stage;
 use ferricorn_base::sys::breath;
 use ferricorn_base::{Context, Error, Exit, Handler, Seat};
 use mio::Waker;
+use replace_with::replace_with_or_abort_and_return;
 
-use crate::baton::Baton;
-use crate::core::Core;
+use crate::baton::{self, Baton};
+use crate::core::{Core, NOBODY};
 use crate::event_loop::{Loop, Stop};
-use crate::executor::Executor;
+use crate::executor::{Errand, Executor};
 use crate::protocol::Protocol;
 
 /// Bytes of the stack of a handler thread: those of a process's first thread, by default. What is not
@@ -33,28 +34,22 @@ type Shared<P> = Baton<Box<Core<P>>, Exit>;
 /// One of the threads, which may have the loop in hand.
 #[derive(Debug)]
 pub(crate) struct Member<P: Protocol, H> {
-    core: Option<Box<Core<P>>>,
-    /// The watch has none.
+    /// The watch has none, nor is its seat used.
     handler: Option<H>,
     baton: Arc<Shared<P>>,
+    seat: Arc<baton::Seat<Box<Core<P>>>>,
+    /// Its number, as the scoreboard has it (gettid(2)).
+    thread: i32,
     /// Wakes who has the loop and sleeps.
     waker: Arc<Waker>,
     number: usize,
+    /// When its handler was called, if the loop was given away for it.
+    began: Option<Instant>,
 }
 
 impl<P: Protocol, H: Handler> Executor<P> for Member<P, H> {
     type Handler = H;
-
-    #[inline(always)]
-    fn core(&self) -> &Core<P> {
-        // Whatever looks at it runs while it is in hand.
-        self.core.as_deref().expect("the loop is in hand")
-    }
-
-    #[inline(always)]
-    fn core_mut(&mut self) -> &mut Core<P> {
-        self.core.as_deref_mut().expect("the loop is in hand")
-    }
+    type Hand = Box<Core<P>>;
 
     #[inline]
     fn has_handler(&self) -> bool {
@@ -62,8 +57,8 @@ impl<P: Protocol, H: Handler> Executor<P> for Member<P, H> {
     }
 
     #[inline]
-    fn is_free(&self) -> bool {
-        self.handler.is_some() && self.core().held.is_empty()
+    fn is_free(&self, core: &Core<P>) -> bool {
+        self.handler.is_some() && core.held.is_empty()
     }
 
     #[inline]
@@ -77,58 +72,61 @@ impl<P: Protocol, H: Handler> Executor<P> for Member<P, H> {
     }
 
     #[inline]
-    fn serves(&mut self, cell: Cell) {
-        breath::serve(cell);
+    fn serves(&self, core: &Core<P>, cell: Cell) {
+        core.context.page.name_thread(cell, self.thread);
     }
 
-    #[inline]
-    fn call<R>(&mut self, key: Option<usize>, run: impl FnOnce(&mut H) -> R) -> R {
-        let mut core = self.core.take().expect("the loop is in hand");
-        core.calling = key;
-        if core.slowness > 0 {
-            return self.call_apart(core, run);
-        }
-        self.baton.lay_down(self.number, core);
-        let handler = self.handler.as_mut().expect("who calls has a handler");
-        let result = run(handler);
-        breath::served();
-        self.core = self.baton.pick_up(self.number);
-        if self.core.is_none() {
-            self.line_up(key).slowness = SLOWNESS;
-        }
-        result
+    #[inline(always)]
+    fn run<T: Errand<P, H>>(&mut self, hand: &mut Box<Core<P>>, mut errand: T) -> T::End {
+        // The hand is empty meanwhile: a panic in between, which is none of a handler's, ends the process.
+        replace_with_or_abort_and_return(hand, |mut core| {
+            let key = errand.key();
+            core.calling = key;
+            if core.slowness == 0 {
+                self.baton.lay_down(&self.seat, core);
+            } else {
+                self.let_go(core);
+            }
+            let handler = self.handler.as_mut().expect("who calls has a handler");
+            let result = errand.run(handler);
+            let mut core = match self.seat.pick_up() {
+                Some(core) => core,
+                None => self.line_up(key),
+            };
+            let end = errand.end(&mut core, result);
+            (end, core)
+        })
     }
 }
 
 impl<P: Protocol, H: Handler> Member<P, H> {
-    /// Runs code of the application with the loop in other hands from the start: handlers have lasted
-    /// lately, and each that is waited for in vain would cost as long as the watch takes.
-    fn call_apart<R>(&mut self, mut core: Box<Core<P>>, run: impl FnOnce(&mut H) -> R) -> R {
-        let key = core.calling;
+    /// Gives the loop away before a handler is called: handlers have lasted lately, and each that is waited
+    /// for in vain would cost as long as the watch takes.
+    #[cold]
+    #[inline(never)]
+    fn let_go(&mut self, mut core: Box<Core<P>>) {
         core.move_on();
         self.baton.let_go(core);
-        let began = Instant::now();
-        let handler = self.handler.as_mut().expect("who calls has a handler");
-        let result = run(handler);
-        breath::served();
-        let lasted = began.elapsed() >= LASTING;
-        let slowness = &mut self.line_up(key).slowness;
-        *slowness = if lasted {
-            SLOWNESS
-        } else {
-            slowness.saturating_sub(1)
-        };
-        result
+        self.began = Some(Instant::now());
     }
 
-    /// Waits for the loop, which another thread has.
-    fn line_up(&mut self, key: Option<usize>) -> &mut Core<P> {
+    /// Waits for the loop, which another thread has, behind a handler.
+    #[cold]
+    #[inline(never)]
+    fn line_up(&mut self, key: usize) -> Box<Core<P>> {
+        let began = self.began.take();
+        let lasted = began.is_none_or(|began| began.elapsed() >= LASTING);
         let waker = &self.waker;
         let mut core = self.baton.line_up(self.number, || wake(waker));
-        if let Some(key) = key {
+        if key != NOBODY {
             core.rejoin(key);
         }
-        self.core.insert(core)
+        core.slowness = if lasted {
+            SLOWNESS
+        } else {
+            core.slowness.saturating_sub(1)
+        };
+        core
     }
 }
 
@@ -230,14 +228,16 @@ impl<P: Protocol, B> Clone for Crew<P, B> {
 }
 
 impl<P: Protocol, B> Crew<P, B> {
-    fn member<H: Handler>(&self, number: usize, handler: Option<H>) -> Loop<P, Member<P, H>> {
-        Loop::with(Member {
-            core: None,
+    fn member<H: Handler>(&self, number: usize, handler: Option<H>, thread: i32) -> Member<P, H> {
+        Member {
             handler,
             baton: Arc::clone(&self.baton),
+            seat: self.baton.seat(number),
+            thread,
             waker: Arc::clone(&self.waker),
             number,
-        })
+            began: None,
+        }
     }
 
     /// The life of a handler thread.
@@ -254,10 +254,10 @@ impl<P: Protocol, B> Crew<P, B> {
         // Nobody asks any more when another handler could not be made.
         let _ = booted.send(Ok(()));
         drop(booted);
-        let mut member = self.member(number, Some(handler));
+        let mut member = self.member(number, Some(handler), breath::thread());
         let _alarm = Alarm(&self.baton);
         while let Some(core) = self.baton.wait(number, || wake(&self.waker)) {
-            member.turn_in_hand(core);
+            member = member.turn_in_hand(core);
         }
     }
 
@@ -266,52 +266,62 @@ impl<P: Protocol, B> Crew<P, B> {
     where
         B: Fn(&Seat) -> Result<H, Error>,
     {
-        let mut keeper = self.member::<H>(usize::MAX, None);
-        keeper.executor.core = Some(core);
-        if let Some(exit) = keeper.start() {
-            self.baton.end(exit, None);
-        } else if let Some(core) = keeper.executor.core.take() {
-            keeper.hand_on(core);
+        let mut keeper = Loop {
+            hand: core,
+            executor: self.member::<H>(0, None, 0),
+        };
+        let exit = keeper.start();
+        let Loop {
+            hand: core,
+            executor: mut member,
+        } = keeper;
+        match exit {
+            Some(exit) => self.baton.end(exit, None),
+            None => member = member.hand_on(core),
         }
         loop {
             match self.baton.watch() {
                 Err(exit) => return exit,
                 Ok(mut core) => {
                     core.move_on();
-                    keeper.hand_on(core);
+                    member = member.hand_on(core);
                 }
             }
         }
     }
 }
 
-impl<P: Protocol, H: Handler> Loop<P, Member<P, H>> {
+impl<P: Protocol, H: Handler> Member<P, H> {
     /// Gives the loop to a thread with a handler; until there is one, keeps it going.
-    fn hand_on(&mut self, core: Box<Core<P>>) {
-        let baton = Arc::clone(&self.executor.baton);
-        if let Some(mut core) = baton.pass(core) {
-            core.close_doors();
-            self.turn_in_hand(core);
-        }
+    fn hand_on(self, core: Box<Core<P>>) -> Self {
+        let Some(mut core) = self.baton.pass(core) else {
+            return self;
+        };
+        core.close_doors();
+        self.turn_in_hand(core)
     }
 
     /// Turns the loop until another thread has it, or the worker ends.
-    fn turn_in_hand(&mut self, core: Box<Core<P>>) {
+    fn turn_in_hand(mut self, core: Box<Core<P>>) -> Self {
         let mut back = Some(core);
-        while back.is_some() {
-            self.executor.core = back;
-            let stop = self.turn_on();
-            let core = self.executor.core.take().expect("the loop is in hand");
-            let baton = &self.executor.baton;
+        while let Some(hand) = back {
+            let mut turned = Loop {
+                hand,
+                executor: self,
+            };
+            let stop = turned.turn_on();
+            let core = turned.hand;
+            self = turned.executor;
             back = match stop {
-                Stop::Wanted => baton.give_way(core),
+                Stop::Wanted => self.baton.give_way(core),
                 Stop::Over(exit) => {
                     drop(core);
-                    let me = self.executor.handler.as_ref().map(|_| self.executor.number);
-                    baton.end(exit, me);
+                    let me = self.handler.as_ref().map(|_| self.number);
+                    self.baton.end(exit, me);
                     None
                 }
             };
         }
+        self
     }
 }

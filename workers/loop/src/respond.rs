@@ -4,19 +4,95 @@
 use ferricorn_base::board::{Cell, Counter};
 use ferricorn_base::lifeline::Retirement;
 use ferricorn_base::sys::breath;
-use ferricorn_base::{Peer, Request, RequestId, Response, logs};
+use ferricorn_base::{Handler, Peer, Request, RequestId, Response, logs};
 use ferricorn_http::{BodyLength, Reject};
 use http::StatusCode;
 
 use crate::conn::{Active, After, Call, Phase};
 use crate::core::Core;
 use crate::event_loop::Loop;
-use crate::executor::{Begun, Executor, Failure, begin, discard, guard, handle};
+use crate::executor::{Begun, Errand, Executor, Failure, begin, discard, guard, handle};
 use crate::protocol::Protocol;
 use crate::send::hollow;
 use crate::serve::Served;
 use crate::stream::is_client;
 use crate::timers::Wait;
+
+/// The handler is shown the head of a request.
+struct Show<'a, P: Protocol> {
+    active: &'a mut Active<P>,
+    has_body: bool,
+}
+
+impl<P: Protocol, H: Handler> Errand<P, H> for Show<'_, P> {
+    type Result = Begun;
+    type End = Option<Served>;
+
+    #[inline(always)]
+    fn key(&self) -> usize {
+        self.active.key
+    }
+
+    #[inline(always)]
+    fn run(&mut self, handler: &mut H) -> Begun {
+        begin(handler, &mut self.active.request, !self.has_body)
+    }
+
+    #[inline(always)]
+    fn end(self, core: &mut Core<P>, mut begun: Begun) -> Option<Served> {
+        let Show { active, has_body } = self;
+        core.reclaim(active);
+        let failure = match begun {
+            Begun::Answer(ref mut result) => {
+                let (served, hollow) = core.answer(active, result);
+                if hollow {
+                    std::mem::forget(begun);
+                }
+                return served;
+            }
+            Begun::Body => {
+                // Until its body is here, no handler is busy with it.
+                if let Some(cell) = active.work.cell.take() {
+                    core.context.page.cancel(cell);
+                }
+                return None;
+            }
+            Begun::Early(response) => return core.respond_early(active, *response, has_body),
+            Begun::Task(task) => return core.begin_task(active, task, has_body),
+            Begun::Failed(failure) => failure,
+        };
+        core.failed(&active.request, failure);
+        let response = error_response(StatusCode::INTERNAL_SERVER_ERROR);
+        core.respond_early(active, response, has_body)
+    }
+}
+
+/// The handler is asked for the answer to a request that is complete.
+struct Ask<'a, P: Protocol> {
+    active: &'a mut Active<P>,
+}
+
+impl<P: Protocol, H: Handler> Errand<P, H> for Ask<'_, P> {
+    type Result = Result<Response, Failure>;
+    type End = Option<Served>;
+
+    fn key(&self) -> usize {
+        self.active.key
+    }
+
+    fn run(&mut self, handler: &mut H) -> Result<Response, Failure> {
+        handle(handler, &mut self.active.request)
+    }
+
+    fn end(self, core: &mut Core<P>, mut result: Result<Response, Failure>) -> Option<Served> {
+        core.reclaim(self.active);
+        let (served, hollow) = core.answer(self.active, &mut result);
+        if hollow {
+            std::mem::forget(result);
+        }
+        served
+    }
+}
 
 impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     /// The head is complete: the handler may decide now.
@@ -62,7 +138,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
             core.context.page.queued(waited);
         }
         if self.screens {
-            let waits = !self.executor.is_free();
+            let waits = !self.executor.is_free(&self.hand);
             if let Some(response) = self.screen(active, waits) {
                 return self.respond_early(active, response, has_body);
             }
@@ -72,7 +148,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
             self.refuse(active, StatusCode::NOT_IMPLEMENTED);
             return Some(Served::Flush);
         }
-        if !self.executor.is_free() {
+        if !self.executor.is_free(&self.hand) {
             return Some(Served::Hold(Call::Begin { has_body }));
         }
         self.begin(active, has_body)
@@ -81,39 +157,41 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     /// The handler is shown the head, and answers where nothing follows it.
     #[inline]
     pub(crate) fn begin(&mut self, active: &mut Active<P>, has_body: bool) -> Option<Served> {
-        let core = &mut **self;
-        let cell = core.note(active);
-        active.work.cell = Some(cell);
-        core.lend(active);
-        self.executor.serves(cell);
-        let (key, request) = (Some(active.key), &mut active.request);
-        let mut begun = self
-            .executor
-            .call(key, |handler| begin(handler, request, !has_body));
-        self.reclaim(active);
-        let failure = match begun {
-            Begun::Answer(ref mut result) => {
-                let (served, hollow) = self.answer(active, result);
-                if hollow {
-                    std::mem::forget(begun);
-                }
-                return served;
-            }
-            Begun::Body => {
-                // Until its body is here, no handler is busy with it.
-                self.context.page.cancel(cell);
-                active.work.cell = None;
-                return None;
-            }
-            Begun::Early(response) => return self.respond_early(active, *response, has_body),
-            Begun::Task(task) => return self.begin_task(active, task, has_body),
-            Begun::Failed(failure) => failure,
-        };
-        self.failed(&active.request, failure);
-        let response = error_response(StatusCode::INTERNAL_SERVER_ERROR);
-        self.respond_early(active, response, has_body)
+        let cell = self.note(active);
+        // Before a client waits for this thread: how long that may be is in the cell.
+        self.executor.serves(&self.hand, cell);
+        self.lend(active);
+        self.executor.run(&mut self.hand, Show { active, has_body })
     }
 
+    /// The handler answers a request that is complete.
+    pub(crate) fn handle(&mut self, active: &mut Active<P>) -> Option<Served> {
+        let cell = self.note(active);
+        self.executor.serves(&self.hand, cell);
+        self.lend(active);
+        self.executor.run(&mut self.hand, Ask { active })
+    }
+
+    /// The body of the request is complete: the handler answers.
+    pub(crate) fn on_end(&mut self, active: &mut Active<P>) -> Option<Served> {
+        let request = &mut active.request;
+        let trailers = active.work.protocol.trailers();
+        if let Err(error) = request.body_mut().complete(trailers) {
+            let mut failure = Err(Failure::Error(error.into()));
+            return self.answer(active, &mut failure).0;
+        }
+        if active.work.task.is_some() {
+            active.phase = Phase::Task;
+            return Some(Served::Task);
+        }
+        if !self.executor.is_free(&self.hand) {
+            return Some(Served::Hold(Call::Handle));
+        }
+        self.handle(active)
+    }
+}
+
+impl<P: Protocol> Core<P> {
     /// The handler answered from the head alone.
     pub(crate) fn respond_early(
         &mut self,
@@ -137,40 +215,6 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         None
     }
 
-    /// The body of the request is complete: the handler answers.
-    pub(crate) fn on_end(&mut self, active: &mut Active<P>) -> Option<Served> {
-        let request = &mut active.request;
-        let trailers = active.work.protocol.trailers();
-        if let Err(error) = request.body_mut().complete(trailers) {
-            let mut failure = Err(Failure::Error(error.into()));
-            return self.answer(active, &mut failure).0;
-        }
-        if active.work.task.is_some() {
-            active.phase = Phase::Task;
-            return Some(Served::Task);
-        }
-        if !self.executor.is_free() {
-            return Some(Served::Hold(Call::Handle));
-        }
-        self.handle(active)
-    }
-
-    /// The handler answers a request that is complete.
-    pub(crate) fn handle(&mut self, active: &mut Active<P>) -> Option<Served> {
-        let cell = self.note(active);
-        active.work.cell = Some(cell);
-        self.lend(active);
-        self.executor.serves(cell);
-        let (key, request) = (Some(active.key), &mut active.request);
-        let mut result = self.executor.call(key, |handler| handle(handler, request));
-        self.reclaim(active);
-        let (served, hollow) = self.answer(active, &mut result);
-        if hollow {
-            std::mem::forget(result);
-        }
-        served
-    }
-
     /// The handler has answered a request that is complete, or failed; and whether nothing is left of the
     /// response that needs to be dropped. It stays where it is: it is large, and each move of it a copy.
     #[inline(always)]
@@ -180,24 +224,21 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         result: &mut Result<Response, Failure>,
     ) -> (Option<Served>, bool) {
         active.phase = Phase::Idle;
-        let core = &mut **self;
         let (streamed, hollow) = match result {
-            Ok(response) => (core.respond(active, response, true), hollow(response)),
+            Ok(response) => (self.respond(active, response, true), hollow(response)),
             Err(failure) => {
                 let taken = Failure::Panic(String::new());
-                core.fail(active, std::mem::replace(failure, taken));
+                self.fail(active, std::mem::replace(failure, taken));
                 (false, false)
             }
         };
         if streamed {
             return (Some(Served::Streamed), hollow);
         }
-        active.phase = core.between();
+        active.phase = self.between();
         (None, hollow)
     }
-}
 
-impl<P: Protocol> Core<P> {
     /// A handler failed before its response was sent: 500 for the client, the detail for the log.
     fn fail(&mut self, active: &mut Active<P>, failure: Failure) {
         self.failed(&active.request, failure);
@@ -228,6 +269,7 @@ impl<P: Protocol> Core<P> {
         let page = &mut self.context.page;
         let cell = page.begin(line, request.client(), id, self.clock.now());
         request.limit(page, cell);
+        active.work.cell = Some(cell);
         cell
     }
 

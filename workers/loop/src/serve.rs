@@ -42,6 +42,7 @@ pub(crate) enum Served {
 impl<P: Protocol, E: Executor<P>> Loop<P, E> {
     /// Serves the connection `key`, if it is there. `closed` says that the client has sent its last
     /// byte, so that a short read may still have an end behind it.
+    #[inline(always)]
     pub(crate) fn serve(&mut self, key: usize, closed: bool) {
         let core = &mut **self;
         let Some(mut active) = core.take(key) else {
@@ -78,7 +79,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         let mut rounds = 0;
         loop {
             loop {
-                // Asked for once: each time costs a look whether it is in hand.
+                // Asked for once: it is behind what is in hand.
                 let core = &mut **self;
                 if core.is_at_rest(active) {
                     break;

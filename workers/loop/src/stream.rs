@@ -92,7 +92,6 @@ impl<P: Protocol> Job<P> {
         if let Err(failure) = discard(extensions) {
             done.failure.get_or_insert(failure);
         }
-        breath::served();
         logs::leave();
         done
     }

@@ -19,7 +19,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
 use crate::conn::{Active, Call, Next, Phase};
-use crate::core::WATCHES;
+use crate::core::{Core, WATCHES};
 use crate::event_loop::Loop;
 use crate::executor::{Executor, Failure};
 use crate::found::Told;
@@ -151,32 +151,7 @@ enum Came {
     Elsewhere(String),
 }
 
-impl<P: Protocol, E: Executor<P>> Loop<P, E> {
-    /// Something was told of a descriptor.
-    pub(crate) fn told(&mut self, number: usize, told: Told) {
-        let Some(watch) = self.watches.all.get(&number) else {
-            return;
-        };
-        let key = watch.tell(told.readable, told.writable, told.closed);
-        self.wake_task(key);
-    }
-
-    /// The task of a connection goes on, if it has one.
-    pub(crate) fn wake_task(&mut self, key: usize) {
-        let conn = self.conns.get(key);
-        if conn.is_none_or(|conn| conn.phase != Phase::Task) {
-            return;
-        }
-        let Some(mut active) = self.take(key) else {
-            return self.miss(key);
-        };
-        let next = match self.attend(&mut active) {
-            Ok(drained) => self.go_on(&mut active, drained, false),
-            Err(next) => next,
-        };
-        self.settle(active, next);
-    }
-
+impl<P: Protocol> Core<P> {
     /// The handler has named a task that answers.
     pub(crate) fn begin_task(
         &mut self,
@@ -201,6 +176,33 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         }
         active.phase = Phase::Task;
         Some(Served::Task)
+    }
+}
+
+impl<P: Protocol, E: Executor<P>> Loop<P, E> {
+    /// Something was told of a descriptor.
+    pub(crate) fn told(&mut self, number: usize, told: Told) {
+        let Some(watch) = self.watches.all.get(&number) else {
+            return;
+        };
+        let key = watch.tell(told.readable, told.writable, told.closed);
+        self.wake_task(key);
+    }
+
+    /// The task of a connection goes on, if it has one.
+    pub(crate) fn wake_task(&mut self, key: usize) {
+        let conn = self.conns.get(key);
+        if conn.is_none_or(|conn| conn.phase != Phase::Task) {
+            return;
+        }
+        let Some(mut active) = self.take(key) else {
+            return self.miss(key);
+        };
+        let next = match self.attend(&mut active) {
+            Ok(drained) => self.go_on(&mut active, drained, false),
+            Err(next) => next,
+        };
+        self.settle(active, next);
     }
 
     /// The task of a connection goes on: whether the socket holds nothing more, when it has answered.
@@ -269,7 +271,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
                 return self.respond_early(active, error_response(StatusCode::BAD_GATEWAY), false);
             }
         }
-        if !self.executor.is_free() {
+        if !self.executor.is_free(&self.hand) {
             return Some(Served::Hold(Call::Begin { has_body: false }));
         }
         self.begin(active, false)

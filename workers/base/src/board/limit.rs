@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::layout::{CELL_DEADLINE, CELL_ENDED, CELL_STARTED, CELL_THREAD, CELL_WORDS, IN_FLIGHT};
+use super::layout::{
+    CELL_DEADLINE, CELL_ENDED, CELL_STARTED, CELL_THREAD, CELL_WORDS, IN_FLIGHT, RECENT_AT,
+};
 use super::page::Cell;
+use super::ring;
 use crate::sys::{Map, monotonic};
 
 /// The time of one request's handler.
@@ -53,22 +56,23 @@ impl Limit {
     }
 }
 
-/// Says that the request of `cell` is with the thread of this number (gettid(2)). On that thread.
+/// Says that the request of `cell` is with the thread of this number (gettid(2)): where there are several
+/// requests at once, what the worker dies of, and which of them is late, is not clear otherwise.
 #[inline]
-pub(crate) fn name_thread(area: &[AtomicU64], cell: Cell, tid: i32) {
-    if let Some(word) = area.get(cell.0 + CELL_THREAD) {
-        word.store(tid as u64, Ordering::Relaxed);
-    }
+pub(crate) fn name_thread(area: &[AtomicU64], cell: Cell, thread: i32) {
+    area[cell.0 + CELL_THREAD].store(thread as u64, Ordering::Relaxed);
 }
 
-/// When the time is over of the handler that has the request at `cell`, and since when it has it, in µs of
-/// CLOCK_MONOTONIC, if it has one; `usual_us` is `timeout`. For signal handlers, too.
-pub(crate) fn due(area: &[AtomicU64], cell: usize, usual_us: u64) -> Option<(u64, u64)> {
-    let words = area.get(cell..cell.checked_add(CELL_WORDS)?)?;
+/// When the time is over of the handler on the thread of this number (gettid(2)), and since when it has its
+/// request, in µs of CLOCK_MONOTONIC, if it has one and is named on the scoreboard; `usual_us` is `timeout`. For signal
+/// handlers, too.
+pub(crate) fn due(area: &[AtomicU64], thread: i32, usual_us: u64) -> Option<(u64, u64)> {
+    let mut cells = area.get(RECENT_AT..)?.chunks_exact(CELL_WORDS);
+    let words = cells.by_ref().take(ring(area)).find(|words| {
+        let word = |at: usize| words[at].load(Ordering::Relaxed);
+        word(CELL_ENDED) == IN_FLIGHT && word(CELL_THREAD) == thread as u64
+    })?;
     let word = |at: usize| words[at].load(Ordering::Relaxed);
-    if word(CELL_ENDED) != IN_FLIGHT {
-        return None;
-    }
     let started = word(CELL_STARTED);
     let due = match (word(CELL_DEADLINE), usual_us) {
         (0, 0) => u64::MAX,

@@ -9,7 +9,7 @@ use super::cell::write_text;
 use super::counters::{CODES, Counter, State, bucket};
 use super::last;
 use super::layout::*;
-use super::limit::Limit;
+use super::limit::{Limit, name_thread};
 use crate::logs::Counted;
 use crate::peer::Peer;
 use crate::request::RequestId;
@@ -30,13 +30,6 @@ pub struct Page {
 /// The cell of one request in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell(pub(super) usize);
-
-impl Cell {
-    /// Where it is in the worker's area, in words; never 0.
-    pub(crate) fn number(self) -> usize {
-        self.0
-    }
-}
 
 impl Page {
     /// Clears the pages and says whose they are now.
@@ -204,6 +197,13 @@ impl Page {
         cell[CELL_DEADLINE].store(0, Ordering::Relaxed);
         cell[CELL_SEQUENCE].store(sequence + 2, Ordering::Release);
         Cell(at)
+    }
+
+    /// Says that the request of `cell` is with the thread of this number (gettid(2)), where there are several
+    /// at once.
+    #[inline]
+    pub fn name_thread(&self, cell: Cell, thread: i32) {
+        name_thread(self.map.words(), cell, thread);
     }
 
     /// The request of `cell` is no handler's after all, for now.

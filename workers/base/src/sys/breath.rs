@@ -18,7 +18,7 @@ use super::{MASTER, Map, ORPHAN_SECONDS};
 use crate::board::last::{self, EXIT, RECORD};
 use crate::board::{self, Cell};
 
-pub use super::desk::{cover, expose, served};
+pub use super::desk::{cover, expose};
 
 /// Bytes of a thread's stack for signal handlers: the unwinder's frames, and the registers of the
 /// largest processors.
@@ -62,12 +62,10 @@ static USUAL_US: AtomicU64 = AtomicU64::new(0);
 /// Where bytes go that nobody wants.
 static SINK: [AtomicU64; 1024] = [const { AtomicU64::new(0) }; 1024];
 
-/// Says that this thread has the request of `cell` from now on: where a worker has several at once. Until
-/// [`served`], on the same thread.
-#[inline]
+/// Says on the scoreboard that the request of `cell` is with this thread from now on.
 pub fn serve(cell: Cell) {
     if let Some(area) = area() {
-        desk::serve(area, cell);
+        board::name_thread(area, cell, thread());
     }
 }
 
@@ -485,7 +483,9 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn thread() -> i32 {
+/// The number of this thread (gettid(2)).
+#[must_use]
+pub fn thread() -> i32 {
     // SAFETY: gettid(2) cannot fail.
     unsafe { libc::syscall(libc::SYS_gettid) as i32 }
 }

@@ -1,5 +1,4 @@
-//! The desks of a worker's threads: which client waits for whom, which request is in whose handler, and whose
-//! time is over.
+//! The desks of a worker's threads: which client waits for whom, and whose time is over.
 //!
 //! Signal handlers read and write this (`breath`), so it is made of atomics: no lock, no allocation, no panic.
 //! A thread writes to its own desk, and whoever is asked by the master says on the others' what they are
@@ -8,11 +7,10 @@
 use std::cell::Cell as Own;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst,
-    compiler_fence,
+    AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst, compiler_fence,
 };
 
-use crate::board::{self, Cell, THREADS};
+use crate::board::{self, THREADS};
 
 /// Threads that can have a request without an answer; what is on others is not answered.
 const DESKS: usize = 1024;
@@ -29,8 +27,6 @@ pub(super) struct Desk {
     pub(super) client: AtomicU64,
     /// It runs handlers, whose time is limited.
     limited: AtomicBool,
-    /// Where on the scoreboard the request is that it has; 0 where it does not say.
-    cell: AtomicUsize,
     /// What it is told by the next SIGUSR2 of this process; see [`Told`].
     told: AtomicU8,
 }
@@ -52,7 +48,6 @@ static ALL: [Desk; DESKS] = [const {
         thread: AtomicI32::new(0),
         client: AtomicU64::new(0),
         limited: AtomicBool::new(false),
-        cell: AtomicUsize::new(0),
         told: AtomicU8::new(0),
     }
 }; DESKS];
@@ -85,27 +80,6 @@ pub fn cover() {
     }
 }
 
-/// Says that this thread has the request of `cell` from now on, and on the scoreboard, which is `area`, that
-/// it is this one. For classes whose workers have several requests at once: what such a worker dies of, and
-/// which of them is late, is not clear otherwise.
-#[inline]
-pub(super) fn serve(area: &[AtomicU64], cell: Cell) {
-    if let Some(desk) = DESK.get() {
-        board::name_thread(area, cell, desk.thread.load(Relaxed));
-        desk.cell.store(cell.number(), Relaxed);
-        compiler_fence(SeqCst);
-    }
-}
-
-/// Says that this thread has no request any more.
-#[inline]
-pub fn served() {
-    if let Some(desk) = DESK.get() {
-        compiler_fence(SeqCst);
-        desk.cell.store(0, Relaxed);
-    }
-}
-
 /// Gives the thread `me` a desk, if one is free.
 pub(super) fn sit(me: i32, limited: bool) {
     let mine = |desk: &&Desk| {
@@ -124,7 +98,6 @@ pub(super) fn sit(me: i32, limited: bool) {
 pub(super) fn stand_up() {
     if let Some(desk) = DESK.take() {
         desk.client.store(0, SeqCst);
-        desk.cell.store(0, SeqCst);
         desk.thread.store(0, SeqCst);
     }
 }
@@ -154,21 +127,14 @@ impl Desk {
         self.told.load(SeqCst) != Told::Nothing as u8
     }
 
-    /// Where its request is on the scoreboard, if it says so.
-    pub(super) fn cell(&self) -> Option<usize> {
-        Some(self.cell.load(SeqCst)).filter(|cell| *cell != 0)
-    }
-
     /// When the time of its handler is over and since when it runs, in µs, if it has a request in one.
     fn due(&self, area: &[AtomicU64], usual_us: u64) -> Option<(u64, u64)> {
         if !self.limited.load(SeqCst) {
             return None;
         }
-        match self.cell() {
-            Some(cell) => board::due(area, cell, usual_us),
-            // There is no other request in a handler, as the class has one at a time.
-            None => (self.client.load(SeqCst) != 0).then_some((0, 0)),
-        }
+        let named = board::due(area, self.thread.load(SeqCst), usual_us);
+        // Where threads are not named there is no other request in a handler, as the class has one at a time.
+        named.or_else(|| (self.client.load(SeqCst) != 0).then_some((0, 0)))
     }
 }
 
@@ -204,7 +170,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::board::Board;
+    use crate::board::{Board, Cell};
     use crate::{Peer, RequestId};
 
     /// What threads hear of which each has a request since this second, and a timeout of ten seconds.
@@ -225,12 +191,12 @@ mod tests {
             let threads: Vec<_> = (1..)
                 .zip(cells)
                 .map(|(tid, cell)| {
-                    let (map, sat, told) = (&map, &sat, &told);
+                    let (page, sat, told) = (&page, &sat, &told);
+                    if let Some(cell) = cell {
+                        page.name_thread(cell, tid);
+                    }
                     scope.spawn(move || {
                         sit(tid, true);
-                        if let Some(cell) = cell {
-                            serve(map.words(), cell);
-                        }
                         sat.wait();
                         told.wait();
                         let heard = own().unwrap().hear();
