@@ -109,6 +109,7 @@ mod tests {
             ("cgi:/srv", "applications \"cgi:\" are not available yet"),
             ("fastcgi:127.0.0.1:9000", ""),
             ("scgi:unix:/run/a.sock", ""),
+            ("http:localhost:8080", ""),
             (
                 "uwsgi:9000",
                 "uwsgi: expected HOST:PORT or unix:PATH, found \"9000\"",

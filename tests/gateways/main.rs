@@ -1,5 +1,5 @@
-//! Other programs as applications: real php-fpm, uWSGI and programs behind `fastcgi:`, `uwsgi:`, `scgi:` and
-//! `cgi:`, and back ends that are dead, slow or lie, which are the tests themselves.
+//! Other programs as applications: real php-fpm, uWSGI and nginx behind `fastcgi:`, `uwsgi:`, `scgi:` and
+//! `http:`, and back ends that are dead, slow or lie, which are the tests themselves.
 //!
 //! Where a program is not installed, its part is skipped with a message.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
@@ -9,6 +9,7 @@ mod support;
 
 mod broken;
 mod php;
+mod proxy;
 mod uwsgi;
 
 use support::http::{Answer, Client};

@@ -33,16 +33,9 @@ enum Stage {
 }
 
 impl Answer {
-    /// Whether the head is complete.
-    #[must_use]
-    pub fn has_begun(&self) -> bool {
-        self.stage != Stage::Head
-    }
-
-    /// Whether nothing at all has come.
-    #[must_use]
-    pub fn is_untouched(&self) -> bool {
-        !self.has_begun() && self.head.is_empty()
+    /// A step of an answer that is understood elsewhere.
+    pub fn give(&mut self, step: Step) {
+        self.steps.push_back(step);
     }
 
     /// The next step, if there is one.

@@ -10,6 +10,7 @@ use ferricorn_http::BodyLength;
 
 use crate::asking::{Asking, BackEnd, Dialect};
 use crate::codec::vars::decode_path;
+use crate::forward::is_idempotent;
 use crate::options::Options;
 use crate::script::Script;
 use crate::upstream::{Address, Pool};
@@ -19,9 +20,10 @@ pub const SCHEMES: &[(&str, Dialect)] = &[
     ("fastcgi", Dialect::FastCgi),
     ("scgi", Dialect::Scgi),
     ("uwsgi", Dialect::Uwsgi),
+    ("http", Dialect::Http),
 ];
 
-/// An application that is a back end: `fastcgi:ADDR`, `scgi:ADDR`, `uwsgi:ADDR`.
+/// An application that is a back end: `fastcgi:ADDR`, `scgi:ADDR`, `uwsgi:ADDR`, `http:ADDR`.
 #[derive(Clone, Debug)]
 pub struct Gateway {
     dialect: Dialect,
@@ -71,7 +73,7 @@ impl App for Gateway {
             Error::msg(format!("{address}: {error}"))
         })?;
         let pool = match self.dialect {
-            Dialect::FastCgi => self.options.pool,
+            Dialect::FastCgi | Dialect::Http => self.options.pool,
             // One request, then the end.
             Dialect::Scgi | Dialect::Uwsgi => 0,
         };
@@ -106,7 +108,8 @@ impl Handler for GatewayHandler {
             BodyLength::Length(length) => Some(length),
             BodyLength::Chunked => None,
         };
-        let asking = Asking::new(Arc::clone(&self.0), script, length);
+        let idempotent = is_idempotent(request.head().method());
+        let asking = Asking::new(Arc::clone(&self.0), script, length, idempotent);
         Ok(Begin::Task(Box::new(asking)))
     }
 

@@ -1,27 +1,29 @@
 //! One request to a back end, as a task: connect or take a connection that is kept, say what is asked, then
 //! write the body and read the answer as either goes. What is said differs by [`Dialect`]; how, does not.
 
+mod heard;
+
 use std::io;
 use std::time::Duration;
 
 use ferricorn_base::task::Turn;
-use ferricorn_base::{Error, Request, Step, Task, logs};
+use ferricorn_base::{Error, Step, Task};
 use http::StatusCode;
 
 use crate::answer::Answer;
+use crate::codec::http_answer::{AnswerReader, Question};
 use crate::codec::vars::{Given, Vars};
 use crate::codec::{fastcgi, scgi, uwsgi};
+use crate::forward;
 use crate::options::Options;
 use crate::script::Script;
+use crate::stderr::Stderr;
 use crate::upstream::{Link, Moved, Pool, Target};
 
 /// Bytes that one read brings at most.
 const READ: usize = 64 * 1024;
 /// Bytes of a body that one record has at most.
 const RECORD: usize = 32 * 1024;
-/// Lines of errors that a back end may have logged for one request, and how long each is.
-const LINES: usize = 100;
-const LINE: usize = 2048;
 /// The one request of a connection.
 const ID: u16 = 1;
 
@@ -34,6 +36,8 @@ pub enum Dialect {
     Scgi,
     /// uwsgi with modifier 0.
     Uwsgi,
+    /// HTTP/1.1, as a reverse proxy.
+    Http,
 }
 
 /// A back end, and how it is asked.
@@ -65,6 +69,11 @@ pub(crate) struct Asking {
     /// All of it was put into `out`.
     body_ended: bool,
     records: fastcgi::Client,
+    http: AnswerReader,
+    /// Something of an answer came.
+    heard: bool,
+    /// It may be asked once more, when nothing is known of the first time.
+    idempotent: bool,
     /// What was read and not understood yet.
     input: Vec<u8>,
     answer: Answer,
@@ -79,6 +88,7 @@ impl Asking {
         back_end: std::sync::Arc<BackEnd>,
         script: Script,
         length: Option<u64>,
+        idempotent: bool,
     ) -> Asking {
         Asking {
             back_end,
@@ -92,6 +102,9 @@ impl Asking {
             lost: false,
             body_ended: false,
             records: fastcgi::Client::new(),
+            http: AnswerReader::new(),
+            heard: false,
+            idempotent,
             input: Vec::new(),
             answer: Answer::default(),
             over: false,
@@ -102,6 +115,11 @@ impl Asking {
 
     /// Says what is asked.
     fn open(&mut self, turn: &mut Turn<'_>) -> Result<(), Error> {
+        if self.back_end.dialect == Dialect::Http {
+            forward::write_head(&mut self.out, turn.request, self.length);
+            self.opening = self.out.len();
+            return Ok(());
+        }
         let length = match self.length {
             None => Some(turn.request.body().len()),
             length => length,
@@ -128,6 +146,7 @@ impl Asking {
             }
             Dialect::Scgi => scgi::write(&mut self.out, &vars, length.unwrap_or(0))?,
             Dialect::Uwsgi => uwsgi::write(&mut self.out, 0, &vars)?,
+            Dialect::Http => {}
         }
         self.opening = self.out.len();
         Ok(())
@@ -143,9 +162,16 @@ impl Asking {
             self.connected = false;
             turn.wake_after(self.back_end.options.connect_timeout);
         }
-        if self.back_end.dialect == Dialect::FastCgi {
-            self.records = fastcgi::Client::new();
-            self.records.begin(ID);
+        match self.back_end.dialect {
+            Dialect::FastCgi => {
+                self.records = fastcgi::Client::new();
+                self.records.begin(ID);
+            }
+            Dialect::Http => self.http.begin(Question {
+                head: turn.request.head().method() == "HEAD",
+                upgrade: false,
+            }),
+            Dialect::Scgi | Dialect::Uwsgi => {}
         }
         Ok(())
     }
@@ -154,7 +180,7 @@ impl Asking {
     /// may be closed at any moment.
     fn retry(&mut self) -> bool {
         let kept = self.link.as_ref().is_some_and(|link| !link.is_new());
-        let again = kept && !self.lost && self.answer.is_untouched();
+        let again = kept && !self.lost && !self.heard && self.idempotent;
         if again {
             self.link = None;
             self.connected = false;
@@ -172,7 +198,7 @@ impl Asking {
             let idle = self.at == self.out.len();
             // The beginning of the body goes with what stands in front of it.
             if (idle || self.is_at_start()) && !self.over && self.has_more(turn)? {
-                if idle {
+                if idle && !turn.body()?.is_empty() {
                     self.out.clear();
                     (self.at, self.lost) = (0, true);
                 }
@@ -213,14 +239,17 @@ impl Asking {
         let len = some.len();
         match self.back_end.dialect {
             Dialect::FastCgi => fastcgi::stream(&mut self.out, fastcgi::Kind::Stdin, ID, some),
-            Dialect::Scgi | Dialect::Uwsgi => self.out.extend_from_slice(some),
+            Dialect::Http if self.length.is_none() => forward::write_chunk(&mut self.out, some),
+            _ => self.out.extend_from_slice(some),
         }
         turn.take(len);
         self.lost |= len > 0;
         if turn.body()?.is_empty() && turn.is_body_ended() {
             self.body_ended = true;
-            if self.back_end.dialect == Dialect::FastCgi {
-                fastcgi::end_stream(&mut self.out, fastcgi::Kind::Stdin, ID);
+            match self.back_end.dialect {
+                Dialect::FastCgi => fastcgi::end_stream(&mut self.out, fastcgi::Kind::Stdin, ID),
+                Dialect::Http if self.length.is_none() => forward::end_chunks(&mut self.out),
+                _ => {}
             }
         }
         Ok(())
@@ -241,6 +270,7 @@ impl Asking {
         self.input.truncate(start + read);
         match moved? {
             Moved::Bytes(_) => {
+                self.heard = true;
                 set_patience(turn, self.back_end.options.timeout);
                 Ok(Some(false))
             }
@@ -249,66 +279,17 @@ impl Asking {
         }
     }
 
-    /// Makes steps of what was read.
-    fn understand(&mut self, request: &Request, ended: bool) -> Result<(), Error> {
-        if self.back_end.dialect != Dialect::FastCgi {
-            self.answer.push(&self.input)?;
-            self.input.clear();
-            if ended && !self.over {
-                self.over = true;
-                self.answer.end()?;
-            }
-            return Ok(());
-        }
-        let mut at = 0;
-        loop {
-            let input = &self.input[at..];
-            match self.records.next(input)? {
-                fastcgi::client::Event::NeedMore { consumed } => {
-                    at += consumed;
-                    break;
-                }
-                fastcgi::client::Event::Stdout { skip, len } => {
-                    self.answer.push(&input[skip..skip + len])?;
-                    at += skip + len;
-                }
-                fastcgi::client::Event::Stderr { skip, len } => {
-                    let said = &input[skip..skip + len];
-                    self.stderr.push(said, &self.back_end.target, request);
-                    at += skip + len;
-                }
-                fastcgi::client::Event::End {
-                    consumed, status, ..
-                } => {
-                    at += consumed;
-                    self.over = true;
-                    self.stderr.end(&self.back_end.target, request);
-                    if status != fastcgi::ProtocolStatus::Complete {
-                        return Err(Error::msg(format!("it refuses the request: {status:?}")));
-                    }
-                    self.answer.end()?;
-                    break;
-                }
-                fastcgi::client::Event::Values { consumed, .. } => at += consumed,
-            }
-        }
-        self.input.drain(..at);
-        if ended && !self.over {
-            self.stderr.end(&self.back_end.target, request);
-            return Err(Error::msg(
-                "it closed the connection before its answer was complete",
-            ));
-        }
-        Ok(())
-    }
-
     /// What becomes of the connection when the answer is complete.
     fn keep(&mut self, turn: &mut Turn<'_>) {
         let Some(link) = self.link.take() else {
             return;
         };
         let sent = self.body_ended && self.at == self.out.len();
-        let fit = self.back_end.dialect == Dialect::FastCgi && self.records.is_idle(&self.input);
+        let fit = match self.back_end.dialect {
+            Dialect::FastCgi => self.records.is_idle(&self.input),
+            Dialect::Http => self.http.is_reusable(&self.input),
+            Dialect::Scgi | Dialect::Uwsgi => false,
+        };
         if sent && fit && self.back_end.pool.keeps() {
             self.back_end.pool.put(link, turn);
         }
@@ -392,7 +373,7 @@ impl Asking {
 impl Task for Asking {
     fn needs_whole_body(&self) -> bool {
         // Its length is to be announced.
-        self.length.is_none()
+        self.length.is_none() && self.back_end.dialect != Dialect::Http
     }
 
     fn step(&mut self, turn: &mut Turn<'_>) -> Result<Step, Error> {
@@ -405,42 +386,5 @@ fn set_patience(turn: &mut Turn<'_>, time: Duration) {
         turn.wake_never();
     } else {
         turn.wake_after(time);
-    }
-}
-
-/// What a back end says to the log, line by line.
-#[derive(Debug, Default)]
-struct Stderr {
-    line: Vec<u8>,
-    lines: usize,
-}
-
-impl Stderr {
-    fn push(&mut self, said: &[u8], target: &Target, request: &Request) {
-        for &byte in said {
-            if byte == b'\n' {
-                self.end(target, request);
-            } else if self.line.len() < LINE {
-                self.line.push(byte);
-            }
-        }
-    }
-
-    fn end(&mut self, target: &Target, request: &Request) {
-        let line = std::mem::take(&mut self.line);
-        if line.is_empty() || self.lines > LINES {
-            return;
-        }
-        self.lines += 1;
-        let head = request.head();
-        let (method, path) = (head.method(), head.path());
-        logs::enter(request.request_id());
-        if self.lines > LINES {
-            log::warn!("{target} says more of {method} {path} than is logged");
-        } else {
-            let text = String::from_utf8_lossy(&line);
-            log::warn!("{target} says of {method} {path}: {}", text.trim_end());
-        }
-        logs::leave();
     }
 }

@@ -2,7 +2,7 @@
 //! uwsgi, HTTP.
 //!
 //! # Layout
-//! - [`Gateway`]: an application that is a FastCGI, SCGI or uwsgi back end; [`Options`]: how it is asked. `asking` is
+//! - [`Gateway`]: an application that is a FastCGI, SCGI, uwsgi or HTTP back end; [`Options`]: how it is asked. `asking` is
 //!   one request, a task that the worker's loop drives; `upstream` has connections, `script` divides
 //!   paths, `answer` makes steps of what a program says.
 //! - [`codec`]: bytes in and events out, for either side.
@@ -25,8 +25,10 @@ mod answer;
 mod app;
 mod asking;
 pub mod codec;
+mod forward;
 mod options;
 mod script;
+mod stderr;
 mod upstream;
 
 pub use app::{Gateway, GatewayHandler, SCHEMES};
