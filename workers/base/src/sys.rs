@@ -5,6 +5,7 @@
 
 pub mod breath;
 mod desk;
+pub mod spawn;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
