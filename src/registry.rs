@@ -8,6 +8,7 @@ use ferricorn_base::conf::{Conf, MountConf};
 use ferricorn_base::{App, BoxApp, Hooked, Worker};
 use ferricorn_files::{Files, Options, Place, Sendfile};
 use ferricorn_gateway::Gateway;
+use ferricorn_gateway::cgi::{self, Cgi};
 use ferricorn_sync::Sync;
 use ferricorn_threads::Threads;
 
@@ -179,6 +180,9 @@ fn named(mount: &MountConf, conf: &Conf) -> Option<Result<Box<dyn Entry>, String
     if let Some(files) = files(mount) {
         return Some(files.map(|files| Box::new(files) as Box<dyn Entry>));
     }
+    if let Some(programs) = programs(mount) {
+        return Some(programs.map(|programs| Box::new(programs) as Box<dyn Entry>));
+    }
     let gateway = gateway(mount, conf)?;
     Some(gateway.map(|gateway| Box::new(gateway) as Box<dyn Entry>))
 }
@@ -197,6 +201,19 @@ fn gateway(mount: &MountConf, conf: &Conf) -> Option<Result<Gateway, String>> {
     }
     gateway.set_timeout(mount.timeout.unwrap_or(conf.deadlines.request));
     Some(Ok(gateway))
+}
+
+/// The application `cgi:DIR_OR_PROGRAM`, if that is what is mounted.
+fn programs(mount: &MountConf) -> Option<Result<Cgi, String>> {
+    let path = mount.app.strip_prefix("cgi:")?;
+    let mut options = cgi::Options::default();
+    for (name, values) in &mount.options {
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        if let Err(error) = options.set(name, &values) {
+            return Some(Err(format!("mount {}: {name}: {error}", mount.prefix)));
+        }
+    }
+    Some(Ok(Cgi::new(path, options, mount.timeout)))
 }
 
 /// The application `static:DIR`, if that is what is mounted.

@@ -27,6 +27,11 @@ pub(crate) fn check(app: &str, known: &[&str]) -> Result<(), String> {
             let wrong = || format!("expected \"static:DIR\", found \"{app}\"");
             return directory.then_some(()).ok_or_else(wrong);
         }
+        if scheme == "cgi" {
+            let path = !rest.is_empty() && !rest.contains('\0');
+            let wrong = || format!("expected \"cgi:DIR_OR_PROGRAM\", found \"{app}\"");
+            return path.then_some(()).ok_or_else(wrong);
+        }
         if let Some(gateway) = ferricorn_gateway::Gateway::parse(app) {
             return gateway.map(drop);
         }
@@ -106,7 +111,8 @@ mod tests {
             ),
             ("static:/srv", ""),
             ("static:", "expected \"static:DIR\", found \"static:\""),
-            ("cgi:/srv", "applications \"cgi:\" are not available yet"),
+            ("cgi:/srv", ""),
+            ("cgi:", "expected \"cgi:DIR_OR_PROGRAM\", found \"cgi:\""),
             ("fastcgi:127.0.0.1:9000", ""),
             ("scgi:unix:/run/a.sock", ""),
             ("http:localhost:8080", ""),

@@ -539,6 +539,16 @@ pub(super) fn is_directory(path: &Path) -> Result<(), String> {
     }
 }
 
+/// Whether anybody may execute it: who will is not known here.
+pub(super) fn is_executable(path: &Path) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt;
+    match std::fs::metadata(path) {
+        Ok(found) if found.permissions().mode() & 0o111 != 0 => Ok(()),
+        Ok(_) => Err(format!("\"{}\" is not executable", path.display())),
+        Err(error) => Err(format!("cannot use \"{}\": {error}", path.display())),
+    }
+}
+
 /// Looks an account up, by name or number (getpwnam(3)).
 fn user(text: &str) -> Result<Option<User>, String> {
     if text.is_empty() {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ferricorn_base::conf::Takes;
 use ferricorn_files::Place;
+use ferricorn_gateway::cgi;
 
 use super::check::is_directory;
 use super::print::Shown;
@@ -33,6 +34,9 @@ fn options_of(app: &str) -> (&'static [(&'static str, Takes)], Check) {
     match scheme {
         Some("static") => (ferricorn_files::OPTIONS, |name, values| {
             ferricorn_files::Options::default().set(name, values)
+        }),
+        Some("cgi") => (cgi::OPTIONS, |name, values| {
+            cgi::Options::default().set(name, values)
         }),
         Some(scheme)
             if ferricorn_gateway::SCHEMES
@@ -133,6 +137,18 @@ fn texts(raw: &Raw, takes: Takes) -> Result<(Vec<String>, String), String> {
             let literals: Vec<String> = items.iter().map(|item| quote(item)).collect();
             let items = items.into_iter().map(str::to_owned).collect();
             Ok((items, format!("[{}]", literals.join(", "))))
+        }
+        Takes::Pairs => {
+            let Raw::Table(entries) = raw else {
+                return texts(raw, Takes::Texts);
+            };
+            let pair = |(name, value): &(String, Given)| {
+                let value = value.raw.text().ok_or_else(|| wrong("texts"))?;
+                Ok(format!("{name}={value}"))
+            };
+            let pairs: Vec<String> = entries.iter().map(pair).collect::<Result<_, String>>()?;
+            let literals: Vec<String> = pairs.iter().map(|pair| quote(pair)).collect();
+            Ok((pairs, format!("[{}]", literals.join(", "))))
         }
         Takes::Time => {
             let time = raw.measure().and_then(|text| value::time(&text));

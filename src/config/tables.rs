@@ -2,7 +2,7 @@
 
 use ferricorn_base::conf::{ListenerConf, LocalAddr, MountConf, ProxyListener};
 
-use super::check::{Checker, is_directory, listener_settings};
+use super::check::{Checker, is_directory, is_executable, listener_settings};
 use super::print::Shown;
 use super::raw::{Given, Raw, Values};
 use super::{Address, Bind, Origin, apps, file, options};
@@ -298,12 +298,16 @@ impl Checker<'_> {
             .text()
             .ok_or_else(|| format!("expected {}, found {raw}", Kind::App.expected()))?;
         apps::check(app, self.known.apps)?;
-        if let Some(directory) = app.strip_prefix("static:") {
-            let path = self.config.directory.join(directory);
-            is_directory(&path)?;
+        let (scheme, rest) = app.split_once(':').unwrap_or_default();
+        if ["static", "cgi"].contains(&scheme) {
+            let path = self.config.directory.join(rest);
+            match scheme {
+                "cgi" if path.is_file() => is_executable(&path)?,
+                _ => is_directory(&path)?,
+            }
             let path = path.to_str();
             let path = path.ok_or_else(|| "the working directory is not UTF-8".to_owned())?;
-            return Ok(format!("static:{path}"));
+            return Ok(format!("{scheme}:{path}"));
         }
         Ok(app.to_owned())
     }

@@ -350,7 +350,8 @@ pub(super) fn file() -> String {
         "[[mount]]",
         "One application under a prefix. Its keys are prefix, app and timeout. Where app is static:DIR, \
          there are more: index, listing, symlinks, dotfiles, precompressed, cache-control, default-type, \
-         types, recheck and memory. Where it is fastcgi:ADDR, scgi:ADDR, uwsgi:ADDR or http:ADDR: root, index, split, \
+         types, recheck and memory. Where it is cgi:DIR_OR_PROGRAM: env, pass-authorization, \
+         max-processes, cpu-seconds, memory, open-files and processes. Where it is fastcgi:ADDR, scgi:ADDR, uwsgi:ADDR or http:ADDR: root, index, split, \
          fallback, env, pool, pool-time and connect-timeout. Where it is one of the program, x-sendfile names directories with \
          files that it may answer with.",
     );

@@ -13,9 +13,10 @@ pub(super) const SETTINGS: &[Setting] = &[
               On the command line it is the argument APP. The stock program offers welcome (a page \
               that shows what is running, the default), hello (Hello, World! as text/plain) and \
               echo (sends the request body back). static:DIR serves the files of a directory; \
-              fastcgi:ADDR, scgi:ADDR, uwsgi:ADDR and http:ADDR ask a back end at HOST:PORT or unix:PATH.\n\n\
-              SCHEME:REST is kept for applications that are other programs; the schemes \
-              cgi, fastcgi, scgi, uwsgi, http and wsgi are reserved and not available yet.",
+              fastcgi:ADDR, scgi:ADDR, uwsgi:ADDR and http:ADDR ask a back end at HOST:PORT or unix:PATH; \
+              cgi:DIR_OR_PROGRAM starts a program for each request.\n\n\
+              SCHEME:REST is kept for applications that are other programs; the scheme \
+              wsgi is reserved and not available yet.",
         ..HERE
     },
     Setting {
@@ -39,7 +40,8 @@ pub(super) const SETTINGS: &[Setting] = &[
               wins: /a matches /a and /a/b, not /ab. In the file each mount is a table [[mount]] \
               with the keys prefix, app and timeout, and those of the app: static:DIR takes index, listing, \
               symlinks, dotfiles, precompressed, cache-control, default-type, types, recheck and \
-              memory; fastcgi:ADDR, scgi:ADDR, uwsgi:ADDR and http:ADDR take root, index, split, fallback, env, pool, \
+              memory; cgi:DIR_OR_PROGRAM takes env, pass-authorization, max-processes, \
+              cpu-seconds, memory, open-files and processes; fastcgi:ADDR, scgi:ADDR, uwsgi:ADDR and http:ADDR take root, index, split, fallback, env, pool, \
               pool-time and connect-timeout; an app of the program takes x-sendfile. Where there are mounts, app is served at / only if it \
               is given.",
         ..HERE

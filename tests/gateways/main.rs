@@ -8,6 +8,8 @@
 mod support;
 
 mod broken;
+mod cgi;
+mod git;
 mod php;
 mod proxy;
 mod uwsgi;

@@ -188,6 +188,8 @@ pub enum Takes {
     Word,
     /// Any number of texts.
     Texts,
+    /// Variables: any number of `NAME=VALUE`, in the file as a table, too.
+    Pairs,
     /// A time, given in milliseconds.
     Time,
     /// A number of bytes.

@@ -5,6 +5,7 @@
 //! - [`Gateway`]: an application that is a FastCGI, SCGI, uwsgi or HTTP back end; [`Options`]: how it is asked. `asking` is
 //!   one request, a task that the worker's loop drives; `upstream` has connections, `script` divides
 //!   paths, `answer` makes steps of what a program says.
+//! - [`cgi`]: programs that are started for each request: the application `cgi:DIR_OR_PROGRAM`.
 //! - [`codec`]: bytes in and events out, for either side.
 //!   - [`codec::fastcgi`]: records, name-value pairs; `Server` reads what a web server says, `Client`
 //!     what an application answers.
@@ -24,6 +25,7 @@
 mod answer;
 mod app;
 mod asking;
+pub mod cgi;
 pub mod codec;
 mod forward;
 mod options;

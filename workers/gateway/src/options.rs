@@ -35,7 +35,7 @@ pub const OPTIONS: &[(&str, Takes)] = &[
     ("index", Takes::Word),
     ("split", Takes::Word),
     ("fallback", Takes::Word),
-    ("env", Takes::Texts),
+    ("env", Takes::Pairs),
     ("pool", Takes::Number),
     ("pool-time", Takes::Time),
     ("connect-timeout", Takes::Time),
