@@ -46,13 +46,14 @@ impl<P: Protocol, H: Handler> Errand<P, H> for Idle {
         })
     }
 
-    fn end(self, core: &mut Core<P>, done: Result<(), Failure>) {
+    fn end(self, core: &mut Core<P>, done: &mut Result<(), Failure>) -> ((), bool) {
         if let Some(cell) = self.cell {
             core.context.page.cancel(cell);
         }
         if let Err(failure) = done {
-            core.log_idle_failure(&failure);
+            core.log_idle_failure(failure);
         }
+        ((), false)
     }
 }
 

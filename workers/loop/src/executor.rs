@@ -54,8 +54,9 @@ pub trait Errand<P: Protocol, H> {
     /// Runs code of the application.
     fn run(&mut self, handler: &mut H) -> Self::Result;
 
-    /// Goes on with what it gave.
-    fn end(self, core: &mut Core<P>, result: Self::Result) -> Self::End;
+    /// Goes on with what it gave; and whether nothing is left of that which needs to be dropped. It stays where it
+    /// is: it may be large, and each move of it a copy.
+    fn end(self, core: &mut Core<P>, result: &mut Self::Result) -> (Self::End, bool);
 }
 
 /// Handlers run on the loop's one thread.
@@ -122,8 +123,12 @@ impl<P: Protocol, H: Handler> Executor<P> for Inline<H> {
 
     #[inline(always)]
     fn run<T: Errand<P, H>>(&mut self, hand: &mut Own<P>, mut errand: T) -> T::End {
-        let result = errand.run(&mut self.handler);
-        errand.end(hand, result)
+        let mut result = errand.run(&mut self.handler);
+        let (end, hollow) = errand.end(hand, &mut result);
+        if hollow {
+            std::mem::forget(result);
+        }
+        end
     }
 }
 

@@ -88,12 +88,15 @@ impl<P: Protocol, H: Handler> Executor<P> for Member<P, H> {
                 self.let_go(core);
             }
             let handler = self.handler.as_mut().expect("who calls has a handler");
-            let result = errand.run(handler);
+            let mut result = errand.run(handler);
             let mut core = match self.seat.pick_up() {
                 Some(core) => core,
                 None => self.line_up(key),
             };
-            let end = errand.end(&mut core, result);
+            let (end, hollow) = errand.end(&mut core, &mut result);
+            if hollow {
+                std::mem::forget(result);
+            }
             (end, core)
         })
     }

@@ -39,31 +39,13 @@ impl<P: Protocol, H: Handler> Errand<P, H> for Show<'_, P> {
     }
 
     #[inline(always)]
-    fn end(self, core: &mut Core<P>, mut begun: Begun) -> Option<Served> {
+    fn end(self, core: &mut Core<P>, begun: &mut Begun) -> (Option<Served>, bool) {
         let Show { active, has_body } = self;
         core.reclaim(active);
-        let failure = match begun {
-            Begun::Answer(ref mut result) => {
-                let (served, hollow) = core.answer(active, result);
-                if hollow {
-                    std::mem::forget(begun);
-                }
-                return served;
-            }
-            Begun::Body => {
-                // Until its body is here, no handler is busy with it.
-                if let Some(cell) = active.work.cell.take() {
-                    core.context.page.cancel(cell);
-                }
-                return None;
-            }
-            Begun::Early(response) => return core.respond_early(active, *response, has_body),
-            Begun::Task(task) => return core.begin_task(active, task, has_body),
-            Begun::Failed(failure) => failure,
-        };
-        core.failed(&active.request, failure);
-        let response = error_response(StatusCode::INTERNAL_SERVER_ERROR);
-        core.respond_early(active, response, has_body)
+        if let Begun::Answer(result) = begun {
+            return core.answer(active, result);
+        }
+        (core.begun(active, begun, has_body), false)
     }
 }
 
@@ -84,13 +66,13 @@ impl<P: Protocol, H: Handler> Errand<P, H> for Ask<'_, P> {
         handle(handler, &mut self.active.request)
     }
 
-    fn end(self, core: &mut Core<P>, mut result: Result<Response, Failure>) -> Option<Served> {
+    fn end(
+        self,
+        core: &mut Core<P>,
+        result: &mut Result<Response, Failure>,
+    ) -> (Option<Served>, bool) {
         core.reclaim(self.active);
-        let (served, hollow) = core.answer(self.active, &mut result);
-        if hollow {
-            std::mem::forget(result);
-        }
-        served
+        core.answer(self.active, result)
     }
 }
 
@@ -192,6 +174,31 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
 }
 
 impl<P: Protocol> Core<P> {
+    /// The handler has seen the head, and did not answer as usual.
+    fn begun(
+        &mut self,
+        active: &mut Active<P>,
+        begun: &mut Begun,
+        has_body: bool,
+    ) -> Option<Served> {
+        let failure = match std::mem::replace(begun, Begun::Body) {
+            Begun::Answer(mut result) => return self.answer(active, &mut result).0,
+            Begun::Body => {
+                // Until its body is here, no handler is busy with it.
+                if let Some(cell) = active.work.cell.take() {
+                    self.context.page.cancel(cell);
+                }
+                return None;
+            }
+            Begun::Early(response) => return self.respond_early(active, *response, has_body),
+            Begun::Task(task) => return self.begin_task(active, task, has_body),
+            Begun::Failed(failure) => failure,
+        };
+        self.failed(&active.request, failure);
+        let response = error_response(StatusCode::INTERNAL_SERVER_ERROR);
+        self.respond_early(active, response, has_body)
+    }
+
     /// The handler answered from the head alone.
     pub(crate) fn respond_early(
         &mut self,
