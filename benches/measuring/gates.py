@@ -6,7 +6,7 @@ from . import calls, instructions
 MOST_CLOSING, MOST_PIPELINED, MOST_INSTRUCTIONS = 5, 0.25, 2500
 # What the class threads may cost beside sync, in user instructions; see docs/PERFORMANCE.md for the goal. With so
 # many connections that ask at once, as the watch has its share of one that asks now and then.
-THREADS, MOST_THREADS, READY = ["-k", "threads", "--threads", "4"], 1.08, 16
+THREADS, MOST_THREADS, READY = ["-k", "threads", "--threads", "4"], 1.06, 16
 # A beat of the worker may come between, each second some calls; one more for each request would be 1.
 SLACK = 0.25
 # Connections that ask at once.
