@@ -88,6 +88,47 @@ fn a_back_end_that_never_answers_is_a_504() {
     }
 }
 
+/// Its pause is the client's, whose time is another.
+#[test]
+fn a_pause_in_a_body_is_not_the_back_ends() {
+    let address = back_end(|mut stream| {
+        let mut some = [0; 4096];
+        let _ = stream.read(&mut some);
+        let answer = [
+            record(STDOUT, b"Content-Type: a/b\r\n\r\nok"),
+            record(END, &[0; 8]),
+        ];
+        stream.write_all(&answer.concat()).unwrap();
+    });
+    let server = beside(&format!("fastcgi:{address}"), "timeout = 1\n");
+    let mut client = Client::connect(server.address()).unwrap();
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc")
+        .unwrap();
+    thread::sleep(Duration::from_millis(1500));
+    client.send("def").unwrap();
+    assert_eq!(client.answer().unwrap().status, 200);
+}
+
+/// A process of the back end may wait for it, and nobody else gets that.
+#[test]
+fn an_idle_connection_is_closed_when_its_time_is_over() {
+    let (sender, closed) = std::sync::mpsc::channel();
+    let address = back_end(move |mut stream| {
+        let answer = [
+            record(STDOUT, b"Content-Type: a/b\r\n\r\nok"),
+            record(END, &[0; 8]),
+        ];
+        stream.write_all(&answer.concat()).unwrap();
+        let mut more = [0; 1];
+        let _ = sender.send(stream.read(&mut more).unwrap());
+    });
+    let server = serving(&format!("fastcgi:{address}"), "pool = 1\npool-time = 1\n");
+    assert_eq!(ask(&server, GET).status, 200);
+    // Nobody asks anything meanwhile.
+    assert_eq!(closed.recv_timeout(Duration::from_secs(30)), Ok(0));
+}
+
 /// What is no answer: its description in the log, and the bytes.
 fn lies() -> Vec<(&'static str, Vec<u8>)> {
     let head = |text: &str| record(STDOUT, text.as_bytes());
@@ -191,7 +232,7 @@ fn a_kept_connection_that_closes_costs_no_request() {
         let mut more = [0; 1];
         let _ = stream.read(&mut more);
     });
-    let server = serving(&format!("fastcgi:{address}"), "");
+    let server = serving(&format!("fastcgi:{address}"), "pool = 1\n");
     let mut client = Client::connect(server.address()).unwrap();
     for _ in 0..10 {
         let answer = client.get("/").unwrap();

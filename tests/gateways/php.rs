@@ -228,7 +228,7 @@ fn bodies_arrive_whole_however_they_are_sent() {
 /// The same connection to php-fpm is the same process of it.
 #[test]
 fn connections_are_kept_for_the_next_request() {
-    let Some(php) = php("") else { return };
+    let Some(php) = php("pool = 1\n") else { return };
     let mut client = Client::connect(php.server.address()).unwrap();
     let mut pids: Vec<String> = (0..10)
         .map(|_| client.get("/app/pid").unwrap().text().to_owned())

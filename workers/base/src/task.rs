@@ -9,8 +9,8 @@
 
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -157,6 +157,11 @@ impl<'a> Turn<'a> {
         Ok(watch)
     }
 
+    /// Has `what` looked after about once a second, for as long as somebody else has it, too.
+    pub fn look_after(&mut self, what: Weak<dyn Beat>) {
+        self.watcher.look_after(what);
+    }
+
     /// What is told to this watch from now on wakes this task: of a connection that was another's.
     pub fn follow(&self, watch: &Watch) {
         watch.0.owner.store(self.key, Ordering::Relaxed);
@@ -176,6 +181,21 @@ pub trait Watcher {
     /// # Errors
     /// What epoll_ctl(2) answers.
     fn watch(&mut self, fd: BorrowedFd<'_>) -> io::Result<Watch>;
+
+    /// Looks after it about once a second, until it is gone.
+    fn look_after(&mut self, what: Weak<dyn Beat>);
+}
+
+/// What outlives the tasks that use it, and is to be looked after when there are none: connections that are kept.
+pub trait Beat: Send + Sync {
+    /// It is `now_us`, in µs of CLOCK_MONOTONIC. In the worker, on the thread that has the loop; it must not wait.
+    fn beat(&self, now_us: u64);
+}
+
+impl std::fmt::Debug for dyn Beat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Beat")
+    }
 }
 
 /// What is known of a descriptor from events, which come once for each change (epoll(7), edge-triggered).
@@ -287,6 +307,11 @@ impl Intake {
 
     /// More of it is here.
     pub fn push(&mut self, content: &[u8]) {
+        if self.at > MOST / 2 {
+            // What was taken makes room: it holds no more than there may be.
+            self.bytes.drain(..self.at);
+            self.at = 0;
+        }
         self.bytes.extend_from_slice(content);
     }
 

@@ -366,6 +366,8 @@ mod tests {
             fn watch(&mut self, _: BorrowedFd<'_>) -> io::Result<Watch> {
                 Ok(Watch::unfollowed())
             }
+
+            fn look_after(&mut self, _: std::sync::Weak<dyn ferricorn_base::task::Beat>) {}
         }
         struct Gate(String);
         impl Handler for Gate {

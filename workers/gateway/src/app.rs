@@ -73,7 +73,9 @@ impl App for Gateway {
             Error::msg(format!("{address}: {error}"))
         })?;
         let pool = match self.dialect {
-            Dialect::FastCgi | Dialect::Http => self.options.pool,
+            // One that is idle keeps a process of php-fpm, which may have few.
+            Dialect::FastCgi => self.options.pool.unwrap_or(0),
+            Dialect::Http => self.options.pool.unwrap_or(8),
             // One request, then the end.
             Dialect::Scgi | Dialect::Uwsgi => 0,
         };

@@ -223,6 +223,11 @@ impl Asking {
         }
     }
 
+    /// Whether the back end has more to read or to answer, and the client nothing to send.
+    fn is_asked(&self) -> bool {
+        self.body_ended || self.at < self.out.len()
+    }
+
     fn is_at_start(&self) -> bool {
         self.at == 0 && self.out.len() == self.opening
     }
@@ -346,7 +351,8 @@ impl Asking {
             self.write(turn)?;
             let ended = match self.read(turn) {
                 Ok(Some(ended)) => ended,
-                Ok(None) if turn.is_due() => {
+                // While it is the client's turn, the back end is not late.
+                Ok(None) if turn.is_due() && self.is_asked() => {
                     return Ok(self.fail(StatusCode::GATEWAY_TIMEOUT, "it takes too long"));
                 }
                 Ok(None) => return Ok(Step::Wait),

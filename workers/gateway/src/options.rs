@@ -18,8 +18,9 @@ pub struct Options {
     pub fallback: Option<String>,
     /// More variables, each in the place of one of its name.
     pub env: Vec<(String, String)>,
-    /// How many connections each worker keeps for the next request.
-    pub pool: usize,
+    /// How many connections each worker keeps for the next request. `None`: as the protocol is used, none of
+    /// FastCGI, 8 of HTTP.
+    pub pool: Option<usize>,
     /// For how long.
     pub pool_time: Duration,
     /// How long connecting may take.
@@ -49,7 +50,7 @@ impl Default for Options {
             split: ".php".to_owned(),
             fallback: None,
             env: Vec::new(),
-            pool: 1,
+            pool: None,
             pool_time: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(30),
@@ -99,7 +100,7 @@ impl Options {
             "env" => self.env = values.iter().map(variable).collect::<Result<_, _>>()?,
             "pool" => {
                 let number = one.parse().ok().filter(|number| *number <= 1024);
-                self.pool = number.ok_or("expected a number up to 1024")?;
+                self.pool = Some(number.ok_or("expected a number up to 1024")?);
             }
             "pool-time" => self.pool_time = time(one)?,
             "connect-timeout" => {

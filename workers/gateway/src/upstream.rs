@@ -6,10 +6,11 @@ use std::io::{self, Read, Write};
 use std::net::ToSocketAddrs;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ferricorn_base::task::{Turn, Watch};
+use ferricorn_base::task::{Beat, Turn, Watch};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// Where a back end listens, as it is written.
@@ -214,9 +215,16 @@ impl Link {
 /// Connections that are kept for the next request, of one handler.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    idle: Arc<Mutex<Vec<Idle>>>,
+    kept: Arc<Kept>,
     most: usize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    idle: Mutex<Vec<Idle>>,
     time_us: u64,
+    /// The loop has been told of it.
+    looked_after: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -225,14 +233,40 @@ struct Idle {
     since_us: u64,
 }
 
+impl Kept {
+    // No code that can panic runs under the lock.
+    fn lock(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those that are still good.
+    fn good(&self, now_us: u64) -> MutexGuard<'_, Vec<Idle>> {
+        let mut idle = self.lock();
+        let fresh = |idle: &Idle| now_us.saturating_sub(idle.since_us) < self.time_us;
+        idle.retain(|idle| fresh(idle) && !idle.link.watch.is_readable());
+        idle
+    }
+}
+
+impl Beat for Kept {
+    /// A back end may have a process that waits for one, and nobody asks any more.
+    fn beat(&self, now_us: u64) {
+        drop(self.good(now_us));
+    }
+}
+
 impl Pool {
     /// Keeps so many connections for so long.
     #[must_use]
     pub fn new(most: usize, time: Duration) -> Pool {
-        Pool {
-            idle: Arc::default(),
-            most,
+        let kept = Kept {
+            idle: Mutex::default(),
             time_us: u64::try_from(time.as_micros()).unwrap_or(u64::MAX),
+            looked_after: AtomicBool::new(false),
+        };
+        Pool {
+            kept: Arc::new(kept),
+            most,
         }
     }
 
@@ -242,25 +276,20 @@ impl Pool {
         self.most > 0
     }
 
-    // No code that can panic runs under the lock.
-    fn lock(&self) -> MutexGuard<'_, Vec<Idle>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The one that was used last, if it is still good; the task of `turn` is woken for it.
     pub fn take(&self, turn: &Turn<'_>) -> Option<Link> {
-        let mut idle = self.lock();
-        // Those behind an old one are older.
-        let fresh = |idle: &Idle| turn.now_us().saturating_sub(idle.since_us) < self.time_us;
-        idle.retain(|idle| fresh(idle) && !idle.link.watch.is_readable());
-        let Idle { link, .. } = idle.pop()?;
+        let Idle { link, .. } = self.kept.good(turn.now_us()).pop()?;
         turn.follow(&link.watch);
         Some(link)
     }
 
     /// Keeps a connection over which nothing is outstanding.
-    pub fn put(&self, mut link: Link, turn: &Turn<'_>) {
-        let mut idle = self.lock();
+    pub fn put(&self, mut link: Link, turn: &mut Turn<'_>) {
+        if !self.kept.looked_after.swap(true, Ordering::Relaxed) {
+            let kept = Arc::downgrade(&self.kept);
+            turn.look_after(kept);
+        }
+        let mut idle = self.kept.lock();
         if idle.len() < self.most && !link.watch.is_readable() {
             link.is_new = false;
             link.watch.rest();

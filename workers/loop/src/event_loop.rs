@@ -159,6 +159,7 @@ impl<P: Protocol, E: Executor<P>> Loop<P, E> {
         self.retry_accept();
         if self.is_time_to_look(now) {
             self.accept_unannounced();
+            self.watches.beat(now);
             self.context.page.logged(logs::counted());
         }
         let all = self.context.page.counter(Counter::Requests);

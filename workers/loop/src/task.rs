@@ -10,8 +10,9 @@ mod drive;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Weak;
 
-use ferricorn_base::task::{Intake, Task, Watch, Watcher};
+use ferricorn_base::task::{Beat, Intake, Task, Watch, Watcher};
 use ferricorn_base::{Error, Response};
 use ferricorn_http::{Head, Reject};
 use http::{HeaderMap, StatusCode};
@@ -104,6 +105,8 @@ pub(crate) struct Watches {
     all: HashMap<usize, Watch>,
     next: usize,
     sweep: usize,
+    /// What is to be looked after now and then.
+    beats: Vec<Weak<dyn Beat>>,
 }
 
 impl Watches {
@@ -117,6 +120,14 @@ impl Watches {
         self.next += 1;
         self.all.insert(number, watch.clone());
         (number, watch)
+    }
+
+    /// Looks after what tasks have left behind.
+    pub(crate) fn beat(&mut self, now_us: u64) {
+        self.beats.retain(|what| {
+            let what = what.upgrade();
+            what.inspect(|what| what.beat(now_us)).is_some()
+        });
     }
 }
 
@@ -136,6 +147,10 @@ impl Watcher for Registrar<'_> {
         self.registry
             .register(&mut SourceFd(&fd.as_raw_fd()), token, both)?;
         Ok(watch)
+    }
+
+    fn look_after(&mut self, what: Weak<dyn Beat>) {
+        self.watches.beats.push(what);
     }
 }
 

@@ -17,6 +17,9 @@ use crate::protocol::{BodyWriter, Protocol};
 use crate::respond::error_response;
 use crate::send::name;
 
+/// Bytes of the requests behind one that a task answers that are read before it has.
+const AHEAD: usize = 64 * 1024;
+
 impl<P: Protocol> Core<P> {
     /// Lets a task go on as far as that goes, with its client.
     pub(super) fn drive(&mut self, active: &mut Active<P>, running: &mut Running<P>) -> Came {
@@ -25,6 +28,10 @@ impl<P: Protocol> Core<P> {
             if let Some(next) = self.flush_for_task(active) {
                 return Came::To(next);
             }
+        }
+        // What the client did comes first: its body puts off what the task waits for, and its end ends it.
+        if let Err(came) = self.receive(active, running) {
+            return came;
         }
         for _ in 0..STEPS {
             if self.output.is_full() {
@@ -183,8 +190,11 @@ impl<P: Protocol> Core<P> {
                 Err(reject) => return Err(self.reject_task(active, running, reject)),
             }
         }
-        if running.intake.is_received() && self.input.is_empty() {
-            self.read_for_task(active, running)?;
+        // Behind the body, what the client asks next is read only to see whether it is still there.
+        while running.intake.is_received() && self.input.bytes().len() < AHEAD {
+            if !self.read_for_task(active, running)? {
+                break;
+            }
         }
         Ok(running.intake.len() > before)
     }
