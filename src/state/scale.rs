@@ -61,6 +61,8 @@ pub struct Scale {
     penalty: u32,
     // The operator was told that there is no memory for more.
     told: bool,
+    // How many served at the last look.
+    served: usize,
 }
 
 /// What the controller looks at besides.
@@ -106,6 +108,11 @@ impl Scale {
         let pressed = busy >= serving.saturating_mul(HIGH) || load.waiting >= serving;
         let fewer = (serving - 1).saturating_mul(LOW);
         let relaxed = !pressed && load.waiting == 0 && busy <= fewer;
+        // Of the time since the last look, who is new has served a part only.
+        let served = std::mem::replace(&mut self.served, crew.serving);
+        if (1..crew.serving).contains(&served) && !pressed {
+            return Step::Stay;
+        }
         if !pressed {
             (self.step, self.pressed) = (0, None);
         }
@@ -319,6 +326,28 @@ mod tests {
         let mut server = Server::new(1);
         (0..30).for_each(|_| server.second(20_000));
         assert_eq!(server.changes, [(2, 2), (4, 4), (6, 8), (8, 16)]);
+    }
+
+    /// It served for a part of the time that is looked at.
+    #[test]
+    fn who_has_just_begun_to_serve_ends_no_pressure() {
+        let mut scale = Scale::default();
+        let mut crew = Crew {
+            wanted: 1,
+            serving: 1,
+            boots: false,
+        };
+        let mut seconds = 1000;
+        let mut look = |crew: Crew, busy: u32| {
+            seconds += 1;
+            let load = Load { busy, waiting: 0 };
+            scale.decide(load, crew, &BOUNDS, seconds * SECOND)
+        };
+        assert_eq!(look(crew, 1000), Step::Stay);
+        assert_eq!(look(crew, 1000), Step::More(1));
+        (crew.wanted, crew.serving) = (2, 2);
+        assert_eq!(look(crew, 1100), Step::Stay);
+        assert_eq!(look(crew, 2000), Step::More(2));
     }
 
     #[test]
